@@ -1,0 +1,153 @@
+"""The one-channel primitives of the width collapse.
+
+Under one constant shared weight all filters of a layer are equal, so all its output channels are
+the same map, and whatever works on each channel alone (BatchNorm, ReLU, pooling, sums) keeps them
+equal. A layer with C equal input channels is therefore one channel, multiplied by C. In real
+arithmetic this is exact. In float32 it holds up to rounding: the product with the weight is taken
+before the sum, as a full-width convolution does, so that signals vanish where they vanish there.
+
+Maps are arrays of shape [K, H, W, B]: weight, height, width, image. With the images last, a 3 x 3
+window moves over contiguous rows of B numbers. The loops are compiled by Numba: a torch operation
+for every step would spend most of its time carrying maps through memory.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+BATCHNORM_EPS = 1e-5  # torch's default, used by all three benchmarks
+
+Map = NDArray[np.floating]
+
+# Sums may be reordered, so that they vectorise; NaN and infinities keep their meaning.
+_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+
+
+@_compiled
+def relu(x: Map, weight: Map) -> Map:
+    """Rectify a map and multiply it by the weight, as ReLU and a 1 x 1 convolution do.
+
+    Parameters
+    ----------
+    x : ndarray, shape (K, H, W, B)
+    weight : ndarray, shape (K,), dtype of `x`
+
+    Returns
+    -------
+    ndarray, shape (K, H, W, B)
+        What one input channel contributes.
+    """
+    result = np.empty_like(x)
+    for k in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                for b in range(x.shape[3]):
+                    value = x[k, i, j, b]
+                    result[k, i, j, b] = 0 if value <= 0 else weight[k] * value
+    return result
+
+
+@_compiled
+def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True) -> Map:
+    """Multiply a map by the weight and sum each 3 x 3 neighbourhood, with zeros outside.
+
+    Parameters
+    ----------
+    x : ndarray, shape (K, H, W, B)
+    weight : ndarray, shape (K,), dtype of `x`
+    stride : {1, 2}
+    rectify : bool, default True
+        Apply ReLU to `x` first.
+
+    Returns
+    -------
+    ndarray, shape (K, ceil(H / stride), ceil(W / stride), B)
+        What one input channel contributes to a 3 x 3 convolution.
+    """
+    n_weights, height, width, batch = x.shape
+    result = np.empty(
+        (n_weights, (height + stride - 1) // stride, (width + stride - 1) // stride, batch), x.dtype
+    )
+    lowest = x.dtype.type(0 if rectify else -np.inf)
+    columns = np.zeros((width + 2, batch), x.dtype)  # sums of up to three rows, zero at both ends
+    for k in range(n_weights):
+        w = weight[k]
+        for i in range(result.shape[1]):
+            columns[1:-1] = 0
+            for row in range(max(i * stride - 1, 0), min(i * stride + 2, height)):
+                for j in range(width):
+                    for b in range(batch):
+                        value = x[k, row, j, b]
+                        columns[j + 1, b] += w * (lowest if value <= lowest else value)
+            for j in range(result.shape[2]):
+                left = j * stride
+                for b in range(batch):
+                    result[k, i, j, b] = (
+                        columns[left, b] + columns[left + 1, b] + columns[left + 2, b]
+                    )
+    return result
+
+
+@_compiled
+def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
+    """Normalise `channels` times a map over images and positions, by the batch's statistics.
+
+    Parameters
+    ----------
+    x : ndarray, shape (K, H, W, B)
+        What one input channel contributes to the convolution before. Overwritten.
+    weight : ndarray, shape (K,), dtype of `x`
+        BatchNorm's scale, the shared weight. Its shift is 0.
+    channels : int, default 1
+        Number of equal input channels that the convolution adds up.
+
+    Returns
+    -------
+    ndarray, shape (K, H, W, B)
+        The overwritten `x`.
+    """
+    n_weights, height, width, batch = x.shape
+    for k in range(n_weights):
+        count, mean, squares = 0.0, 0.0, 0.0  # float64, over rows of B numbers (Chan et al. 1979)
+        for i in range(height):
+            for j in range(width):
+                total = x.dtype.type(0)
+                for b in range(batch):
+                    total += x[k, i, j, b]
+                row_mean = total / batch
+                row_squares = x.dtype.type(0)
+                for b in range(batch):
+                    row_squares += (x[k, i, j, b] - row_mean) ** 2
+                step = row_mean - mean
+                squares += row_squares + step * step * (count * batch / (count + batch))
+                mean += step * batch / (count + batch)
+                count += batch
+        variance = channels * channels * squares / count
+        centre = x.dtype.type(mean)
+        scale = x.dtype.type(channels * np.float64(weight[k]) / np.sqrt(variance + BATCHNORM_EPS))
+        for i in range(height):
+            for j in range(width):
+                for b in range(batch):
+                    x[k, i, j, b] = (x[k, i, j, b] - centre) * scale
+    return x
+
+
+@_compiled
+def average_pool(x: Map) -> Map:
+    """Average each 3 x 3 neighbourhood, padding not counted; [K, H, W, B] -> the same."""
+    n_weights, height, width, batch = x.shape
+    result = window_sum(x, np.ones(n_weights, x.dtype), 1, False)
+    for k in range(n_weights):
+        for i in range(height):
+            rows = min(i + 2, height) - max(i - 1, 0)
+            for j in range(width):
+                share = x.dtype.type(1 / (rows * (min(j + 2, width) - max(j - 1, 0))))
+                for b in range(batch):
+                    result[k, i, j, b] *= share
+    return result
+
+
+def halve(x: Map) -> Map:
+    """Average disjoint 2 x 2 squares; [K, H, W, B] -> [K, H/2, W/2, B]."""
+    rows = x[:, ::2] + x[:, 1::2]
+    return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4

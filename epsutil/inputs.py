@@ -1,0 +1,235 @@
+"""A batch of images: real training images, normalised, or the synthetic ones of Section 3.5."""
+
+import hashlib
+import tarfile
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epsutil import sources
+
+
+class _Real(NamedTuple):
+    """A dataset of real images: its files and how the benchmark normalises it."""
+
+    title: str
+    files: tuple[str, ...]  # the first one at hand is used, else the last one is fetched
+    image_size: int
+    mean: tuple[float, float, float]  # of red, green, blue, on the scale 0..255
+    std: tuple[float, float, float]
+
+
+_REAL = {
+    "cifar10": _Real(
+        title="CIFAR-10",
+        files=("images/cifar10-train-10240.npz", "images/cifar-10-python.tar.gz"),
+        image_size=32,
+        mean=(125.3, 123.0, 113.9),
+        std=(63.0, 62.1, 66.7),
+    ),
+    "cifar100": _Real(
+        title="CIFAR-100",
+        files=("images/cifar100-train-10240.npz", "images/cifar-100-python.tar.gz"),
+        image_size=32,
+        mean=(129.3, 124.1, 112.4),
+        std=(68.2, 65.4, 70.4),
+    ),
+    "ImageNet16-120": _Real(
+        title="Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120",
+        files=("images/tinyimagenet16-train-10240.npz",),
+        image_size=16,
+        mean=(122.68, 116.66, 104.01),
+        std=(63.22, 61.26, 65.09),
+    ),
+}
+_SYNTHETIC = {
+    "grey": "grey images, image i of n is the constant i/n",
+    "normal": "random images, normal(0, 1)",
+    "uniform": "random images, uniform(-1, 1)",
+    "uniform_positive": "random images, uniform(0, 1)",
+}
+KINDS = (*_REAL, *_SYNTHETIC)
+
+# Training files inside the official archives, and the key of the labels in each.
+_MEMBERS = {
+    "cifar-10-python.tar.gz": (
+        [f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)],
+        "labels",
+    ),
+    "cifar-100-python.tar.gz": (["cifar-100-python/train"], "fine_labels"),
+}
+# What their pickles, written by Python 2, ask for: arrays.
+_ARRAYS = {
+    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images for one evaluation, with what a page must say about them.
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (batch_size, 3, image_size, image_size)
+    labels : ndarray of int64, shape (batch_size,), or None
+        None for synthetic images.
+    kind : str
+        One of `KINDS`.
+    seed : int
+    source : str
+        For the reader; names a stand-in as such.
+    """
+
+    x: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
+    kind: str
+    seed: int
+    source: str
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over shape, dtype and bytes of `x`, in hexadecimal."""
+        digest = hashlib.sha256(f"{self.x.shape} {self.x.dtype.str} ".encode())
+        digest.update(np.ascontiguousarray(self.x).data)
+        return digest.hexdigest()
+
+
+def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | None = None) -> Batch:
+    """Draw a batch, always the same one for the same arguments and file.
+
+    Real images are drawn without replacement, divided by 255 and normalised per channel as in the
+    benchmark. Synthetic images stay as they are.
+
+    Parameters
+    ----------
+    kind : {"cifar10", "cifar100", "ImageNet16-120", "grey", "normal", "uniform", \
+"uniform_positive"}
+    batch_size : int
+    seed : int
+        Without effect on ``"grey"``.
+    image_size : int, optional
+        Pixels along a side. Synthetic images take any, by default 32; real ones only their own.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range; the message names it.
+    epsutil.sources.SourceError
+        The images are not to be had.
+
+    Examples
+    --------
+    >>> batch("grey", batch_size=4, image_size=1).x[:, 0, 0, 0]
+    array([0.  , 0.25, 0.5 , 0.75], dtype=float32)
+    """
+    _check_kind(kind)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be at least 0")
+    if kind in _REAL:
+        return _real(kind, batch_size, seed, image_size)
+    return _synthetic(kind, batch_size, seed, 32 if image_size is None else image_size)
+
+
+def needs(kind: str) -> tuple[str, ...]:
+    """Return the names of the sources that :func:`batch` reads for a kind.
+
+    Of the files with the same images, this is the one at hand, else the one to download. Empty for
+    synthetic images.
+
+    Raises
+    ------
+    ValueError
+        The kind is none of `KINDS`.
+    """
+    _check_kind(kind)
+    if kind not in _REAL:
+        return ()
+    files = _REAL[kind].files
+    return (next((name for name in files if sources.available(name)), files[-1]),)
+
+
+def available(kind: str) -> bool:
+    """Return whether :func:`batch` can draw this kind without a download.
+
+    Raises
+    ------
+    ValueError
+        The kind is none of `KINDS`.
+    """
+    return sources.available(*needs(kind))
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of images {kind!r}; the known ones are {', '.join(KINDS)}")
+
+
+def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batch:
+    real = _REAL[kind]
+    if image_size not in (None, real.image_size):
+        raise ValueError(
+            f"image_size is {image_size}; {kind} images have {real.image_size} pixels a side"
+        )
+    (name,) = needs(kind)
+    images, labels = _pool(sources.path(name))
+    if batch_size > len(images):
+        raise ValueError(f"batch_size is {batch_size}; {name} holds only {len(images)} images")
+
+    chosen = np.random.default_rng(seed).choice(len(images), batch_size, replace=False)
+    mean, std = np.array([real.mean, real.std], dtype=np.float32) / 255
+    x = (images[chosen].astype(np.float32) / 255 - mean) / std
+    return Batch(
+        x=np.ascontiguousarray(x.transpose(0, 3, 1, 2)),  # channels first, as torch has them
+        labels=labels[chosen],
+        kind=kind,
+        seed=seed,
+        source=f"{real.title}: {batch_size:,} of {len(images):,} training images in {name}",
+    )
+
+
+def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
+    if image_size < 1:
+        raise ValueError(f"image_size is {image_size}; it must be at least 1")
+    shape = (batch_size, 3, image_size, image_size)
+    random = np.random.default_rng(seed)
+    if kind == "grey":
+        x = np.broadcast_to((np.arange(batch_size) / batch_size)[:, None, None, None], shape)
+    elif kind == "normal":
+        x = random.normal(size=shape)
+    else:
+        x = random.uniform(-1 if kind == "uniform" else 0, 1, shape)
+    return Batch(
+        x=x.astype(np.float32, order="C"),
+        labels=None,
+        kind=kind,
+        seed=seed,
+        source=f"synthetic: {_SYNTHETIC[kind]}",
+    )
+
+
+@lru_cache(maxsize=1)  # many batches come from one file
+def _pool(file: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all images [N, height, width, 3] of a file and their labels [N]."""
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            return arrays["images"], arrays["labels"].astype(np.int64)
+
+    members, key = _MEMBERS[file.name]
+    images, labels = [], []
+    with tarfile.open(file) as archive:
+        for member in members:
+            stream = archive.extractfile(member)
+            assert stream is not None  # a regular file, as its checksum has told
+            part = sources.load_pickle(stream, _ARRAYS)
+            images.append(part["data"])  # [n, 3072]: all red, all green, all blue
+            labels += part[key]
+    pixels = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return pixels, np.array(labels, dtype=np.int64)

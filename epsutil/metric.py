@@ -1,0 +1,177 @@
+"""The epsilon metric (Section 2, Eqs 1-4) on plain outputs, and for any torch module.
+
+Gracheva, *Neural Architecture Search via Two Constant Shared Weights Initialisations*,
+arXiv:2302.04406v2.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from epsutil import initialise
+
+log = logging.getLogger(__name__)
+
+
+def normalise(outputs: ArrayLike) -> NDArray[np.floating]:
+    """Min-max normalise each row of an output matrix to [0, 1] (Eq. 1).
+
+    As in the authors' code, entries equal to 0 after the normalisation are then dropped.
+
+    Parameters
+    ----------
+    outputs : array_like, shape (n_weights, L_v)
+        Flattened outputs, one row per initialisation. The dtype is kept.
+
+    Returns
+    -------
+    ndarray, shape (n_weights, L_v)
+        Values in (0, 1], NaN where dropped. A row that is constant, or holds a value that is
+        not finite, is NaN throughout.
+    """
+    rows = np.atleast_2d(np.asarray(outputs))
+    if not np.issubdtype(rows.dtype, np.floating):
+        rows = rows.astype(np.float64)
+    lowest = rows.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        normalised = (rows - lowest) / (rows.max(axis=1, keepdims=True) - lowest)
+    normalised[~np.isfinite(rows).all(axis=1)] = np.nan
+    normalised[normalised == 0] = np.nan
+    return normalised
+
+
+def from_outputs(outputs: ArrayLike) -> float:
+    r"""Return epsilon from the outputs under two initialisations (Eqs 1-4).
+
+    .. math::
+
+        \delta = \frac{1}{L_v} \sum_j |V'_{1,j} - V'_{2,j}|, \qquad
+        \mu = \frac{1}{2 L_v} \sum_{i,j} V'_{i,j}, \qquad
+        \varepsilon = \delta / \mu
+
+    where dropped entries (see :func:`normalise`) are left out of both means.
+
+    Parameters
+    ----------
+    outputs : array_like, shape (2, L_v)
+        One row per initialisation; L_v is the batch size times the length of one output.
+
+    Returns
+    -------
+    float
+        At least 0, and NaN where epsilon is undefined: a row is constant (hence also L_v = 1),
+        or not finite.
+
+    Raises
+    ------
+    ValueError
+        The matrix does not have two rows.
+
+    Examples
+    --------
+    >>> round(from_outputs([[0.0, 1.0, 2.0, 4.0], [0.0, 1.0, 8.0, 9.0]]), 4)
+    0.3951
+    """
+    rows = np.asarray(outputs)
+    if rows.ndim != 2 or len(rows) != 2:
+        raise ValueError(
+            f"epsilon compares two rows of outputs, not an array of shape {rows.shape}"
+        )
+    first, second = normalise(rows)
+    difference = np.abs(first - second)
+    kept_difference = difference[~np.isnan(difference)]
+    kept = np.stack([first, second])
+    kept = kept[~np.isnan(kept)]
+    if not len(kept_difference):
+        return float("nan")
+    return float(kept_difference.mean() / kept.mean())
+
+
+def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-7, 1.0)) -> float:
+    """Score an untrained network by its outputs under two constant shared weights (Algorithm 1).
+
+    The slow reference: the network is evaluated at full width. Its parameters and buffers are
+    afterwards as they were.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Any module; Section 2 asks for one output per image, more are flattened.
+    x : torch.Tensor, shape (batch, ...)
+        A batch of inputs, without labels.
+    weights : sequence of two floats, default (1e-7, 1.0)
+        The paper's choice for NAS-Bench-201 (Table 8).
+
+    Returns
+    -------
+    float
+        See :func:`from_outputs`; NaN where undefined.
+
+    Raises
+    ------
+    ValueError
+        There are not two weights, or the network does not return a tensor.
+    """
+    if len(weights) != 2:
+        raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
+    return from_outputs(outputs(network, x, weights))
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> NDArray[np.floating]:
+    """Evaluate a network under constant shared weights, one after the other.
+
+    BatchNorm uses the statistics of the batch; everything else is in evaluation mode, so that
+    dropout is off.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Left as it was.
+    x : torch.Tensor, shape (batch, ...)
+    weights : sequence of float
+
+    Returns
+    -------
+    ndarray, shape (len(weights), L_v)
+
+    Raises
+    ------
+    ValueError
+        The network does not return a tensor of floating-point numbers.
+    """
+    if len(x) == 1:
+        log.warning("a batch of one input: the outputs do not vary and epsilon is undefined")
+    rows = []
+    with _restored(network):
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
+        for weight in weights:
+            output = initialise.constant_(network, weight)(x)
+            if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+                raise ValueError(
+                    f"{type(network).__name__} must return a floating-point tensor, not "
+                    f"{type(output).__name__}; wrap it in a module that returns its outputs"
+                )
+            rows.append(output.flatten().cpu().numpy())
+    return np.stack(rows)
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
+    """Put a network's parameters, buffers and modes back at the end."""
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    training = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        network.load_state_dict(state)
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,57 @@
+"""Where everything lives: the only module that knows the project's folders.
+
+Every location can be moved by an environment variable, read when it is asked for, so that tests
+and CI can point the package elsewhere:
+
+=====================  ==========================================  ============================
+variable               what it moves                               default
+=====================  ==========================================  ============================
+``EPSUTIL_DATA``       a folder with the benchmark files           none (then cache, download)
+``EPSUTIL_CACHE``      downloads and score stores of this machine  the user's cache folder
+``EPSUTIL_RESULTS``    what notebooks write                        ``_build/results``
+=====================  ==========================================  ============================
+"""
+
+import os
+from pathlib import Path
+
+import pooch
+
+ROOT = (
+    Path(__file__).resolve().parent.parent
+)  # the checkout; notebooks and recorded results need it
+NOTEBOOKS = ROOT / "notebooks"
+BOOK = ROOT / "book"
+BUILD = ROOT / "_build"
+PAPER = ROOT / "data" / "paper"  # the reported values, as CSV
+RECORDED_SCORES = ROOT / "data" / "scores"  # committed: a score per architecture
+RECORDED_RESULTS = ROOT / "data" / "results"  # committed: tables and figures
+
+
+def data() -> Path | None:
+    """Return the folder named by ``EPSUTIL_DATA``, or None where it is unset.
+
+    Raises
+    ------
+    FileNotFoundError
+        The variable names a folder that does not exist.
+    """
+    value = os.environ.get("EPSUTIL_DATA")
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"EPSUTIL_DATA={value} is not a folder; unset it or point it at the benchmark data"
+        )
+    return folder
+
+
+def cache() -> Path:
+    """Return the user's cache folder (``EPSUTIL_CACHE``), which need not exist yet."""
+    return Path(os.environ.get("EPSUTIL_CACHE") or pooch.os_cache("epsutil")).expanduser()
+
+
+def results() -> Path:
+    """Return the folder that notebooks write tables and figures to (``EPSUTIL_RESULTS``)."""
+    return Path(os.environ.get("EPSUTIL_RESULTS") or BUILD / "results").expanduser().resolve()

@@ -1,0 +1,373 @@
+"""Score many architectures: in parallel, resumable, stored with all that decides the result.
+
+Architectures that compute the same function (equal ``space.key``) are evaluated once. Work goes
+through joblib in chunks: chunks that are done survive an interruption. The result is a Parquet
+file whose metadata holds what it was made from; a file that does not match is never used.
+"""
+
+import ast
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from epsutil import metric, paths, spaces
+from epsutil.inputs import Batch
+
+log = logging.getLogger(__name__)
+
+CHUNK = 64  # distinct functions evaluated between two writes
+DTYPES = ("float32", "float64")
+_METADATA = b"epsutil"
+
+
+class StoreError(ValueError):
+    """A stored score file cannot be used: it is damaged, or other code wrote it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a table of scores, and so the name of its file."""
+
+    space: str
+    kind: str
+    batch_size: int
+    seed: int
+    input_checksum: str
+    dtype: str
+    weights: tuple[float, ...]
+    archs: str  # "all", or the number and a checksum of the indices
+    code: str  # fingerprint of the code that computes a score
+
+    @property
+    def filename(self) -> str:
+        """File name: readable, and different for different parameters and inputs."""
+        weights = "_".join(f"{weight:g}" for weight in self.weights)
+        return (
+            f"{self.space}-{self.kind}-{self.input_checksum[:8]}-b{self.batch_size}"
+            f"-{self.dtype}-w{weights}-{self.archs}.parquet"
+        )
+
+
+def pair(weights: Sequence[float]) -> str:
+    """Name the column that holds epsilon for two weights, for example ``"1e-07,1"``."""
+    first, second = weights
+    return f"{first:g},{second:g}"
+
+
+def sample(space_name: str, n_archs: int, seed: int = 21) -> NDArray[np.int64]:
+    """Draw the indices of distinct architectures, in ascending order.
+
+    Parameters
+    ----------
+    space_name : str
+    n_archs : int
+        From 1 to the size of the space. The whole space needs no draw.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        There are not so many architectures.
+    """
+    size = len(spaces.get(space_name))
+    if not 1 <= n_archs <= size:
+        raise ValueError(f"n_archs is {n_archs}; {space_name} has 1 to {size:,} to choose from")
+    return np.sort(np.random.default_rng(seed).choice(size, n_archs, replace=False))
+
+
+def score(
+    space_name: str,
+    batch: Batch,
+    weights: Sequence[float] = (1e-7, 1.0),
+    archs: Sequence[int] | NDArray[np.integer] | None = None,
+    dtype: str = "float32",
+    n_jobs: int = -1,
+    rebuild: bool = False,
+    folder: Path | None = None,
+) -> pd.DataFrame:
+    """Score architectures with epsilon for every pair of the weights.
+
+    What is stored for the same run is returned at once. Otherwise the work is done chunk by chunk
+    and continues where an earlier, interrupted call ended. joblib's backend can be switched
+    around the call, for example to a Dask cluster with ``joblib.parallel_config("dask")``.
+
+    Parameters
+    ----------
+    space_name : str
+        See :func:`epsutil.spaces.get`.
+    batch : Batch
+        The images, see :func:`epsutil.inputs.batch`.
+    weights : sequence of float, default (1e-7, 1.0)
+        Two or more; all their pairs share one evaluation.
+    archs : sequence of int, optional
+        Indices in the space, by default all. See :func:`sample`.
+    dtype : {"float32", "float64"}
+        The precision of the evaluation.
+    n_jobs : int, default -1
+        Processes, each on one thread; -1 is one per core.
+    rebuild : bool, default False
+        Compute again, and replace what is stored.
+    folder : pathlib.Path, optional
+        Where to store the result: by default the user's cache. Results recorded in the project
+        are found in any case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``, the architecture's index in the space. Columns ``arch`` and one per pair
+        of weights, see :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the
+        file's metadata.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, or the batch would leave every score undefined.
+    StoreError
+        A stored file for these parameters is damaged or was written by other code.
+    """
+    space = spaces.get(space_name)
+    weights = _checked_weights(weights)
+    _check_batch(batch.x)
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
+    indices = _checked_indices(archs, len(space))
+    run = Run(
+        space=space_name,
+        kind=batch.kind,
+        batch_size=len(batch.x),
+        seed=batch.seed,
+        input_checksum=batch.checksum,
+        dtype=dtype,
+        weights=weights,
+        archs="all" if len(indices) == len(space) else _short_name(indices),
+        code=fingerprint(space_name),
+    )
+    folder = folder or paths.cache() / "scores"
+    if not rebuild:
+        for place in (paths.RECORDED_SCORES, folder):
+            if (place / run.filename).exists():
+                return read(place / run.filename, run)
+
+    start = time.perf_counter()
+    names = {int(i): space[int(i)] for i in indices}
+    keys = {i: space.key(arch) for i, arch in names.items()}
+    first_with = {key: i for i, key in reversed(keys.items())}  # key -> its first architecture
+    scored = _score_functions(
+        run, batch, [names[i] for i in first_with.values()], folder, n_jobs, rebuild
+    )
+    rows = {key: row for key, row in zip(first_with, scored, strict=True)}
+    frame = pd.DataFrame(
+        [rows[key] for key in keys.values()],
+        columns=[pair(two) for two in combinations(weights, 2)],
+        index=pd.Index(indices, name="index"),
+    )
+    frame.insert(0, "arch", list(names.values()))
+    frame.attrs["run"] = asdict(run) | {
+        "input": batch.source,
+        "distinct_functions": len(first_with),
+        "seconds": round(time.perf_counter() - start, 2),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: _version(name) for name in ("torch", "numpy", "numba")},
+        "machine": f"{platform.machine()}, {joblib.cpu_count()} cores",
+    }
+    write(folder / run.filename, frame)
+    shutil.rmtree(_partial(folder, run), ignore_errors=True)
+    return frame
+
+
+def read(path: Path, run: Run | None = None) -> pd.DataFrame:
+    """Read a file of scores, and check that it belongs to a run.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    run : Run, optional
+        What the file must have been made from. Without it nothing is compared.
+
+    Raises
+    ------
+    StoreError
+        The file is damaged, or does not belong to the run.
+    """
+    try:
+        table = pq.read_table(path)
+        stored = json.loads(table.schema.metadata[_METADATA])
+        frame = table.to_pandas()
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path} is not a readable file of scores ({error}); "
+            "delete it or rebuild it (rebuild=True, epsutil score --rebuild)"
+        ) from error
+    expected = {} if run is None else json.loads(json.dumps(asdict(run)))
+    for name, value in expected.items():
+        if stored.get(name) != value:
+            raise StoreError(
+                f"{path} was written with another {name} ({stored.get(name)}, now {value}); "
+                "rebuild it (rebuild=True, epsutil score --rebuild)"
+            )
+    frame.attrs["run"] = stored
+    return frame
+
+
+def write(path: Path, frame: pd.DataFrame) -> None:
+    """Write a file of scores with its metadata, whole or not at all."""
+    table = pa.Table.from_pandas(frame)
+    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(frame.attrs["run"]).encode()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    os.replace(temporary, path)
+
+
+def fingerprint(space_name: str) -> str:
+    """Return a checksum of the code that decides a score; comments and docstrings do not count."""
+    modules = ("metric", "collapse", f"spaces/{space_name}")
+    return hashlib.sha256("".join(map(_code_of, modules)).encode()).hexdigest()[:16]
+
+
+def _code_of(module: str) -> str:
+    tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [s for s in body if not isinstance(getattr(s, "value", None), ast.Constant)]
+            node.body = kept or body  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+# Checks before hours of work -----------------------------------------------------------------
+
+
+def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    values = tuple(float(weight) for weight in weights)
+    if len(values) < 2 or len(set(values)) < len(values) or not np.isfinite(values).all():
+        raise ValueError(f"weights are two or more different finite numbers, not {list(weights)}")
+    return values
+
+
+def _checked_indices(archs: Any, size: int) -> NDArray[np.int64]:
+    if archs is None:
+        return np.arange(size)
+    indices = np.asarray(archs)
+    if indices.ndim != 1 or not len(indices) or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError("archs are the indices of one or more architectures, in one list")
+    if indices.min() < 0 or indices.max() >= size or len(np.unique(indices)) < len(indices):
+        raise ValueError(f"archs are different indices from 0 to {size - 1:,}")
+    return indices.astype(np.int64)
+
+
+def _check_batch(x: NDArray[np.floating]) -> None:
+    if not np.isfinite(x).all():
+        raise ValueError("the batch holds NaN or infinite values: every score would be undefined")
+    if len(x) == 1:
+        raise ValueError("a batch of one input: its outputs do not vary, every score is undefined")
+    if (x == x[:1]).all():
+        raise ValueError("all inputs of the batch are equal: every score would be undefined")
+
+
+# Work in chunks ------------------------------------------------------------------------------
+
+
+def _score_functions(
+    run: Run, batch: Batch, archs: list[str], folder: Path, n_jobs: int, rebuild: bool
+) -> NDArray[np.float64]:
+    """Score architectures that all differ, chunk by chunk: [n_archs, n_pairs]."""
+    partial = _partial(folder, run)
+    if rebuild:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    n_pairs = len(run.weights) * (len(run.weights) - 1) // 2
+    chunks = [archs[i : i + CHUNK] for i in range(0, len(archs), CHUNK)]
+    done = {
+        number: rows
+        for number, chunk in enumerate(chunks)
+        if (rows := _read_chunk(partial, number, (len(chunk), n_pairs))) is not None
+    }
+    if done:
+        log.info("continuing an interrupted run: %d of %d chunks are done", len(done), len(chunks))
+    missing = [number for number in range(len(chunks)) if number not in done]
+    x = batch.x.astype(run.dtype)
+    work = (
+        joblib.delayed(_score_chunk)(number, run.space, chunks[number], x, run.weights)
+        for number in missing
+    )
+    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(work)
+    title = f"scoring {run.space} on {run.kind}"
+    n_done = sum(map(len, done.values()))
+    with tqdm(desc=title, total=len(archs), initial=n_done, unit="arch", leave=False) as progress:
+        for number, rows in results:
+            _write_chunk(partial, number, rows)
+            done[number] = rows
+            progress.update(len(rows))
+    return np.concatenate([done[number] for number in range(len(chunks))])
+
+
+def _score_chunk(
+    number: int, space_name: str, archs: list[str], x: NDArray, weights: tuple[float, ...]
+) -> tuple[int, NDArray[np.float64]]:
+    """Score some architectures in a worker process: [n_archs, n_pairs]."""
+    _keep_freed_memory()
+    space = spaces.get(space_name)
+    rows = []
+    for arch in archs:
+        outputs = dict(zip(weights, space.outputs(arch, x, weights), strict=True))
+        rows.append(
+            [metric.from_outputs([outputs[a], outputs[b]]) for a, b in combinations(weights, 2)]
+        )
+    return number, np.array(rows)
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator keep freed maps for the next ones, which saves a fifth of the time.
+
+    glibc gives blocks above a threshold back to the system, and raises that threshold to the
+    largest block it has seen freed, up to 32 MiB. Elsewhere this has no effect.
+    """
+    np.empty(31 << 20, np.uint8)
+
+
+def _partial(folder: Path, run: Run) -> Path:
+    """Folder of the chunks that are done; its name holds the code's fingerprint, too."""
+    return folder / f"{run.filename}.{run.code}.partial"
+
+
+def _read_chunk(partial: Path, number: int, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    try:
+        rows = np.load(partial / f"{number:05d}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return rows if rows.shape == shape else None
+
+
+def _write_chunk(partial: Path, number: int, rows: NDArray[np.float64]) -> None:
+    temporary = partial / f".{number:05d}.{os.getpid()}.npy"
+    np.save(temporary, rows)
+    os.replace(temporary, partial / f"{number:05d}.npy")
+
+
+def _short_name(indices: NDArray[np.int64]) -> str:
+    return f"n{len(indices)}-{hashlib.sha256(indices.tobytes()).hexdigest()[:8]}"
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)

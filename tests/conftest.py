@@ -1,0 +1,30 @@
+"""Every session gets its own cache, and the benchmark data where they lie beside the checkout."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+if DATA.is_dir():
+    os.environ.setdefault("EPSUTIL_DATA", str(DATA))
+if "EPSUTIL_CACHE" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="epsutil-cache-")  # removed as the session ends
+    os.environ["EPSUTIL_CACHE"] = _cache.name
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs(*names): skip where these sources (epsutil.sources) are not at hand"
+    )
+
+
+def pytest_runtest_setup(item):
+    from epsutil import sources
+
+    for marker in item.iter_markers("needs"):
+        missing = [name for name in marker.args if not sources.available(name)]
+        if missing:
+            pytest.skip(f"not at hand: {', '.join(missing)} (set EPSUTIL_DATA)")

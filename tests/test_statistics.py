@@ -1,0 +1,310 @@
+"""The evaluation scores against obvious implementations.
+
+Intervals and Steiger's test are held to independent derivations and published values.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from epsutil import statistics
+from epsutil.statistics import SCORES
+
+NAN = float("nan")
+
+# few distinct values, so that ties are everywhere; more than 64 architectures, so that they count
+architecture = st.tuples(st.integers(-8, 8).map(float) | st.just(NAN), st.integers(0, 9))
+spaces = (
+    st.integers(1, 130)
+    .flatmap(lambda n: st.lists(architecture, min_size=n, max_size=n))
+    .map(lambda pairs: tuple(np.array(pairs, dtype=float).T))
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def slow_correlations(x, y):
+    """Spearman's rho and Kendall's tau-b, straight from their definitions."""
+    if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
+        return NAN, NAN
+    rank_x, rank_y = ([(2 * sum(v < u for v in a) + list(a).count(u)) for u in a] for a in (x, y))
+    above_x, above_y = (np.sign(np.subtract.outer(a, a)) for a in (x, y))
+    tau = (above_x * above_y).sum() / np.sqrt((above_x**2).sum() * (above_y**2).sum())
+    return np.corrcoef(rank_x, rank_y)[0, 1], tau
+
+
+def slow_evaluate(score, target, minimise):
+    """Evaluate one architecture at a time."""
+    pairs = [(s, t) for s, t in zip(score, target, strict=True) if s == s]
+    x, y = [s for s, _ in pairs], [t for _, t in pairs]
+    if len(pairs) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
+        return dict.fromkeys(SCORES, NAN)
+
+    def above(values, percentile):
+        threshold = np.percentile(values, percentile)
+        return {i for i, v in enumerate(values) if v > threshold}
+
+    def best(percent):
+        return above([-t for t in y], 100 - percent) if minimise else above(y, 100 - percent)
+
+    picked = above(x, 90)
+    first64 = sorted(range(len(x)), key=lambda i: (-x[i], i))[:64]
+    top = sorted(best(10))
+    rho, tau = slow_correlations(x, y)
+    rho_top10, tau_top10 = slow_correlations([x[i] for i in top], [y[i] for i in top])
+    share = 100 * len(picked & best(10)) / len(picked) if picked else NAN
+    hits = len(best(5) & set(first64))
+    return dict(zip(SCORES, (rho, rho_top10, tau, tau_top10, share, hits), strict=True))
+
+
+def normal_sample(rng, n, r_a, r_b, r_ab):
+    """Two metrics and a target, normal with the given correlations."""
+    correlations = np.array([[1, r_ab, r_a], [r_ab, 1, r_b], [r_a, r_b, 1]])
+    return np.linalg.cholesky(correlations) @ rng.normal(size=(3, n))
+
+
+class TestEvaluate:
+    @given(spaces, st.booleans())
+    @settings(deadline=None)
+    def test_against_definitions(self, space, minimise):
+        got = statistics.evaluate(*space, minimise=minimise)
+        expected = slow_evaluate(*space, minimise)
+        np.testing.assert_allclose(got[list(SCORES)], [expected[s] for s in SCORES], atol=1e-12)
+        assert got["n"] == len(space[0])
+        assert got["n_scored"] == np.sum(~np.isnan(space[0]))
+
+    def test_against_scipy_on_continuous_values(self):
+        rng = np.random.default_rng(0)
+        score = rng.normal(size=3000)
+        target = score + rng.normal(size=3000)
+        got = statistics.evaluate(score, target)
+        top = target > np.nanpercentile(target, 90)
+        assert got["rho"] == pytest.approx(stats.spearmanr(score, target)[0])
+        assert got["tau_top10"] == pytest.approx(stats.kendalltau(score[top], target[top])[0])
+
+    def test_thresholds_are_those_of_the_scored(self):
+        # the ten best architectures have no score; the next are the top 10% of those scored
+        target = np.arange(110.0)
+        score = np.where(target < 100, target, np.nan)
+        got = statistics.evaluate(score, target)
+        assert got["top10_top10"] == 100
+        assert got["top64_top5"] == 5
+
+    def test_a_perfect_score(self):
+        got = statistics.evaluate(range(2000), range(2000))
+        np.testing.assert_allclose(got[list(SCORES)], [1, 1, 1, 1, 100, 64])
+
+    def test_losses(self):
+        rng = np.random.default_rng(1)
+        score, accuracy = rng.normal(size=(2, 500))
+        high = statistics.evaluate(score, accuracy)
+        low = statistics.evaluate(score, -accuracy, minimise=True)
+        signs = [-1, -1, -1, -1, 1, 1]
+        np.testing.assert_allclose(low[list(SCORES)], high[list(SCORES)] * signs)
+
+    def test_of_equal_scores_the_first_wins(self):
+        target = np.array([1.0] * 4 + [0.0] * 96)
+        score = np.array([1.0] * 99 + [0.0])
+        assert statistics.evaluate(score, target)["top64_top5"] == 4
+        assert statistics.evaluate(score[::-1], target[::-1])["top64_top5"] == 0
+
+    @pytest.mark.parametrize(
+        "score, target",
+        [
+            ([], []),
+            ([NAN] * 5, range(5)),
+            ([NAN, 1, 2], range(3)),
+            ([1, 1, 1, 1], range(4)),
+            (range(4), [1, 1, 1, 1]),
+        ],
+    )
+    def test_undefined(self, score, target):
+        got = statistics.evaluate(score, target)
+        assert got[list(SCORES)].isna().all()
+        assert got["n_scored"] == sum(s == s for s in score)
+
+    @pytest.mark.parametrize("function", [statistics.evaluate, statistics.coverage])
+    @pytest.mark.parametrize(
+        "score, target, message",
+        [
+            ([1, np.inf, -np.inf], [1, 2, 3], "score has 2 infinite"),
+            ([1, 2, 3], [1, NAN, np.inf], "target has 2 NaN or infinite"),
+            ([1, 2, 3], [1, 2], "one length"),
+            ([[1, 2]], [[1, 2]], "vectors"),
+            (["high"], [1], "could not convert"),
+            (pd.Series([1, 2], ["a", "b"]), pd.Series([1, 2], ["b", "a"]), "different indices"),
+        ],
+    )
+    def test_bad_input(self, function, score, target, message):
+        with pytest.raises(ValueError, match=message):
+            function(score, target)
+
+
+class TestCoverage:
+    @given(spaces, st.booleans())
+    @settings(deadline=None)
+    def test_against_definitions(self, space, minimise):
+        score, target = space
+        got = statistics.coverage(score, target, minimise=minimise)
+        last = np.where(np.isnan(score), -9.0, score)
+        expected = slow_evaluate(last, target, minimise)
+        np.testing.assert_allclose(
+            got[[f"{s}_all" for s in SCORES]], [expected[s] for s in SCORES], atol=1e-12
+        )
+        assert got["coverage"] == np.mean(score == score) == got["n_scored"] / got["n"]
+
+    def test_share_of_the_best_without_score(self):
+        target = np.arange(100.0)
+        score = target.copy()
+        score[[0, 1, 92, 95, 99]] = NAN
+        assert statistics.coverage(score, target)["top10_unscored"] == pytest.approx(0.3)
+        assert statistics.coverage(score, -target, minimise=True)["top10_unscored"] == (
+            pytest.approx(0.3)
+        )
+
+    def test_full_coverage_changes_nothing(self):
+        score, target = np.random.default_rng(2).normal(size=(2, 300))
+        full = statistics.coverage(score, target)
+        plain = statistics.evaluate(score, target)
+        assert [full[f"{s}_all"] for s in SCORES] == [plain[s] for s in SCORES]
+        assert full["coverage"] == 1 and full["top10_unscored"] == 0
+
+    @pytest.mark.parametrize("n", [0, 5])
+    def test_nothing_scored(self, n):
+        got = statistics.coverage([NAN] * n, range(n))
+        assert got[[f"{s}_all" for s in SCORES]].isna().all()
+        assert got["n_scored"] == 0
+
+
+class TestBootstrap:
+    def test_against_a_plain_loop(self):
+        rng = np.random.default_rng(3)
+        score, target = normal_sample(rng, 90, 0.6, 0.6, 0.5)[[0, 2]]
+        got = statistics.bootstrap(np.append(score, NAN), np.append(target, 9), 50, 7, level=0.8)
+        rng = np.random.default_rng(7)
+        draws = [rng.integers(90, size=90) for _ in range(50)]
+        values = pd.DataFrame([statistics.evaluate(score[i], target[i]) for i in draws])
+        for name in SCORES:
+            expected = np.percentile(values[name], [10, 90])
+            np.testing.assert_allclose(got.loc[name, ["low", "high"]].astype(float), expected)
+
+    def test_width_is_that_of_the_sampling_distribution(self):
+        rng = np.random.default_rng(4)
+        samples = [normal_sample(rng, 400, 0.7, 0.7, 0.5)[[0, 2]] for _ in range(200)]
+        values = [statistics.evaluate(*sample)["rho"] for sample in samples]
+        interval = statistics.bootstrap(*samples[0], n_resamples=300).loc["rho"]
+        assert interval["high"] - interval["low"] == pytest.approx(
+            2 * 1.96 * np.std(values), rel=0.3
+        )
+
+    def test_seed(self):
+        score, target = np.random.default_rng(5).normal(size=(2, 100))
+        first = statistics.bootstrap(score, target, 20)
+        pd.testing.assert_frame_equal(first, statistics.bootstrap(score, target, 20))
+        assert not first.equals(statistics.bootstrap(score, target, 20, seed=22))
+
+    def test_undefined(self):
+        got = statistics.bootstrap([NAN, NAN], [1, 2], 5)
+        assert got.index.tolist() == list(SCORES) and got.isna().all(axis=None)
+
+    @pytest.mark.parametrize("bad", [{"n_resamples": 0}, {"level": 1.0}, {"level": 95}])
+    def test_bad_input(self, bad):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            statistics.bootstrap([1, 2, 3], [1, 2, 3], **bad)
+
+
+class TestSteiger:
+    @pytest.mark.parametrize(
+        "r_a, r_b, r_ab, n, z, rel",
+        [
+            # Output of the R package cocor (Diedenhofen and Musch, 2015), test "steiger1980"; it
+            # prints correlations to four digits, which is what limits the agreement. The third is
+            # from rmcorr's page on comparing correlations, the others from published analyses.
+            (0.0228, 0.3522, 0.3718, 553, -7.1345, 2e-4),
+            (0.2493, 0.3395, 0.4082, 553, -2.0660, 2e-4),
+            (0.8066, 0.2383, 0.2255, 177, 8.5460, 2e-4),
+            (0.7245, 0.7108, 0.8972, 15549, 5.5498, 5e-3),
+        ],
+    )
+    def test_against_published_values(self, r_a, r_b, r_ab, n, z, rel):
+        assert statistics._steiger_z(r_a, r_b, r_ab, n) == pytest.approx(z, rel=rel)
+
+    @given(st.floats(-0.6, 0.9), st.floats(-0.6, 0.9), st.floats(0.3, 0.9))
+    def test_against_the_delta_method(self, r_a, r_b, r_ab):
+        # Cov(S_ij, S_kl) = (s_ik s_jl + s_il s_jk) / n for a normal sample; carry it over to the
+        # two correlations by numerical derivatives, at the pooled correlation
+        mean = (r_a + r_b) / 2
+        sigma = np.array([[1, r_ab, mean], [r_ab, 1, mean], [mean, mean, 1]])
+        assume(abs(r_a - r_b) > 1e-6 and np.linalg.det(sigma) > 0.01)
+        entries = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+        covariance = [
+            [sigma[i, k] * sigma[j, m] + sigma[i, m] * sigma[j, k] for k, m in entries]
+            for i, j in entries
+        ]
+
+        def correlations(step, where):
+            s = sigma.copy()
+            s[where] += step
+            if where[0] != where[1]:
+                s[where[::-1]] += step
+            return np.array([s[i, 2] / np.sqrt(s[i, i] * s[2, 2]) for i in (0, 1)])
+
+        h = 1e-6
+        gradient = np.array([correlations(h, e) - correlations(-h, e) for e in entries]) / (2 * h)
+        cov_r = gradient.T @ covariance @ gradient
+        s = cov_r[0, 1] / cov_r[0, 0]
+        expected = (np.arctanh(r_a) - np.arctanh(r_b)) * np.sqrt(100 / (2 - 2 * s))
+        assert statistics._steiger_z(r_a, r_b, r_ab, 103) == pytest.approx(expected, rel=1e-4)
+
+    @pytest.mark.parametrize("method, spread", [("pearson", 1.0), ("spearman", 1.05)])
+    def test_null_distribution(self, method, spread):
+        rng = np.random.default_rng(6)
+        z = [
+            statistics.steiger(*normal_sample(rng, 300, 0.6, 0.6, 0.7), method=method).z
+            for _ in range(1000)
+        ]
+        assert abs(np.mean(z)) < 0.1
+        assert np.std(z) == pytest.approx(spread, abs=0.07)
+
+    def test_a_difference_is_found_and_signed(self):
+        a, b, target = normal_sample(np.random.default_rng(7), 1000, 0.8, 0.6, 0.5)
+        better = statistics.steiger(a, b, target)
+        assert better.z > 5 and better.pvalue < 1e-6
+        assert better.rho_a == pytest.approx(stats.spearmanr(a, target)[0])
+        assert better.rho_b == pytest.approx(stats.spearmanr(b, target)[0])
+        assert statistics.steiger(b, a, target).z == pytest.approx(-better.z)
+        loss = statistics.steiger(a, b, -target, minimise=True)
+        assert loss.z == pytest.approx(better.z) and loss.rho_a == pytest.approx(-better.rho_a)
+        assert better.pvalue == pytest.approx(2 * stats.norm.cdf(-better.z))
+
+    def test_over_architectures_that_both_score(self):
+        a, b, target = normal_sample(np.random.default_rng(8), 60, 0.5, 0.4, 0.3)
+        a[:10], b[5:20] = np.nan, np.nan
+        got = statistics.steiger(a, b, target)
+        assert got.n == 40
+        assert got == statistics.steiger(a[20:], b[20:], target[20:])
+
+    def test_undefined(self):
+        target = np.random.default_rng(9).normal(size=20)
+        noise = np.random.default_rng(10).normal(size=20)
+        assert statistics.steiger(noise, 2 * noise + 1, target)[:2] == (0.0, 1.0)
+        assert np.isnan(statistics.steiger(target, noise, target).z)
+        assert np.isnan(statistics.steiger(np.ones(20), noise, target).z)
+        assert np.isnan(statistics.steiger(noise[:3], target[:3], [3, 1, 2]).z)
+        assert statistics.steiger([NAN, 1], [1, NAN], [1, 2]).n == 0
+
+    def test_bad_input(self):
+        with pytest.raises(ValueError, match="unknown method 'kendall'"):
+            statistics.steiger([1, 2], [1, 2], [1, 2], method="kendall")
+        with pytest.raises(ValueError, match="target has 1 NaN"):
+            statistics.steiger([1, 2], [1, 2], [1, NAN])

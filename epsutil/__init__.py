@@ -1,5 +1,7 @@
-"""Helpers of the reproducible companion to *Neural Architecture Search via Two Constant
-Shared Weights Initialisations* (Gracheva, arXiv:2302.04406v2).
+"""Helpers of the reproducible companion to the epsilon paper.
+
+Gracheva, *Neural Architecture Search via Two Constant Shared Weights Initialisations*,
+arXiv:2302.04406v2.
 
 >>> from epsutil import metric, spaces
 >>> space = spaces.get("nasbench201")

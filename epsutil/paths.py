@@ -8,6 +8,7 @@ variable               what it moves                               default
 =====================  ==========================================  ============================
 ``EPSUTIL_DATA``       a folder with the benchmark files           none (then cache, download)
 ``EPSUTIL_CACHE``      downloads and score stores of this machine  the user's cache folder
+``EPSUTIL_SCORES``     where new score stores go                   ``scores`` in the cache
 ``EPSUTIL_RESULTS``    what notebooks write                        ``_build/results``
 =====================  ==========================================  ============================
 """
@@ -50,6 +51,11 @@ def data() -> Path | None:
 def cache() -> Path:
     """Return the user's cache folder (``EPSUTIL_CACHE``), which need not exist yet."""
     return Path(os.environ.get("EPSUTIL_CACHE") or pooch.os_cache("epsutil")).expanduser()
+
+
+def scores() -> Path:
+    """Return the folder that new scores are stored in (``EPSUTIL_SCORES``)."""
+    return Path(os.environ.get("EPSUTIL_SCORES") or cache() / "scores").expanduser().resolve()
 
 
 def results() -> Path:

@@ -160,7 +160,7 @@ def score(
         archs="all" if len(indices) == len(space) else _short_name(indices),
         code=fingerprint(space_name),
     )
-    folder = folder or paths.cache() / "scores"
+    folder = folder or paths.scores()
     if not rebuild:
         for place in (paths.RECORDED_SCORES, folder):
             if (place / run.filename).exists():
@@ -235,6 +235,17 @@ def write(path: Path, frame: pd.DataFrame) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
     os.replace(temporary, path)
+
+
+def remove_outdated(folder: Path) -> list[Path]:
+    """Delete the score files in a folder that other code wrote; return which they were."""
+    outdated = []
+    for path in sorted(folder.glob("*.parquet")):
+        run = read(path).attrs["run"]
+        if run["code"] != fingerprint(run["space"]):
+            path.unlink()
+            outdated.append(path)
+    return outdated
 
 
 def fingerprint(space_name: str) -> str:

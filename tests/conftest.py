@@ -5,6 +5,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("epsutil", deadline=None)  # the first call compiles
+settings.load_profile("epsutil")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -373,6 +373,7 @@ class Network(nn.Module):
         self.classifier = nn.Linear(STAGES[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return one row of outputs per image."""
         h = self.features(x)  # batch, 64, height / 4, width / 4
         return self.classifier(h.mean((2, 3)))  # batch, classes
 
@@ -390,6 +391,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the last node."""
         nodes = [x]
         for target in (1, 2, 3):
             incoming = [self.edges[f"{i}->{target}"](node) for i, node in enumerate(nodes)]
@@ -401,6 +403,7 @@ class Zero(nn.Module):
     """The operation `none`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return zeros of the same shape."""
         return torch.zeros_like(x)
 
 
@@ -415,6 +418,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return maps of half the size."""
         return self.convolutions(x) + self.shortcut(x)
 
 

@@ -1,0 +1,549 @@
+"""What the notebooks compute: a function for each table, on top of the other rooms.
+
+Every function returns a tidy DataFrame that is written to CSV as it is. Column names are those of
+:data:`epsutil.statistics.SCORES`, with the suffixes ``_low`` and ``_high`` (bootstrap interval),
+``_all`` (unscored architectures rank last) and ``_paper`` (reported).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statistics
+
+ANALOG = ("analog-nasbench/data.anb",)
+METRICS = ("epsilon", "params", "flops")
+
+
+def needs(datasets: Sequence[str]) -> tuple[str, ...]:
+    """Return the sources of images and accuracies for some datasets of NAS-Bench-201."""
+    names = [name for d in datasets for name in (*benchmarks.needs(d), *inputs.needs(d))]
+    return tuple(dict.fromkeys(names))
+
+
+def reported(table: str) -> pd.DataFrame:
+    """Return a table of the paper, as printed; see ``data/paper/README.md``."""
+    return pd.read_csv(paths.PAPER / f"{table}.csv")
+
+
+def nasbench201(
+    dataset: str,
+    weights: Sequence[float] = (1e-7, 1.0),
+    batch_size: int = 256,
+    seed: int = 21,
+    n_archs: int = 15625,
+    n_jobs: int = -1,
+    dtype: str = "float32",
+) -> pd.DataFrame:
+    """Join what training gave, the sizes and epsilon, for the whole space or a random sample.
+
+    Parameters
+    ----------
+    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
+    weights : two floats
+    batch_size, seed : int
+        Which images; the seed also draws the architectures.
+    n_archs : int, default 15625
+        All of them; a smaller number is a random sample.
+    n_jobs, dtype
+        See :func:`epsutil.scoring.score`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of :func:`epsutil.benchmarks.nasbench201`, and ``epsilon``.
+    """
+    archs = scoring.sample("nasbench201", n_archs, seed)
+    batch = inputs.batch(dataset, batch_size, seed)
+    scores = scoring.score("nasbench201", batch, weights, archs, dtype, n_jobs)
+    frame = benchmarks.nasbench201(dataset).loc[scores.index]
+    frame["epsilon"] = scores[scoring.pair(weights)]
+    frame.attrs["run"] = scores.attrs["run"]
+    return frame
+
+
+def evaluation(score: pd.Series, target: pd.Series, n_resamples: int, seed: int) -> dict[str, Any]:
+    """Return the six scores with their intervals and what the unscored change, as one row."""
+    covered = statistics.coverage(score, target)
+    interval = statistics.bootstrap(score, target, n_resamples, seed)
+    bounds = {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
+    scores = statistics.evaluate(score, target)[list(statistics.SCORES)]
+    return covered.to_dict() | scores.to_dict() | bounds
+
+
+def table01(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_resamples: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Compute Table 1's epsilon rows, and rows for the number of parameters and FLOPs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
+        paper's own rows.
+    """
+    rows = []
+    for dataset in datasets:
+        frame = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
+        for name in METRICS:
+            row = {"dataset": dataset, "metric": name, "source": "computed"}
+            rows.append(row | evaluation(frame[name], frame["test_accuracy"], n_resamples, seed))
+    paper = reported("table01").assign(source="reported")
+    paper = paper[paper["dataset"].isin(datasets)]
+    columns = ["dataset", "metric", "source", *statistics.SCORES]
+    return pd.concat([paper[columns], pd.DataFrame(rows)], ignore_index=True)
+
+
+def batch_spread(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seeds: Sequence[int],
+    n_archs: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Score the same random architectures with several batches of images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and seed of the batch: ``n``, ``n_scored`` and the six scores.
+    """
+    archs = scoring.sample("nasbench201", n_archs, seed=0)
+    rows = []
+    for dataset in datasets:
+        accuracy = benchmarks.nasbench201(dataset)["test_accuracy"].loc[archs]
+        for seed in seeds:
+            batch = inputs.batch(dataset, batch_size, seed)
+            scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
+            values = statistics.evaluate(scores[scoring.pair(weights)], accuracy)
+            rows.append({"dataset": dataset, "seed": seed} | values.to_dict())
+    paper = reported("table01").query("metric == 'epsilon'")
+    return pd.DataFrame(rows).merge(paper, on="dataset", suffixes=("", "_paper"))
+
+
+def precision(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Score the same architectures in float32, as the paper does, and in float64.
+
+    In float32 the signals of many architectures vanish, and they have no score. Float64 scores
+    most of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Four rows per dataset, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only
+        the architectures that float32 scores) and ``float64_rest`` (only the others).
+    """
+    rows = []
+    for dataset in datasets:
+        single, double = (
+            nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs, dtype)
+            for dtype in scoring.DTYPES
+        )
+        has_score = single["epsilon"].notna()
+        subsets = {
+            "float32": single["epsilon"],
+            "float64": double["epsilon"],
+            "float64_same": double["epsilon"].where(has_score),
+            "float64_rest": double["epsilon"].where(~has_score),
+        }
+        for evaluated, score in subsets.items():
+            values = statistics.evaluate(score, single["test_accuracy"])
+            rows.append({"dataset": dataset, "evaluated": evaluated} | values.to_dict())
+    return pd.DataFrame(rows)
+
+
+def against_sizes(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Compare epsilon's rho with that of parameters and FLOPs by Steiger's test.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and size; see :func:`epsutil.statistics.steiger`.
+    """
+    rows = []
+    for dataset in datasets:
+        frame = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
+        for other in ("params", "flops"):
+            test = statistics.steiger(frame["epsilon"], frame[other], frame["test_accuracy"])
+            rows.append({"dataset": dataset, "other": other} | test._asdict())
+    return pd.DataFrame(rows)
+
+
+def independent_frame(
+    weights: Sequence[float], batch_size: int, n_archs: int, n_jobs: int
+) -> pd.DataFrame:
+    """Join epsilon on grey images with CIFAR-10 accuracies trained independently.
+
+    Needs nothing but the package `analog-nasbench` and the paper's grey images (Section 3.5).
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of :func:`nasbench201`.
+    """
+    archs = scoring.sample("nasbench201", n_archs)
+    batch = inputs.batch("grey", batch_size)
+    scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
+    frame = benchmarks.analog_nasbench().loc[scores.index]
+    space = spaces.get("nasbench201")
+    frame["epsilon"] = scores[scoring.pair(weights)]
+    frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
+    frame["flops"] = [space.flops(arch) for arch in frame["arch"]]
+    return frame
+
+
+def independent(
+    weights: Sequence[float], batch_size: int, n_archs: int, n_jobs: int
+) -> pd.DataFrame:
+    """Evaluate :func:`independent_frame`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per metric, as :func:`evaluation` gives it, without intervals.
+    """
+    frame = independent_frame(weights, batch_size, n_archs, n_jobs)
+    accuracy = frame["test_accuracy"]
+    return pd.DataFrame(
+        [
+            {"dataset": "cifar10", "metric": name, "source": "computed"}
+            | statistics.coverage(frame[name], accuracy).to_dict()
+            | statistics.evaluate(frame[name], accuracy)[list(statistics.SCORES)].to_dict()
+            for name in METRICS
+        ]
+    )
+
+
+def recheck(
+    dataset: str,
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_anew: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Score a few of the architectures anew and compare with what is stored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: ``n``, ``seconds``, ``largest_difference`` (relative), ``unscored_differ`` (how
+        many have a score in one only), and the date and seconds of the stored run.
+    """
+    stored = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
+    batch = inputs.batch(dataset, batch_size, seed)
+    archs = np.sort(np.random.default_rng(seed).choice(stored.index, n_anew, replace=False))
+    folder = paths.cache() / "recheck"
+    start = time.perf_counter()
+    anew = scoring.score(
+        "nasbench201", batch, weights, archs, n_jobs=n_jobs, rebuild=True, folder=folder
+    )[scoring.pair(weights)]
+    seconds = time.perf_counter() - start
+    before = stored.loc[archs, "epsilon"]
+    differences = (anew - before).abs() / before.abs().clip(lower=np.finfo(float).tiny)
+    return pd.DataFrame(
+        [
+            {
+                "dataset": dataset,
+                "n": n_anew,
+                "seconds": round(seconds, 1),
+                "largest_difference": differences.max(),
+                "unscored_differ": int((before.isna() != anew.isna()).sum()),
+                "stored": stored.attrs["run"]["created"],
+                "stored_seconds": stored.attrs["run"]["seconds"],
+            }
+        ]
+    )
+
+
+def weight_pairs(
+    dataset: str,
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Compute Table 6: epsilon for every pair of the weights on the same architectures.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per pair: ``w1``, ``w2``, ``archs`` (how many have a score), the six scores, and all
+        of these as reported (suffix ``_paper``).
+    """
+    archs = scoring.sample("nasbench201", n_archs, seed)
+    batch = inputs.batch(dataset, batch_size, seed)
+    scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
+    accuracy = benchmarks.nasbench201(dataset)["test_accuracy"].loc[scores.index]
+    rows = []
+    for w1, w2 in combinations(sorted(weights), 2):
+        values = statistics.evaluate(scores[scoring.pair((w1, w2))], accuracy)
+        rows.append(
+            {"w1": w1, "w2": w2, "n": n_archs, "archs": values["n_scored"]}
+            | values[list(statistics.SCORES)].to_dict()
+        )
+    paper = reported("table06")
+    return pd.DataFrame(rows).merge(
+        paper, on=["w1", "w2"], how="left", suffixes=("", "_paper"), validate="1:1"
+    )
+
+
+def agreement(
+    n_archs: int, batch_size: int, image_size: int, seed: int, dtypes: Sequence[str]
+) -> pd.DataFrame:
+    """Compare the width collapse with full-width torch networks, on random architectures.
+
+    Every architecture gets its own pair of weights, drawn log-uniformly from 1e-7 to 10. Images
+    are normal(0, 1), as normalised photographs nearly are.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of both,
+        ``w1``, ``w2``, ``arch``, and ``spread``: the smaller of the two rows' range of outputs
+        relative to their size, in units of the dtype's rounding error (at full width).
+    """
+    space = spaces.get("nasbench201")
+    rng = np.random.default_rng(seed)
+    batch = inputs.batch("normal", batch_size, seed, image_size).x
+    rows = []
+    for index in rng.choice(len(space), n_archs, replace=False):
+        arch = space[int(index)]
+        weights = sorted(map(float, 10 ** rng.uniform(-7, 1, 2)))
+        for dtype in dtypes:
+            x = torch.from_numpy(batch.astype(dtype))
+            network = space.build(arch).to(x.dtype)
+            start = time.perf_counter()
+            outputs = metric.outputs(network, x, weights)
+            middle = time.perf_counter()
+            collapsed = space.score(arch, x, weights)
+            end = time.perf_counter()
+            rows.append(
+                {
+                    "index": index,
+                    "arch": arch,
+                    "dtype": dtype,
+                    "w1": weights[0],
+                    "w2": weights[1],
+                    "full": metric.from_outputs(outputs),
+                    "collapsed": collapsed,
+                    "spread": _spread(outputs),
+                    "seconds_full": middle - start,
+                    "seconds_collapsed": end - middle,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _spread(outputs: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        ranges = np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))
+    return float(ranges.min())
+
+
+def agreement_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summarise :func:`agreement` per dtype.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ``, ``largest_absolute``
+        and ``largest_relative`` difference, ``outside``: how many differ by more than the
+        tolerance (float32: 1e-4 relative or 1e-5 absolute; float64: 1e-9), median ``speedup``.
+    """
+    summary = []
+    for dtype, group in rows.groupby("dtype", sort=False):
+        absolute = (group["full"] - group["collapsed"]).abs()
+        relative = absolute / group["full"].abs()
+        single = dtype == "float32"
+        outside = (absolute > 1e-5) & (relative > 1e-4) if single else absolute > 1e-9
+        summary.append(
+            {
+                "dtype": dtype,
+                "n": len(group),
+                "n_scored": int(group["full"].notna().sum()),
+                "unscored_differ": int((group["full"].isna() != group["collapsed"].isna()).sum()),
+                "largest_absolute": absolute.max(),
+                "largest_relative": relative.max(),
+                "outside": int(outside.sum()),
+                "speedup": float((group["seconds_full"] / group["seconds_collapsed"]).median()),
+            }
+        )
+    return pd.DataFrame(summary)
+
+
+def steps(outputs: np.ndarray, normalised: np.ndarray, n_images: int = 6) -> pd.DataFrame:
+    """Tabulate the first images' outputs, raw and normalised (Eq. 1)."""
+    frame = pd.DataFrame(
+        {
+            "v1": outputs[0],
+            "v2": outputs[1],
+            "v1_normalised": normalised[0],
+            "v2_normalised": normalised[1],
+            "difference": np.abs(normalised[0] - normalised[1]),
+        }
+    )
+    return frame.rename_axis("image").reset_index().head(n_images)
+
+
+def counts(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Count, for each dataset, the architectures that a scatter plot shows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``dataset``, ``n``, ``n_scored``, and the accuracy of the best architecture of all, of the
+        best that has a score, and of the one with the highest epsilon.
+    """
+    rows = []
+    for dataset, frame in frames.items():
+        scored = frame.dropna(subset="epsilon")
+        rows.append(
+            {
+                "dataset": dataset,
+                "n": len(frame),
+                "n_scored": len(scored),
+                "best": frame["test_accuracy"].max(),
+                "best_scored": scored["test_accuracy"].max(),
+                "highest_epsilon": scored["test_accuracy"].loc[scored["epsilon"].idxmax()],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def distinct_functions() -> int:
+    """Count the functions that NAS-Bench-201 makes under constant weights."""
+    space = spaces.get("nasbench201")
+    return len({space.key(space[i]) for i in range(len(space))})
+
+
+# What a page says about itself ---------------------------------------------------------------
+
+
+def covered(table: pd.DataFrame) -> str:
+    """Say how many architectures epsilon scores, per dataset."""
+    if "metric" in table:
+        table = table.query("metric == 'epsilon' and source == 'computed'")
+    return "; ".join(
+        f"{row['dataset']}: {row['n_scored']:,.0f} of {row['n']:,.0f} scored"
+        for _, row in table.iterrows()
+    )
+
+
+def covered_pairs(table: pd.DataFrame) -> str:
+    """Say how many architectures each pair of weights scores."""
+    return (
+        f"{table['n'].iloc[0]:,} architectures; {table['archs'].min():,.0f} to "
+        f"{table['archs'].max():,.0f} scored, depending on the weights"
+    )
+
+
+def images(datasets: Sequence[str], batch_size: int, seed: int) -> str:
+    """Say where the images of a page come from, with their checksums."""
+    batches = [inputs.batch(dataset, batch_size, seed) for dataset in datasets]
+    return "; ".join(
+        f"{batch.source} (seed {seed}, SHA-256 {batch.checksum[:12]}…)" for batch in batches
+    )
+
+
+def largest_difference(table: pd.DataFrame) -> str:
+    """Say where ρ differs most from the paper."""
+    row = table.loc[(table["rho"] - table["rho_paper"]).abs().idxmax()]
+    return (
+        f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
+        f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
+    )
+
+
+# The scoreboard ------------------------------------------------------------------------------
+
+TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
+
+
+def scoreboard(
+    item: str, table: pd.DataFrame, quantities: Sequence[str], tolerance: float = TOLERANCE
+) -> pd.DataFrame:
+    """Compare a table's values with the reported ones.
+
+    Parameters
+    ----------
+    item : str
+        The paper's table, for example ``"Table 6"``.
+    table : pandas.DataFrame
+        Columns ``row`` (a name), ``n``, ``n_scored``, and for every quantity ``<quantity>`` and
+        ``<quantity>_paper``.
+    quantities : sequence of str
+        Which of the six scores count.
+    tolerance : float
+        Largest difference that counts as reproduced, beyond rounding.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per row and quantity, with the columns of :data:`epsutil.tables.SCOREBOARD`.
+    """
+    rows = []
+    for _, row in table.iterrows():
+        for quantity in quantities:
+            ours, paper = row[quantity], row[f"{quantity}_paper"]
+            close = abs(ours - paper) <= tolerance + 0.005  # printed with two decimals
+            rows.append(
+                {
+                    "item": item,
+                    "row": row["row"],
+                    "quantity": quantity,
+                    "paper": paper,
+                    "reproduced": ours,
+                    "n_scored": row["n_scored"],
+                    "n": row["n"],
+                    "verdict": "reproduced" if close else "differs",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def scoreboard_table01(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare epsilon's rows of Table 1 with the reported ones."""
+    epsilon = table.query("metric == 'epsilon'")
+    ours = epsilon.query("source == 'computed'")
+    paper = epsilon.query("source == 'reported'")[["dataset", *statistics.SCORES]]
+    joined = ours.merge(paper, on="dataset", suffixes=("", "_paper"))
+    return scoreboard("Table 1", joined.assign(row=joined["dataset"]), ("rho", "tau"))
+
+
+def scoreboard_table06(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare the pairs of Table 6 with the reported ones, the paper's choice first."""
+    named = table.assign(
+        row=[f"{w1:g}, {w2:g}" for w1, w2 in zip(table["w1"], table["w2"], strict=True)]
+    )
+    chosen = (named["w1"] == 1e-7) & (named["w2"] == 1)
+    named = pd.concat([named[chosen], named[~chosen]]).rename(columns={"archs": "n_scored"})
+    return scoreboard("Table 6", named, ("rho", "tau"))

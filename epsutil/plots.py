@@ -1,0 +1,233 @@
+"""How a figure looks: one style for all, colours that colour-blind readers can tell apart."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from epsutil.tables import DATASETS
+
+# Okabe and Ito's palette; every use has a second cue (marker, hatch, position or label).
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.85, dark=0.1)
+
+
+def style() -> None:
+    """Set the theme of all figures: opaque white, so that dark mode leaves them readable."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=PALETTE,
+        rc={
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.grid": True,
+            "grid.color": "#e4e4e4",
+            "axes.axisbelow": True,
+            "figure.constrained_layout.use": True,
+            "svg.fonttype": "path",
+        },
+    )
+
+
+def scatter(frame: pd.DataFrame, dataset: str) -> Figure:
+    """Plot epsilon against test accuracy, as the paper's Figures 1 and 2.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``test_accuracy`` (%), ``epsilon`` (NaN is left out), ``params``.
+    dataset : str
+        For the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Darker and larger dots have more parameters; large ones are drawn first.
+    """
+    style()
+    shown = frame.dropna(subset="epsilon").sort_values("params", ascending=False)
+    millions = shown["params"] / 1e6
+    figure, axes = plt.subplots(figsize=(5.6, 4.6))
+    dots = axes.scatter(
+        shown["test_accuracy"],
+        shown["epsilon"],
+        c=millions,
+        s=4 + 14 * (millions - millions.min()) / max(float(np.ptp(millions)), 1e-9),
+        cmap=_DARK_IS_LARGE,
+        linewidths=0,
+        rasterized=True,
+    )
+    axes.set(xlabel="test accuracy (%)", ylabel="epsilon", title=DATASETS.get(dataset, dataset))
+    figure.colorbar(dots, label="parameters (millions): darker and larger")
+    sns.despine(figure)
+    return figure
+
+
+def interactive_scatter(frame: pd.DataFrame, dataset: str) -> go.Figure:
+    """Plot the same with the architecture on hover.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As for :func:`scatter`, with the column ``arch`` and the space's index.
+    dataset : str
+        For the title.
+    """
+    shown = frame.dropna(subset="epsilon")
+    millions = (shown["params"] / 1e6).to_numpy("float32")
+    figure = go.Figure(
+        go.Scattergl(
+            x=shown["test_accuracy"].to_numpy("float32"),
+            y=shown["epsilon"].to_numpy("float32"),
+            mode="markers",
+            text=[f"{i}<br>{_short(arch)}" for i, arch in shown["arch"].items()],
+            marker={
+                "color": millions,
+                "colorscale": "Cividis",
+                "reversescale": True,
+                "size": 4 + 3 * millions / millions.max(),
+                "colorbar": {"title": {"text": "params (M)"}, "thickness": 12},
+            },
+            hovertemplate="%{text}<br>accuracy %{x:.2f}%<br>epsilon %{y:.4f}"
+            "<br>%{marker.color:.2f} M parameters<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        template="plotly_white",
+        title=f"{DATASETS.get(dataset, dataset)}: hover for the architecture",
+        xaxis_title="test accuracy (%)",
+        yaxis_title="epsilon",
+        height=460,
+        margin={"l": 50, "r": 10, "t": 50, "b": 45},
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def _short(arch: str) -> str:
+    """Break a long architecture string into one line per node."""
+    return arch.strip("|").replace("|+|", "<br>").replace("|", " | ")
+
+
+def weight_map(frame: pd.DataFrame) -> Figure:
+    """Plot Spearman's rho for every pair of weights, ours above the paper's.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``w1`` < ``w2``, ``rho``, ``rho_paper``.
+    """
+    style()
+    weights = sorted({*frame["w1"], *frame["w2"]})
+    place = {weight: number for number, weight in enumerate(weights)}
+    values = np.full((len(weights), len(weights)), np.nan)
+    for _, row in frame.iterrows():
+        values[place[row["w1"]], place[row["w2"]]] = row["rho"]  # above the diagonal
+        values[place[row["w2"]], place[row["w1"]]] = row["rho_paper"]  # below
+    labels = [f"{weight:g}" for weight in weights]
+    figure, axes = plt.subplots(figsize=(6.4, 5.4))
+    sns.heatmap(
+        values,
+        annot=True,
+        fmt=".2f",
+        annot_kws={"size": 9},
+        cmap="cividis",
+        vmin=min(0.0, float(np.nanmin(values))),
+        vmax=1,
+        square=True,
+        linewidths=1,
+        xticklabels=labels,
+        yticklabels=labels,
+        cbar_kws={"label": "Spearman's ρ"},
+        ax=axes,
+    )
+    axes.grid(False)
+    axes.set(xlabel="upper right: ours", ylabel="lower left: the paper's")
+    return figure
+
+
+def outputs(normalised: np.ndarray, weights: Sequence[float]) -> Figure:
+    """Plot the normalised outputs of one network under two weights, image by image (Eq. 1).
+
+    Parameters
+    ----------
+    normalised : ndarray, shape (2, batch)
+    weights : two floats
+    """
+    style()
+    order = np.argsort(np.nan_to_num(normalised[0]))
+    figure, axes = plt.subplots(figsize=(6, 3.8))
+    for row, weight, marker in zip(normalised, weights, "os", strict=True):
+        axes.plot(
+            row[order], marker, markersize=3.2, label=f"$V'$ under weight {weight:g}", alpha=0.85
+        )
+    axes.set(xlabel="images, ordered by the first row", ylabel="normalised output")
+    axes.legend()
+    sns.despine(figure)
+    return figure
+
+
+def agreement(frame: pd.DataFrame) -> Figure:
+    """Plot the relative difference between full width and collapse against epsilon.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of :func:`epsutil.experiments.agreement`.
+    """
+    style()
+    figure, axes = plt.subplots(figsize=(6.2, 4.2))
+    scored = frame.dropna(subset=["full", "collapsed"])
+    for (dtype, group), marker in zip(scored.groupby("dtype", sort=True), "os", strict=False):
+        relative = (group["full"] - group["collapsed"]).abs() / group["full"].abs()
+        positive = (group["full"] > 0) & (relative > 0)
+        axes.plot(
+            group["full"][positive],
+            relative[positive],
+            marker,
+            label=dtype,
+            markersize=4,
+            alpha=0.8,
+        )
+    axes.axhline(1e-4, color="#555555", linestyle="--", linewidth=1)
+    axes.annotate("1e-4", (1, 1e-4), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="epsilon at full width",
+        ylabel="relative difference of the collapse",
+    )
+    axes.legend()
+    sns.despine(figure)
+    return figure
+
+
+def speed(frame: pd.DataFrame) -> Figure:
+    """Plot the seconds per architecture of both evaluations.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Of :func:`epsutil.experiments.agreement`.
+    """
+    style()
+    figure, axes = plt.subplots(figsize=(6, 2.8))
+    long = frame.melt("dtype", ["seconds_full", "seconds_collapsed"], "evaluated", "seconds")
+    names = {"seconds_full": "full width", "seconds_collapsed": "collapse"}
+    long["evaluated"] = long["evaluated"].map(names)
+    sns.boxplot(long, x="seconds", y="evaluated", hue="dtype", ax=axes, fliersize=2, gap=0.15)
+    for patch, hatch in zip(_boxes(axes), ["", "", "//", "//"], strict=False):
+        patch.set_hatch(hatch)
+    axes.set(xscale="log", xlabel="seconds per architecture", ylabel="")
+    sns.despine(figure)
+    return figure
+
+
+def _boxes(axes: Axes) -> list:
+    return [patch for patch in axes.patches if hasattr(patch, "set_hatch")]

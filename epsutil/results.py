@@ -1,0 +1,317 @@
+"""What a notebook writes, and where a page's numbers come from.
+
+A `Page` keeps the tables, figures and numbers of one notebook in ``<results>/<page>/``, together
+with `page.json`: the parameters, the sources, the time. What is shown is read back from these
+files, so that text cannot drift from results. An item whose data are not at hand is taken from the
+results recorded in the project (``data/results``), and the page says so.
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import SVG, Image, Markdown, display
+from matplotlib.figure import Figure
+
+from epsutil import notebooks, paths, sources, tables
+
+log = logging.getLogger(__name__)
+
+Renderer = Callable[..., str]
+
+
+class Page:
+    """The results of one notebook.
+
+    Parameters
+    ----------
+    name : str
+        The notebook's name; also the folder's.
+    namespace : mapping
+        The notebook's ``globals()``, from which its parameters are read.
+    needs : sequence of str
+        The sources that the page's items need, unless an item names its own.
+
+    Examples
+    --------
+    In a notebook::
+
+        page = results.Page("table01_nasbench201", globals(), needs=["nas-bench-201/..."])
+        table = page.table("table01", lambda: experiments.table01(datasets, weights))
+        page.show("cifar10", "metrics", "table01", dataset="cifar10")
+        page.finish()
+    """
+
+    def __init__(self, name: str, namespace: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
+        self.name = name
+        self.needs = tuple(needs)
+        self.parameters = {key: namespace[key] for key in notebooks.parameters(name)}
+        self.folder = paths.results() / name
+        self.items: dict[str, bool] = {}  # file name -> computed now
+        self.numbers: dict[str, Any] = {}
+        self.shown: dict[str, dict[str, Any]] = {}  # glued key -> how its text is made
+        self.used: set[str] = set()  # sources
+        self._start = time.perf_counter()
+        recorded = paths.RECORDED_RESULTS / name / "page.json"
+        self.recorded = json.loads(recorded.read_text("utf-8")) if recorded.exists() else None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+
+    # Items ------------------------------------------------------------------------------------
+
+    def table(
+        self, key: str, compute: Callable[[], pd.DataFrame], needs: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Write a table as CSV and return it as read back.
+
+        Parameters
+        ----------
+        key : str
+            Name of the file, without ``.csv``.
+        compute : callable
+            Makes the table; only called where its sources are at hand.
+        needs : sequence of str, optional
+            The sources, by default the page's.
+
+        Raises
+        ------
+        epsutil.sources.SourceError
+            The sources are not at hand, and no result is recorded for these parameters.
+        """
+
+        def write(path: Path) -> None:
+            compute().to_csv(path, index=False)
+
+        return pd.read_csv(self._item(f"{key}.csv", write, needs))
+
+    def figure(
+        self,
+        key: str,
+        draw: Callable[[], Figure],
+        suffix: str = "svg",
+        needs: Sequence[str] | None = None,
+    ) -> None:
+        """Write a figure as SVG, or as PNG of double resolution where points are many.
+
+        Parameters as in :meth:`table`; `suffix` is ``"svg"`` or ``"png"``.
+        """
+
+        def write(path: Path) -> None:
+            figure = draw()
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            with plt.rc_context({"svg.hashsalt": key}):  # the same figure gives the same file
+                figure.savefig(path, format=suffix, dpi=200, metadata=metadata)
+            plt.close(figure)
+
+        path = self._item(f"{key}.{suffix}", write, needs)
+        display(SVG(path) if suffix == "svg" else Image(path, width=700))
+
+    def interactive(
+        self, key: str, draw: Callable[[], Any], needs: Sequence[str] | None = None
+    ) -> None:
+        """Show a Plotly figure. It holds benchmark data, so it is drawn live or not at all."""
+        needs = self.needs if needs is None else tuple(needs)
+        if not sources.available(*needs):
+            display(
+                Markdown(
+                    f"*The interactive plot needs {_listed(needs)}, which is not at hand and may "
+                    "not be redistributed here; see the data page for how to supply it.*"
+                )
+            )
+            return
+        figure = draw()
+        html = figure.to_html(
+            full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
+        )
+        script = '<script src="../plotly.min.js"></script>' if not self.numbers.get("_js") else ""
+        self.numbers["_js"] = True
+        bundle = {
+            "text/html": script + html,
+            "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
+        }
+        display(bundle, raw=True)
+
+    def number(
+        self, key: str, compute: Callable[[], Any], needs: Sequence[str] | None = None
+    ) -> Any:
+        """Keep one number or text, glue it for the prose, and return it."""
+
+        def write(path: Path) -> None:
+            path.write_text(json.dumps(_plain(compute())), "utf-8")
+
+        path = self._item(f"{key}.json", write, needs)
+        self.numbers[key] = json.loads(path.read_text("utf-8"))
+        path.unlink()
+        _glue(key, self.numbers[key])
+        return self.numbers[key]
+
+    def _item(
+        self, filename: str, write: Callable[[Path], None], needs: Sequence[str] | None
+    ) -> Path:
+        needs = self.needs if needs is None else tuple(needs)
+        path = self.folder / filename
+        if sources.available(*needs):
+            temporary = path.with_name(f".{filename}")
+            write(temporary)
+            os.replace(temporary, path)
+            self.used |= set(needs)
+            self.items[filename] = True
+            return path
+        self._check_fallback(needs)
+        self._take_recorded(filename, path)
+        self.items[filename] = False
+        return path
+
+    def _check_fallback(self, needs: Sequence[str]) -> None:
+        """Refuse to show recorded results of other parameters, unless a whole book is built."""
+        same = self.recorded is not None and self.recorded["parameters"] == _plain(self.parameters)
+        if not same and not os.environ.get("EPSUTIL_FALLBACK"):
+            raise sources.SourceError(
+                f"{self.name} needs {_listed(needs)}, which is not at hand: set EPSUTIL_DATA to a "
+                "folder that has it, or run `epsutil fetch` (see the data page)"
+            )
+
+    def _take_recorded(self, filename: str, path: Path) -> None:
+        source = paths.RECORDED_RESULTS / self.name / filename
+        stem = Path(filename).stem
+        if self.recorded and source.exists():
+            shutil.copy(source, path)
+        elif self.recorded and filename.endswith(".json") and stem in self.recorded["numbers"]:
+            path.write_text(json.dumps(self.recorded["numbers"][stem]), "utf-8")
+        else:
+            raise sources.SourceError(
+                f"{self.name}: no result is recorded for {filename}, and the data to compute it "
+                "are not at hand: set EPSUTIL_DATA, or run `epsutil fetch` (see the data page)"
+            )
+
+    # What the reader sees ---------------------------------------------------------------------
+
+    def show(self, key: str, renderer: str, table: str, **options: Any) -> None:
+        """Glue a table as Markdown.
+
+        Parameters
+        ----------
+        key : str
+            What the page's text refers to.
+        renderer : str
+            A function in :mod:`epsutil.tables` that takes the table and the options.
+        table : str
+            The table's key.
+        """
+        self.shown[key] = {"renderer": renderer, "table": table, "options": options}
+        text = rendered(self.folder, self.shown[key])
+        _glue(key, Markdown(text))
+        display(Markdown(text))
+
+    def finish(self) -> None:
+        """Write `page.json` and glue the two texts that every page ends and begins with."""
+        self.numbers.pop("_js", None)
+        live = all(self.items.values())
+        now = {
+            "page": self.name,
+            "parameters": _plain(self.parameters),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._start, 1),
+            "sources": {name: sources.SOURCES[name].sha256 for name in sorted(self.used)},
+        }
+        record = now | {
+            "numbers": self.numbers,
+            "shown": self.shown,
+            "recorded": sorted(name for name, computed in self.items.items() if not computed),
+        }
+        temporary = self.folder / ".page.json"
+        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        os.replace(temporary, self.folder / "page.json")
+        about = now if live or self.recorded is None else self.recorded
+        _glue("about", Markdown(tables.about(about, self.numbers)))
+        _glue("status", Markdown(self._status(live)))
+        display(Markdown(self._status(live)))
+
+    def _status(self, live: bool) -> str:
+        if live:
+            return "Every number below was computed when this page was built."
+        some = "Some items below" if any(self.items.values()) else "The results below"
+        created = (self.recorded or {}).get("created", "")[:10]
+        return (
+            f"{some} are **recorded results** of {created}: the machine that built this page did "
+            f"not have {_listed(self.needs)}. What needs no such data was computed anew."
+        )
+
+
+_PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d"]}
+
+
+def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
+    """Return the Markdown of a table, made from its CSV file as `page.json` says."""
+    renderer: Renderer = getattr(tables, shown["renderer"])
+    return renderer(pd.read_csv(folder / f"{shown['table']}.csv"), **shown["options"])
+
+
+def generate(folder: Path) -> None:
+    """Write the parts of pages that are made from all results: the scoreboard, the sources.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the book includes them from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
+    board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
+    (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
+    (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
+
+
+def record(names: Sequence[str] = ()) -> list[Path]:
+    """Copy complete, live results to the project's recorded ones.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders written.
+
+    Raises
+    ------
+    ValueError
+        A page was built from recorded results itself.
+    """
+    written = []
+    for file in sorted(paths.results().glob("*/page.json")):
+        page = json.loads(file.read_text("utf-8"))
+        if names and page["page"] not in names:
+            continue
+        if page["recorded"]:
+            raise ValueError(
+                f"{page['page']} shows recorded results ({', '.join(page['recorded'])}); "
+                "recording needs all data at hand"
+            )
+        target = paths.RECORDED_RESULTS / page["page"]
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(file.parent, target)
+        written.append(target)
+    return written
+
+
+def _glue(key: str, value: Any) -> None:
+    from myst_nb import glue  # Sphinx comes along: only where a page is made
+
+    glue(key, value, display=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    return json.loads(
+        json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)

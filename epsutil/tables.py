@@ -1,0 +1,366 @@
+"""How a table looks: Markdown made from a tidy DataFrame.
+
+Each public function takes the content of one CSV file and returns the text of one table, so that
+:mod:`epsutil.results` can trace what a page shows to the file it came from.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "ImageNet16-120": "ImageNet16-120"}
+METRICS = {"epsilon": "**epsilon**", "params": "number of parameters", "flops": "FLOPs"}
+SCORES = {
+    "rho": "ρ",
+    "rho_top10": "ρ top-10%",
+    "tau": "τ",
+    "tau_top10": "τ top-10%",
+    "top10_top10": "Top-10%/ top-10%",
+    "top64_top5": "Top-64/ top-5%",
+}
+# The columns of a scoreboard.csv, and their headings on the landing page.
+SCOREBOARD = {
+    "item": "Item",
+    "row": "What",
+    "quantity": "Score",
+    "paper": "Paper",
+    "reproduced": "Ours",
+    "n_scored": "Scored",
+    "n": "of",
+    "verdict": "Verdict",
+}
+ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
+    "Algorithm 1": "algorithm01_epsilon",
+    "Table 1": "table01_nasbench201",
+    "Table 2": "",
+    "Table 3": "",
+    "Table 4": "",
+    "Table 5": "",
+    "Table 6": "table06_weights_nasbench201",
+    "Table 7": "",
+    "Table 8": "",
+    "Table 9": "",
+    "Table 10": "",
+    "Table 11": "",
+    "Figure 1": "figure01_nasbench201_scatter",
+    "Figure 2": "",
+    "Figure 3": "",
+    "Figure 4": "",
+    "Figure 5": "",
+    "Figure 6": "",
+}
+
+
+def metrics(frame: pd.DataFrame, dataset: str) -> str:
+    """Return Table 1 for one dataset: a row per metric, reported and ours, best values bold."""
+    rows = frame[frame["dataset"] == dataset]
+    best = rows[list(SCORES)].max()
+    lines = [
+        {
+            "Metric": METRICS.get(row["metric"], row["metric"]),
+            "Values": "ours" if row["source"] == "computed" else "reported",
+        }
+        | {
+            title: _bold(_score(name, row[name]), row[name] == best[name])
+            for name, title in SCORES.items()
+        }
+        for _, row in rows.iterrows()
+    ]
+    return markdown(lines, numeric=SCORES.values())
+
+
+def comparison(frame: pd.DataFrame, dataset: str) -> str:
+    """Return epsilon's scores for one dataset: paper, ours, difference, interval, unscored last."""
+    rows = frame[(frame["dataset"] == dataset) & (frame["metric"] == "epsilon")]
+    paper = rows[rows["source"] == "reported"].iloc[0]
+    ours = rows[rows["source"] == "computed"].iloc[0]
+    lines = [
+        {
+            "Score": title,
+            "Paper": _score(name, paper[name]),
+            "Ours": _score(name, ours[name]),
+            "Difference": _score(name, ours[name] - paper[name], sign="+"),
+            "95% interval": f"{_score(name, ours[f'{name}_low'])} to "
+            f"{_score(name, ours[f'{name}_high'])}",
+            "Unscored last": _score(name, ours[f"{name}_all"]),
+        }
+        for name, title in SCORES.items()
+    ]
+    return markdown(lines, numeric=["Paper", "Ours", "Difference", "95% interval", "Unscored last"])
+
+
+def coverage(frame: pd.DataFrame) -> str:
+    """Return how many architectures have a score, per dataset and metric."""
+    rows = frame[frame["source"] == "computed"]
+    lines = [
+        {
+            "Dataset": DATASETS.get(row["dataset"], row["dataset"]),
+            "Metric": METRICS[row["metric"]],
+            "N": _count(row["n"]),
+            "Scored": _count(row["n_scored"]),
+            "Coverage": f"{row['coverage']:.1%}",
+            "Unscored of the true top-10%": f"{row['top10_unscored']:.1%}",
+            "ρ": _score("rho", row["rho"]),
+            "ρ, unscored last": _score("rho", row["rho_all"]),
+        }
+        for _, row in rows.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[2:])
+
+
+def spread(frame: pd.DataFrame) -> str:
+    """Return how ρ and τ vary between batches of images, beside the paper's values."""
+    lines = []
+    for dataset, group in frame.groupby("dataset", sort=False):
+        for name in ("rho", "tau"):
+            values = group[name]
+            lines.append(
+                {
+                    "Dataset": DATASETS[str(dataset)],
+                    "Score": SCORES[name],
+                    "Batches": len(values),
+                    "Lowest": _score(name, values.min()),
+                    "Median": _score(name, values.median()),
+                    "Highest": _score(name, values.max()),
+                    "Paper": _score(name, group[f"{name}_paper"].iloc[0]),
+                }
+            )
+    return markdown(lines, numeric=["Batches", "Lowest", "Median", "Highest", "Paper"])
+
+
+def precision(frame: pd.DataFrame) -> str:
+    """Return epsilon's scores in float32 and float64, on all and on the same architectures."""
+    titles = {
+        "float32": "float32",
+        "float64": "float64",
+        "float64_same": "float64, only those scored in float32",
+        "float64_rest": "float64, only those not scored in float32",
+    }
+    lines = [
+        {
+            "Dataset": DATASETS[row["dataset"]],
+            "Evaluated in": titles[row["evaluated"]],
+            "Scored": _count(row["n_scored"]),
+        }
+        | {title: _score(name, row[name]) for name, title in SCORES.items()}
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=["Scored", *SCORES.values()])
+
+
+def independent(frame: pd.DataFrame) -> str:
+    """Return the six scores of our metrics against independently trained accuracies."""
+    lines = [
+        {"Metric": METRICS[row["metric"]], "Scored": _count(row["n_scored"])}
+        | {title: _score(name, row[name]) for name, title in SCORES.items()}
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=["Scored", *SCORES.values()])
+
+
+def recheck(frame: pd.DataFrame) -> str:
+    """Return how scores computed now agree with the stored ones."""
+    lines = [
+        {
+            "Dataset": DATASETS[row["dataset"]],
+            "Scored anew": _count(row["n"]),
+            "Seconds": f"{row['seconds']:.1f}",
+            "Largest relative difference": f"{row['largest_difference']:.1e}",
+            "Scored in one only": int(row["unscored_differ"]),
+            "Stored run": row["stored"][:10],
+            "Seconds for all": f"{row['stored_seconds']:.0f}",
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
+def counts(frame: pd.DataFrame) -> str:
+    """Return what the scatter plots show."""
+    lines = [
+        {
+            "Dataset": DATASETS[row["dataset"]],
+            "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
+            "Best accuracy of all": f"{row['best']:.2f}",
+            "Best accuracy drawn": f"{row['best_scored']:.2f}",
+            "Accuracy of the highest epsilon": f"{row['highest_epsilon']:.2f}",
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
+def steiger(frame: pd.DataFrame) -> str:
+    """Return Steiger's test of epsilon against the sizes."""
+    lines = [
+        {
+            "Dataset": DATASETS[row["dataset"]],
+            "epsilon against": METRICS[row["other"]],
+            "N": _count(row["n"]),
+            "ρ epsilon": _score("rho", row["rho_a"]),
+            "ρ other": _score("rho", row["rho_b"]),
+            "z": f"{row['z']:.1f}",
+            "p": "< 1e-16" if row["pvalue"] < 1e-16 else f"{row['pvalue']:.1e}",
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[2:])
+
+
+def weight_pairs(frame: pd.DataFrame) -> str:
+    """Return Table 6: a row per pair of weights, every cell ours and, in brackets, the paper's."""
+    best = frame[list(SCORES)].max()
+    lines = [
+        {
+            "Weights": f"{row['w1']:g}, {row['w2']:g}",
+            "Archs": _beside("archs", row, count=True),
+        }
+        | {
+            title: _bold(_beside(name, row), row[name] == best[name])
+            for name, title in SCORES.items()
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=["Archs", *SCORES.values()])
+
+
+def agreement(frame: pd.DataFrame) -> str:
+    """Return the summary of full width against collapse."""
+    lines = [
+        {
+            "Precision": row["dtype"],
+            "Architectures": _count(row["n"]),
+            "With a score": _count(row["n_scored"]),
+            "Scored by one only": int(row["unscored_differ"]),
+            "Largest absolute difference": f"{row['largest_absolute']:.1e}",
+            "Largest relative difference": f"{row['largest_relative']:.1e}",
+            "Beyond tolerance": int(row["outside"]),
+            "Times faster (median)": f"{row['speedup']:.0f}",
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
+def steps(frame: pd.DataFrame) -> str:
+    """Return the first outputs of a network, raw and normalised."""
+    lines = [
+        {
+            "Image": int(row["image"]),
+            "$V_1$": f"{row['v1']:.3e}",
+            "$V_2$": f"{row['v2']:.3e}",
+            "$V'_1$": _number(row["v1_normalised"]),
+            "$V'_2$": _number(row["v2_normalised"]),
+            "$|V'_1 - V'_2|$": _number(row["difference"]),
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0]))
+
+
+def scoreboard(frame: pd.DataFrame) -> str:
+    """Return the landing page's table: every item of the paper, with verdict and headline.
+
+    `frame` holds the rows of all pages' ``scoreboard.csv``; an item without a row is not yet
+    reproduced. Of several rows the one that differs most is shown.
+    """
+    lines = []
+    for item, page in ITEMS.items():
+        rows = frame[frame["item"] == item]
+        link = f"[{item}](../notebooks/{page}.ipynb)" if page else item
+        if rows.empty:
+            lines.append({"Item": link, "Verdict": _badge("notyet", "not yet")})
+            continue
+        verdicts = rows["verdict"].value_counts()
+        differs = int(verdicts.get("differs", 0))
+        verdict = _badge("differs", "differs") if differs else _badge("reproduced", "reproduced")
+        for number, (_, row) in enumerate(_headlines(rows).iterrows()):
+            lines.append(
+                {
+                    "Item": link if not number else "",
+                    "Verdict": verdict if not number else "",
+                    "Agree": f"{len(rows) - differs} of {len(rows)}" if not number else "",
+                    "Headline": f"{row['row']}, {SCORES.get(row['quantity'], row['quantity'])}",
+                    "Paper": _score(row["quantity"], row["paper"]),
+                    "Ours": _score(row["quantity"], row["reproduced"]),
+                    "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}",
+                }
+            )
+    columns = ["Item", "Verdict", "Agree", "Headline", "Paper", "Ours", "Scored"]
+    return markdown([{c: line.get(c, "") for c in columns} for line in lines], columns[4:])
+
+
+def source_list(frame: pd.DataFrame) -> str:
+    """Return the data page's table of sources."""
+    return frame.to_markdown(index=False) + "\n"
+
+
+def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
+    """Return what every page says about itself."""
+    parameters = ", ".join(f"`{key} = {value!r}`" for key, value in page["parameters"].items())
+    used = ", ".join(f"`{name}` (SHA-256 {sha[:12]}…)" for name, sha in page["sources"].items())
+    lines = {
+        "Parameters": parameters,
+        "N and coverage": numbers.get("covered", ""),
+        "Images": numbers.get("input", ""),
+        "Data": used or "none: everything on this page comes with the package",
+        "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
+        "Rerun": f"`epsutil run {page['page']} -p NAME VALUE`",
+    }
+    return "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
+
+
+# Cells ---------------------------------------------------------------------------------------
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:
+    """Return a pipe table; columns named in `numeric` are aligned to the right."""
+    frame = pd.DataFrame(rows)
+    numeric = set(numeric)
+    align = ["right" if column in numeric else "left" for column in frame]
+    text = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
+    return f"{text}\n"
+
+
+def _score(name: str, value: float, sign: str = "-") -> str:
+    """Format one of the six scores as the paper does, with one more digit for correlations."""
+    if pd.isna(value):
+        return ""
+    if name == "top64_top5":
+        return f"{value:{sign}.0f}"
+    return f"{value:{sign}.2f}" if name == "top10_top10" else f"{value:{sign}.3f}"
+
+
+def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
+    ours, paper = row[name], row[f"{name}_paper"]
+    if count:
+        return f"{_count(ours)} ({_count(paper)})" if pd.notna(paper) else _count(ours)
+    printed = (
+        "" if pd.isna(paper) else f" ({paper:.0f})" if name == "top64_top5" else f" ({paper:.2f})"
+    )
+    return _score(name, ours) + printed
+
+
+def _count(value: float) -> str:
+    return f"{int(value):,}"
+
+
+def _number(value: float) -> str:
+    return "dropped" if pd.isna(value) else f"{value:.4f}"
+
+
+def _bold(text: str, is_best: bool) -> str:
+    return f"**{text}**" if is_best and text else text
+
+
+def _badge(kind: str, text: str) -> str:
+    return f'<span class="badge-{kind}">{text}</span>'
+
+
+def _headlines(rows: pd.DataFrame) -> pd.DataFrame:
+    """At most three rows: of each kind the first, so that no disagreement hides."""
+    worst = rows.assign(off=(rows["reproduced"] - rows["paper"]).abs()).sort_values(
+        "off", ascending=False, kind="stable"
+    )
+    return pd.concat([rows.iloc[:1], worst.iloc[:1]]).drop_duplicates()

@@ -1,0 +1,352 @@
+"""The runner on small notebooks in a temporary project."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epsutil import notebooks, paths
+
+ROOT = paths.ROOT
+PARAMETERS = """
+n_archs: int = 500  # how many
+dataset = "cifar10"
+weights = [[1e-7, 1.0]]
+level = 0.95
+fast = False
+limit: int | None = None
+anything = None
+"""
+WRITE_PAGE = """
+import json, os, pathlib
+folder = pathlib.Path(os.environ["EPSUTIL_RESULTS"]) / "table"
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "page.json").write_text(json.dumps({"n": n_archs}))
+with open("runs.log", "a") as log:
+    log.write("run\\n")
+"""
+
+
+def write_notebook(name, *cells):
+    """Write a notebook; a text that starts with # is prose, the first code cell has the tag."""
+    made, tagged = [], False
+    for source in cells:
+        if source.lstrip().startswith("#"):
+            made.append(nbformat.v4.new_markdown_cell(source))
+        else:
+            tags = [] if tagged else ["parameters"]
+            made.append(nbformat.v4.new_code_cell(source.strip(), metadata={"tags": tags}))
+            tagged = True
+    paths.NOTEBOOKS.mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=made), paths.NOTEBOOKS / f"{name}.ipynb")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project in a folder of its own, with one notebook."""
+    root = tmp_path / "project"
+    (root / "data").mkdir(parents=True)
+    for name, folder in {
+        "ROOT": ".",
+        "NOTEBOOKS": "notebooks",
+        "BOOK": "book",
+        "BUILD": "_build",
+        "PAPER": "data/paper",
+        "RECORDED_SCORES": "data/scores",
+        "RECORDED_RESULTS": "data/results",
+    }.items():
+        monkeypatch.setattr(paths, name, root / folder)
+    monkeypatch.setattr(paths, "ROOT", root)
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(root / "_build" / "results"))
+    monkeypatch.setenv("EPSUTIL_CACHE", str(root / "cache"))
+    for variable in ("EPSUTIL_DATA", "EPSUTIL_SCORES", "EPSUTIL_FALLBACK"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (root / "requirements.txt").write_text("a==1\n")
+    write_notebook("table", "# A table", PARAMETERS, WRITE_PAGE)
+    return root
+
+
+# --- Parameters ---------------------------------------------------------------------------------
+
+
+def test_parameters_are_read_without_running_the_cell(project):
+    assert notebooks.names() == ["table"]
+    assert notebooks.parameters("table") == {
+        "n_archs": 500,
+        "dataset": "cifar10",
+        "weights": [[1e-7, 1.0]],
+        "level": 0.95,
+        "fast": False,
+        "limit": None,
+        "anything": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ({}, {}),
+        ({"n_archs": 10}, {"n_archs": 10}),
+        ({"level": 1}, {"level": 1.0}),
+        ({"weights": ((1, 2), (3.0, 4))}, {"weights": [[1.0, 2.0], [3.0, 4.0]]}),
+        ({"weights": []}, {"weights": []}),
+        ({"fast": True, "limit": 7}, {"fast": True, "limit": 7}),
+        ({"limit": None, "anything": "x"}, {"limit": None, "anything": "x"}),
+    ],
+)
+def test_good_parameters(project, given_, expected):
+    checked = notebooks.check("table", given_)
+    assert checked == expected
+    assert list(map(type, checked.values())) == list(map(type, expected.values()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n_arch": 10}, "no parameter 'n_arch'; did you mean 'n_archs'?"),
+        ({"n_archs": "many"}, "n_archs='many' is str, but must be int"),
+        ({"n_archs": 1.5}, "n_archs=1.5 is float, but must be int"),
+        ({"n_archs": True}, "n_archs=True is bool, but must be int"),
+        ({"n_archs": None}, "n_archs=None is None, but must be int"),
+        ({"dataset": 5}, "dataset=5 is int, but must be str"),
+        ({"fast": 1}, "fast=1 is int, but must be bool"),
+        ({"limit": "a"}, "limit='a' is str, but must be None or int"),
+        ({"limit": 1.5}, "limit=1.5 is float, but must be None or int"),
+        ({"weights": [1.0, 2.0]}, "is list of float, but must be list of list of float"),
+        ({"weights": [["a", 1.0]]}, "is list of list of float or str, but must be"),
+        ({"weights": "1e-7"}, "weights='1e-7' is str"),
+    ],
+)
+def test_wrong_parameters_get_one_clear_line(project, wrong, said):
+    with pytest.raises(notebooks.ParameterError) as caught:
+        notebooks.check("table", wrong)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert "n_archs (int, default 500)" in message  # the valid ones, with type and default
+
+
+@given(st.text(min_size=1).filter(lambda name: name not in ("table",)))
+def test_any_other_notebook_is_refused(name):
+    with pytest.raises(ValueError, match="there is no notebook"):
+        notebooks.parameters(name)
+
+
+def test_a_notebook_outside_the_folder_is_refused(project):
+    shutil.copy(paths.NOTEBOOKS / "table.ipynb", project / "other.ipynb")
+    with pytest.raises(notebooks.ParameterError, match="valid: table"):
+        notebooks.run("../other", {})
+
+
+@pytest.mark.parametrize("source", ["n = 2 + f(3)", "import os", "a = b = 1", "n += 1", "n: int"])
+def test_a_parameter_is_a_plain_assignment(project, source):
+    write_notebook("odd", source)
+    with pytest.raises(notebooks.ParameterError, match="notebooks/odd.ipynb: a parameter is"):
+        notebooks.parameters("odd")
+
+
+def test_a_notebook_needs_one_parameters_cell(project):
+    write_notebook("prose", "# Only words")
+    with pytest.raises(notebooks.ParameterError, match="exactly one cell .* has 0"):
+        notebooks.parameters("prose")
+
+
+def test_scales(project):
+    assert notebooks.scale("table", "quick") == {}
+    scales = paths.NOTEBOOKS / "scales.yml"
+    scales.write_text("table:\n  quick: {n_archs: 50}\n  test: {n_archs: 5, level: 1}\n")
+    assert notebooks.scale("table", "quick") == {"n_archs": 50}
+    assert notebooks.scale("table", "test") == {"n_archs": 5, "level": 1.0}
+    assert notebooks.scale("table", "paper") == {}
+    with pytest.raises(notebooks.ParameterError, match="did you mean 'quick'.*quick, paper, test"):
+        notebooks.scale("table", "quik")
+    scales.write_text("table:\n  quick: {n_arch: 50}\n")
+    with pytest.raises(notebooks.ParameterError, match="n_archs"):
+        notebooks.scale("table", "quick")
+
+
+# --- Execution ----------------------------------------------------------------------------------
+
+
+def outputs(file):
+    notebook = nbformat.read(file, as_version=4)
+    return "".join(
+        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    )
+
+
+def test_run_uses_this_interpreter_in_the_projects_folder(project, monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("EPSUTIL_DATA", "here")  # relative to where the command was given
+    write_notebook(
+        "where", "n = 1", "import os, sys\nprint(sys.executable, os.getcwd(), n)",
+        "print(os.environ['EPSUTIL_DATA'])",
+    )  # fmt: skip
+    done = notebooks.run("where", {"n": 3}, output=tmp_path / "new folder" / "out.ipynb")
+    said = outputs(done).splitlines()
+    assert done == tmp_path / "new folder" / "out.ipynb"
+    assert said == [f"{sys.executable} {project} 3", str(tmp_path / "here")]
+    assert [file.name for file in done.parent.iterdir()] == ["out.ipynb"]
+
+
+def test_a_wrong_parameter_runs_nothing(project):
+    with pytest.raises(notebooks.ParameterError):
+        notebooks.run("table", {"n_arch": 3})
+    assert not (project / "runs.log").exists()
+    assert not paths.BUILD.exists()
+
+
+def test_a_failing_notebook_shows_the_cell_and_keeps_the_old_output(project):
+    write_notebook("bad", "n = 1", "print('before')", "def f():\n    return 1 / 0\nf()")
+    old = paths.BUILD / "runs" / "bad.ipynb"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    with pytest.raises(notebooks.NotebookError) as caught:
+        notebooks.run("bad", {})
+    message = str(caught.value)
+    assert "notebooks/bad.ipynb failed in cell [3]" in message
+    assert "return 1 / 0" in message
+    assert "ZeroDivisionError: division by zero" in message
+    assert "\x1b" not in message
+    assert (caught.value.ename, caught.value.evalue) == ("ZeroDivisionError", "division by zero")
+    assert old.read_text() == "old"
+    assert "before" in outputs(old.with_name("bad.failed.ipynb"))
+    assert len(list(old.parent.iterdir())) == 2
+
+
+def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path):
+    """Keys are compared alone: an execution takes seconds, and the next test has two."""
+    key = notebooks._key("table", {"n_archs": 5})
+    seen = {key}
+
+    def changed():
+        seen.add(notebooks._key("table", {"n_archs": 5}))
+        return len(seen)
+
+    assert changed() == 1  # the same again
+    assert notebooks._key("table", {"n_archs": 6}) != key
+    write_notebook("table", "# Another title", PARAMETERS, WRITE_PAGE)
+    assert changed() == 2
+    (project / "requirements.txt").write_text("a==2\n")
+    assert changed() == 3
+    for count, folder in enumerate((paths.PAPER, paths.RECORDED_SCORES, paths.RECORDED_RESULTS), 4):
+        (folder / "deep").mkdir(parents=True)
+        (folder / "deep" / "values.csv").write_text("1\n")
+        assert changed() == count
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    (data / "images" / "x.bin").write_bytes(b"1")
+    monkeypatch.setenv("EPSUTIL_DATA", str(data))
+    assert changed() == 7
+    (data / "images" / "x.bin").write_bytes(b"12")
+    assert changed() == 8
+    (paths.cache() / "data").mkdir(parents=True)
+    (paths.cache() / "data" / "download").write_bytes(b"1")
+    assert changed() == 9
+    package = tmp_path / "epsutil"
+    package.mkdir()
+    monkeypatch.setattr(notebooks, "__file__", str(package / "notebooks.py"))
+    (package / "metric.py").write_text("x = 1\n")
+    assert changed() == 10
+    (package / "metric.py").write_text("x = 2\n")
+    assert changed() == 11
+
+
+def test_an_unchanged_notebook_is_executed_once(project):
+    runs = project / "runs.log"
+    (paths.NOTEBOOKS / "scales.yml").write_text("table: {test: {n_archs: 5}}")
+    notebooks.execute_all("test")
+    notebooks.execute_all("test")
+    assert runs.read_text().count("run") == 1
+    # Results of another run in the same place are not this page's any more; nor are missing ones.
+    (paths.results() / "table" / "page.json").write_text(json.dumps({"n": 99}))
+    notebooks.execute_all("test")
+    assert runs.read_text().count("run") == 2
+    assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 5}
+
+
+def test_all_notebooks_may_fall_back_and_may_store_scores_elsewhere(project, tmp_path):
+    show = "import os\nprint(os.environ.get('EPSUTIL_FALLBACK'), os.environ.get('EPSUTIL_SCORES'))"
+    write_notebook("table", "n = 1", show)
+    executed = notebooks.execute_all("test", scores=tmp_path / "scores")
+    assert outputs(executed["table"]) == f"1 {tmp_path / 'scores'}\n"
+    assert outputs(notebooks.run("table", {})) == "None None\n"
+
+
+# --- The site -----------------------------------------------------------------------------------
+
+
+def test_what_is_published_names_no_time_or_folder(project):
+    write_notebook(
+        "table", "# A table", "n = 1",
+        "import os, warnings\nwarnings.warn('careful')\nprint(os.getcwd() + '/book/x.md')",
+    )  # fmt: skip
+    done = notebooks.run("table", {"n": 2})
+    notebook = notebooks.publishable(nbformat.read(done, as_version=4))
+    text = json.dumps(notebook)
+    assert "./book/x.md" in text
+    for word in ("papermill", "start_time", "iopub", str(project), sys.prefix):
+        assert word not in text
+    injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert len(injected) == 1
+    assert "hide-input" in injected[0].metadata.tags
+    assert "n = 2" in injected[0].source
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://github.com/someone/companion.git", "https://github.com/someone/companion"),
+        ("https://user:secret@github.com/someone/x", "https://github.com/someone/x"),
+        ("git@gitlab.com:group/x.git", "https://gitlab.com/group/x"),
+        ("ssh://git@github.com/someone/x.git", "https://github.com/someone/x"),
+        ("/srv/git/x.git", None),
+        ("file:///srv/git/x.git", None),
+        ("http://localhost:3000/x/y", None),
+    ],
+)
+def test_repository_is_a_public_address_or_none(project, monkeypatch, remote, url):
+    monkeypatch.delenv("EPSUTIL_REPOSITORY", raising=False)
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    subprocess.run(["git", "-C", str(project), "remote", "add", "origin", remote], check=True)
+    assert notebooks.repository()[0] == url
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/name/")
+    assert notebooks.repository()[0] == "https://github.com/other/name"
+
+
+def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
+    """The whole way with the project's own configuration, on one page and one notebook."""
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    monkeypatch.setattr(notebooks, "_generate", lambda folder: None)
+    paths.BOOK.mkdir()
+    shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
+    (paths.BOOK / "references.bib").write_text("")
+    (paths.BOOK / "index.md").write_text("# Start\n\nSee [](../notebooks/table.ipynb).\n")
+    shutil.copy(ROOT / "_config.yml", project)
+    (project / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters: [{file: notebooks/table}]\n"
+    )
+    index = notebooks.build("test")
+    page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
+    assert index == paths.BUILD / "html" / "index.html"
+    assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
+    assert "plotly.min.js" not in page  # only pages with an interactive plot load it
+    for button in (
+        "https://mybinder.org/v2/gh/someone/companion/",
+        "https://colab.research.google.com/github/someone/companion/",
+    ):
+        assert f'href="{button}' in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"https?:", page)
+
+    (paths.BOOK / "index.md").write_text("# Start\n\nSee [](nowhere.md).\n")
+    with pytest.raises(notebooks.BuildError, match="nowhere"):
+        notebooks.build("test")
+    assert index.exists()  # the last good site stays
+    assert (project / "runs.log").read_text().count("run") == 1

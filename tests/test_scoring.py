@@ -1,0 +1,305 @@
+"""Scores of many architectures: stored, resumed, never reused wrongly."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from epsutil import inputs, paths, scoring, spaces
+
+SPACE = spaces.get("nasbench201")
+BATCH = inputs.batch("grey", batch_size=6, image_size=8)
+SOME = list(range(40))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "scores"
+
+
+def score(folder, archs=SOME, **options):
+    return scoring.score("nasbench201", BATCH, archs=archs, folder=folder, n_jobs=1, **options)
+
+
+def count_chunks(monkeypatch):
+    calls = []
+    original = scoring._score_chunk
+
+    def counted(*arguments):
+        calls.append(arguments[0])
+        return original(*arguments)
+
+    monkeypatch.setattr(scoring, "_score_chunk", counted)
+    return calls
+
+
+def test_scores_are_those_of_the_space(folder):
+    frame = score(folder)
+    assert frame.index.tolist() == SOME and frame["arch"].tolist() == [SPACE[i] for i in SOME]
+    expected = [SPACE.score(arch, BATCH.x) for arch in frame["arch"]]
+    np.testing.assert_array_equal(frame["1e-07,1"], expected)
+    assert frame["1e-07,1"].isna().any() and frame["1e-07,1"].notna().any()
+
+
+def test_all_pairs_of_several_weights(folder):
+    frame = score(folder, weights=(1e-3, 0.1, 1.0))
+    assert frame.columns.tolist() == ["arch", "0.001,0.1", "0.001,1", "0.1,1"]
+    expected = [SPACE.score(arch, BATCH.x, (0.1, 1.0)) for arch in frame["arch"]]
+    np.testing.assert_array_equal(frame["0.1,1"], expected)
+
+
+def test_equal_functions_are_evaluated_once(folder, monkeypatch):
+    archs = []
+    original = scoring._score_chunk
+    monkeypatch.setattr(scoring, "_score_chunk", lambda *a: (archs.extend(a[2]), original(*a))[1])
+    dead = [i for i in range(400) if SPACE.key(SPACE[i]) == "0"]
+    assert len(dead) > 1
+    assert score(folder, archs=dead)["1e-07,1"].isna().all()
+    assert len(archs) == 1
+
+
+def test_what_is_stored_is_not_computed_again(folder, monkeypatch):
+    first = score(folder)
+    calls = count_chunks(monkeypatch)
+    second = score(folder)
+    assert not calls
+    pd.testing.assert_frame_equal(first, second)
+    assert second.attrs["run"]["input_checksum"] == BATCH.checksum
+    assert second.attrs["run"]["code"] == scoring.fingerprint("nasbench201")
+
+
+def test_rebuild_computes_again(folder, monkeypatch):
+    score(folder)
+    calls = count_chunks(monkeypatch)
+    score(folder, rebuild=True)
+    assert calls
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"weights": (1e-3, 1.0)}, {"dtype": "float64"}, {"archs": list(range(41))}],
+    ids=["weights", "dtype", "archs"],
+)
+def test_other_parameters_are_another_file(folder, monkeypatch, other):
+    score(folder)
+    calls = count_chunks(monkeypatch)
+    score(folder, **other)
+    assert calls and len(list(folder.glob("*.parquet"))) == 2
+
+
+def test_another_input_is_another_file(folder, monkeypatch):
+    score(folder)
+    x = BATCH.x.copy()
+    x[0, 0, 0, 0] += 1e-6
+    calls = count_chunks(monkeypatch)
+    scoring.score("nasbench201", replace(BATCH, x=x), archs=SOME, folder=folder, n_jobs=1)
+    assert calls
+
+
+def test_a_file_of_other_code_is_refused_and_named(folder, monkeypatch):
+    score(folder)
+    monkeypatch.setattr(scoring, "fingerprint", lambda space: "other")
+    with pytest.raises(scoring.StoreError, match=r"nasbench201-grey.*another code.*rebuild"):
+        score(folder)
+    score(folder, rebuild=True)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
+def test_a_damaged_file_is_refused_and_named(folder, damage):
+    score(folder)
+    (path,) = folder.glob("*.parquet")
+    whole = path.read_bytes()
+    path.write_bytes({"truncated": whole[:-50], "text": b"no scores", "empty": b""}[damage])
+    with pytest.raises(scoring.StoreError, match=f"{path.name}.*rebuild"):
+        score(folder)
+    assert len(score(folder, rebuild=True)) == len(score(folder))
+
+
+def test_a_parquet_file_without_metadata_is_refused(folder):
+    score(folder)
+    (path,) = folder.glob("*.parquet")
+    pd.read_parquet(path).reset_index().to_parquet(path)
+    with pytest.raises(scoring.StoreError, match="not a readable file of scores"):
+        score(folder)
+
+
+def test_outdated_files_are_removed(folder):
+    score(folder)
+    (path,) = folder.glob("*.parquet")
+    assert not scoring.remove_outdated(folder)
+    frame = scoring.read(path)
+    frame.attrs["run"] = frame.attrs["run"] | {"code": "old"}
+    scoring.write(path, frame)
+    assert scoring.remove_outdated(folder) == [path] and not path.exists()
+
+
+# Interruptions -------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_continues(folder, monkeypatch, caplog):
+    monkeypatch.setattr(scoring, "CHUNK", 5)
+    original, calls = scoring._score_chunk, []
+
+    def failing(*arguments):
+        calls.append(arguments[0])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(scoring, "_score_chunk", failing)
+    with pytest.raises(KeyboardInterrupt):
+        score(folder)
+    assert not list(folder.glob("*.parquet"))
+    with caplog.at_level(logging.INFO):
+        frame = score(folder)
+    assert "2 of 8 chunks are done" in caplog.text
+    assert calls.count(0) == calls.count(1) == 1  # what was done was not done again
+    monkeypatch.setattr(scoring, "_score_chunk", original)
+    pd.testing.assert_frame_equal(frame, score(folder, rebuild=True), check_flags=False)
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_damaged_chunk_is_computed_again(folder, monkeypatch):
+    monkeypatch.setattr(scoring, "CHUNK", 5)
+    monkeypatch.setattr(scoring.shutil, "rmtree", lambda *a, **k: None)
+    frame = score(folder)
+    (path,) = folder.glob("*.parquet")
+    path.unlink()
+    (partial,) = folder.glob("*.partial")
+    (partial / "00002.npy").write_bytes(b"half")
+    calls = count_chunks(monkeypatch)
+    pd.testing.assert_frame_equal(frame, score(folder), check_flags=False)
+    assert calls == [2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_a_killed_run_loses_at_most_the_chunks_under_way(folder, tmp_path):
+    program = textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        from epsutil import inputs, scoring
+        scoring.CHUNK = 4
+        batch = inputs.batch("grey", batch_size=64, image_size=32)
+        folder = Path({str(folder)!r})
+        scoring.score("nasbench201", batch, archs=range(400), folder=folder, n_jobs=1)
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.partial/[0-9]*.npy"))) < 3 and time.monotonic() < deadline:
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = list(folder.glob("*.partial/[0-9]*.npy"))
+    assert len(done) >= 3 and not list(folder.glob("*.parquet"))
+    assert all(np.load(file).shape == (4, 1) for file in done)  # nothing half-written
+
+
+# Elsewhere -----------------------------------------------------------------------------------
+
+
+def test_processes_give_the_same_scores(folder, tmp_path):
+    alone = score(folder)
+    parallel = scoring.score("nasbench201", BATCH, archs=SOME, folder=tmp_path, n_jobs=2)
+    pd.testing.assert_frame_equal(alone, parallel, check_flags=False)
+
+
+def test_a_dask_cluster_can_take_the_work(folder, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(scoring, "CHUNK", 10)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
+        frame = scoring.score("nasbench201", BATCH, archs=SOME, folder=folder)
+        ran = client.run(lambda dask_worker: dask_worker.state.transition_counter)
+    assert sum(ran.values()) > 0, "the cluster did nothing"
+    np.testing.assert_array_equal(
+        frame["1e-07,1"], [SPACE.score(arch, BATCH.x) for arch in frame["arch"]]
+    )
+
+
+# Early errors --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": (1.0,)}, "two or more"),
+        ({"weights": (1.0, 1.0)}, "different"),
+        ({"weights": (1.0, np.inf)}, "finite"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'; the known ones are float32"),
+        ({"archs": []}, "one or more"),
+        ({"archs": [15625]}, "0 to 15,624"),
+        ({"archs": [1, 1]}, "different"),
+        ({"archs": [0.5]}, "indices"),
+    ],
+)
+def test_wrong_arguments_are_named(folder, change, message):
+    with pytest.raises(ValueError, match=message):
+        score(folder, **change)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((1, 3, 8, 8)), "batch of one"),
+        (np.ones((4, 3, 8, 8)), "all inputs of the batch are equal"),
+        (np.full((4, 3, 8, 8), np.nan), "NaN"),
+    ],
+)
+def test_a_batch_without_any_score_is_refused(folder, x, message):
+    with pytest.raises(ValueError, match=message):
+        scoring.score("nasbench201", replace(BATCH, x=x.astype("float32")), folder=folder)
+
+
+def test_samples_are_distinct_and_repeatable():
+    first = scoring.sample("nasbench201", 500, seed=3)
+    assert len(set(first)) == 500 and (first == scoring.sample("nasbench201", 500, seed=3)).all()
+    with pytest.raises(ValueError, match="n_archs is 20000"):
+        scoring.sample("nasbench201", 20000)
+
+
+def test_fingerprint_ignores_words_but_not_code(monkeypatch, tmp_path):
+    module = tmp_path / "some.py"
+    monkeypatch.setattr(scoring, "__file__", str(tmp_path / "scoring.py"))
+    module.write_text('"""Words."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n')
+    before = scoring._code_of("some")
+    module.write_text("def f(x):\n    return x + 1\n")
+    assert scoring._code_of("some") == before
+    module.write_text("def f(x):\n    return x + 2\n")
+    assert scoring._code_of("some") != before
+
+
+def test_recorded_scores_are_of_this_code():
+    recorded = sorted(paths.RECORDED_SCORES.glob("*.parquet"))
+    assert recorded
+    for path in recorded:
+        run = scoring.read(path).attrs["run"]
+        assert run["code"] == scoring.fingerprint(run["space"]), path.name
+
+
+def test_recorded_scores_are_what_this_machine_computes():
+    """A few architectures of the recorded grey run, which needs no data."""
+    batch = inputs.batch("grey")
+    name = f"nasbench201-grey-{batch.checksum[:8]}-b256-float32-w1e-07_1-all.parquet"
+    path = paths.RECORDED_SCORES / name
+    recorded = scoring.read(path)["1e-07,1"]
+    for index in (1462, 2, 9, 123, 4711):
+        anew = SPACE.score(SPACE[index], batch.x)
+        assert anew == pytest.approx(recorded[index], rel=1e-4, abs=1e-5, nan_ok=True)

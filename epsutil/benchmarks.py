@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from epsutil import sources, spaces
+from epsutil import sources
+from epsutil.spaces.nasbench201 import NASBench201
 
 
 class _Dataset(NamedTuple):
@@ -78,7 +79,7 @@ def nasbench201(dataset: str = "cifar10") -> pd.DataFrame:
     frame = _by_index(
         _200_EPOCHS, raw["ArchitectureString"].tolist(), {"test_accuracy": raw[what.accuracy]}
     )
-    space = spaces.get("nasbench201")
+    space = NASBench201()
     frame["params"] = [space.parameters(arch, what.num_classes) for arch in frame["arch"]]
     frame["flops"] = [
         space.flops(arch, what.image_size, what.num_classes) for arch in frame["arch"]
@@ -144,7 +145,7 @@ def analog_nasbench() -> pd.DataFrame:
     accuracy = [vars(record)["baseline_accuracy"] for record in records.values()]
     archs = [_analog_string(operations) for operations in records]
     frame = _by_index(sources.ANALOG, archs, {"test_accuracy": accuracy})
-    space = spaces.get("nasbench201")
+    space = NASBench201()
     frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
     return frame
 
@@ -161,7 +162,7 @@ def _dataset(dataset: str) -> _Dataset:
 
 def _by_index(name: str, archs: Sequence[str], columns: dict[str, Any]) -> pd.DataFrame:
     """Return the columns by the space's index, which must be met exactly once each."""
-    space = spaces.get("nasbench201")
+    space = NASBench201()
     index = pd.Index([space.index(arch) for arch in archs], name="index")
     if index.has_duplicates or len(index) != len(space):
         raise sources.SourceError(

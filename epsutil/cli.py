@@ -125,20 +125,20 @@ def score(
     frame = scoring.score(space, batch, weights, archs, dtype, n_jobs=jobs, rebuild=rebuild)
     if output is not None:
         temporary = output.with_name(f".{output.name}.part")
-        frame.to_csv(temporary)
+        frame.assign(arch=[space_.text(space_[i]) for i in frame.index]).to_csv(temporary)
         temporary.replace(output)
         click.echo(f"written: {output}")
     if arch is None:
-        _summarise(frame, scoring.pair(weights), batch.source)
+        _summarise(frame, scoring.pair(weights), batch.source, space_)
 
 
-def _summarise(frame: Any, name: str, source: str) -> None:
+def _summarise(frame: Any, name: str, source: str, space: spaces.Space) -> None:
     scored = frame[name].notna().sum()
     click.echo(f"images: {source}")
     click.echo(f"scored: {scored:,} of {len(frame):,}; the others have no epsilon")
     click.echo("best by epsilon:")
-    for index, row in frame.nlargest(5, name).iterrows():
-        click.echo(f"  {row[name]:.4f}  {index:>6}  {row['arch']}")
+    for index, value in frame[name].nlargest(5).items():
+        click.echo(f"  {value:.4f}  {index:>6}  {space.text(space[index])}")
 
 
 @cli.command()

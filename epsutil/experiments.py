@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statistics
+from epsutil.spaces.nasbench201 import NASBench201
 
 ANALOG = ("analog-nasbench/data.anb",)
 METRICS = ("epsilon", "params", "flops")
@@ -211,7 +212,7 @@ def independent_frame(
     batch = inputs.batch("grey", batch_size)
     scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
     frame = benchmarks.analog_nasbench().loc[scores.index]
-    space = spaces.get("nasbench201")
+    space = NASBench201()
     frame["epsilon"] = scores[scoring.pair(weights)]
     frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
     frame["flops"] = [space.flops(arch) for arch in frame["arch"]]

@@ -6,6 +6,7 @@ file whose metadata holds what it was made from; a file that does not match is n
 """
 
 import ast
+import functools
 import hashlib
 import json
 import logging
@@ -132,9 +133,8 @@ def score(
     Returns
     -------
     pandas.DataFrame
-        Index ``index``, the architecture's index in the space. Columns ``arch`` and one per pair
-        of weights, see :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the
-        file's metadata.
+        Index ``index``, the architecture's index in the space. A column per pair of weights, see
+        :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the file's metadata.
 
     Raises
     ------
@@ -167,22 +167,22 @@ def score(
                 return read(place / run.filename, run)
 
     start = time.perf_counter()
-    names = {int(i): space[int(i)] for i in indices}
-    keys = {i: space.key(arch) for i, arch in names.items()}
-    first_with = {key: i for i, key in reversed(keys.items())}  # key -> its first architecture
-    scored = _score_functions(
-        run, batch, [names[i] for i in first_with.values()], folder, n_jobs, rebuild
+    keys = [space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)]
+    functions, first_with, function_of = np.unique(
+        np.array(keys), return_index=True, return_inverse=True
     )
-    rows = {key: row for key, row in zip(first_with, scored, strict=True)}
+    order = np.argsort(first_with)  # functions by their first architecture
+    scored = _score_functions(run, batch, indices[first_with[order]], folder, n_jobs, rebuild)
+    row_of = np.empty_like(order)
+    row_of[order] = np.arange(len(order))
     frame = pd.DataFrame(
-        [rows[key] for key in keys.values()],
+        scored[row_of[function_of]],
         columns=[pair(two) for two in combinations(weights, 2)],
         index=pd.Index(indices, name="index"),
     )
-    frame.insert(0, "arch", list(names.values()))
     frame.attrs["run"] = asdict(run) | {
         "input": batch.source,
-        "distinct_functions": len(first_with),
+        "distinct_functions": len(functions),
         "seconds": round(time.perf_counter() - start, 2),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: _version(name) for name in ("torch", "numpy", "numba")},
@@ -248,20 +248,60 @@ def remove_outdated(folder: Path) -> list[Path]:
     return outdated
 
 
+@functools.cache
 def fingerprint(space_name: str) -> str:
-    """Return a checksum of the code that decides a score; comments and docstrings do not count."""
-    modules = ("metric", "collapse", f"spaces/{space_name}")
-    return hashlib.sha256("".join(map(_code_of, modules)).encode()).hexdigest()[:16]
+    """Return a checksum of the code that decides a score.
+
+    That is the space, the metric, and what they use of :mod:`epsutil.collapse`, so that a new
+    primitive there leaves hours of work valid. Comments and docstrings do not count.
+    """
+    space = _statements(f"spaces/{space_name}")
+    code = [*space, *_statements("metric"), *_used(_statements("collapse"), space)]
+    return hashlib.sha256("".join(map(ast.dump, code)).encode()).hexdigest()[:16]
 
 
-def _code_of(module: str) -> str:
+def _statements(module: str) -> list[ast.stmt]:
+    """Parse a module and drop its docstrings."""
     tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            kept = [s for s in body if not isinstance(getattr(s, "value", None), ast.Constant)]
+            kept = [s for s in body if not _is_text(s)]
             node.body = kept or body  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return tree.body
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _used(statements: list[ast.stmt], by: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements whose names other ones use, and what these use in turn."""
+    used: list[ast.stmt] = []
+    wanted = by
+    while wanted:
+        names = {
+            node.attr if isinstance(node, ast.Attribute) else node.id
+            for statement in wanted
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Attribute | ast.Name)
+        }
+        wanted = [s for s in statements if s not in used and names & _defined(s)]
+        used += wanted
+    return [statement for statement in statements if statement in used]
+
+
+def _defined(statement: ast.stmt) -> set[str]:
+    """Return the names that a module's statement defines; imports do not decide a score."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        return {
+            node.id
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+    return set()
 
 
 # Checks before hours of work -----------------------------------------------------------------
@@ -298,7 +338,7 @@ def _check_batch(x: NDArray[np.floating]) -> None:
 
 
 def _score_functions(
-    run: Run, batch: Batch, archs: list[str], folder: Path, n_jobs: int, rebuild: bool
+    run: Run, batch: Batch, indices: NDArray[np.int64], folder: Path, n_jobs: int, rebuild: bool
 ) -> NDArray[np.float64]:
     """Score architectures that all differ, chunk by chunk: [n_archs, n_pairs]."""
     partial = _partial(folder, run)
@@ -306,7 +346,7 @@ def _score_functions(
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
     n_pairs = len(run.weights) * (len(run.weights) - 1) // 2
-    chunks = [archs[i : i + CHUNK] for i in range(0, len(archs), CHUNK)]
+    chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
     done = {
         number: rows
         for number, chunk in enumerate(chunks)
@@ -315,15 +355,16 @@ def _score_functions(
     if done:
         log.info("continuing an interrupted run: %d of %d chunks are done", len(done), len(chunks))
     missing = [number for number in range(len(chunks)) if number not in done]
-    x = batch.x.astype(run.dtype)
     work = (
-        joblib.delayed(_score_chunk)(number, run.space, chunks[number], x, run.weights)
+        joblib.delayed(_score_chunk)(
+            number, run.space, chunks[number], batch.x, run.weights, run.dtype
+        )
         for number in missing
     )
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(work)
     title = f"scoring {run.space} on {run.kind}"
     n_done = sum(map(len, done.values()))
-    with tqdm(desc=title, total=len(archs), initial=n_done, unit="arch", leave=False) as progress:
+    with tqdm(desc=title, total=len(indices), initial=n_done, unit="arch", leave=False) as progress:
         for number, rows in results:
             _write_chunk(partial, number, rows)
             done[number] = rows
@@ -332,14 +373,20 @@ def _score_functions(
 
 
 def _score_chunk(
-    number: int, space_name: str, archs: list[str], x: NDArray, weights: tuple[float, ...]
+    number: int,
+    space_name: str,
+    indices: NDArray[np.int64],
+    x: NDArray,
+    weights: tuple[float, ...],
+    dtype: str,
 ) -> tuple[int, NDArray[np.float64]]:
     """Score some architectures in a worker process: [n_archs, n_pairs]."""
     _keep_freed_memory()
     space = spaces.get(space_name)
     rows = []
-    for arch in archs:
-        outputs = dict(zip(weights, space.outputs(arch, x, weights), strict=True))
+    for index in indices:
+        rows_of = space.outputs(space[int(index)], x, weights, dtype)
+        outputs = dict(zip(weights, rows_of, strict=True))
         rows.append(
             [metric.from_outputs([outputs[a], outputs[b]]) for a, b in combinations(weights, 2)]
         )

@@ -44,16 +44,16 @@ def count_chunks(monkeypatch):
 
 def test_scores_are_those_of_the_space(folder):
     frame = score(folder)
-    assert frame.index.tolist() == SOME and frame["arch"].tolist() == [SPACE[i] for i in SOME]
-    expected = [SPACE.score(arch, BATCH.x) for arch in frame["arch"]]
+    assert frame.index.tolist() == SOME
+    expected = [SPACE.score(SPACE[i], BATCH.x) for i in SOME]
     np.testing.assert_array_equal(frame["1e-07,1"], expected)
     assert frame["1e-07,1"].isna().any() and frame["1e-07,1"].notna().any()
 
 
 def test_all_pairs_of_several_weights(folder):
     frame = score(folder, weights=(1e-3, 0.1, 1.0))
-    assert frame.columns.tolist() == ["arch", "0.001,0.1", "0.001,1", "0.1,1"]
-    expected = [SPACE.score(arch, BATCH.x, (0.1, 1.0)) for arch in frame["arch"]]
+    assert frame.columns.tolist() == ["0.001,0.1", "0.001,1", "0.1,1"]
+    expected = [SPACE.score(SPACE[i], BATCH.x, (0.1, 1.0)) for i in SOME]
     np.testing.assert_array_equal(frame["0.1,1"], expected)
 
 
@@ -161,7 +161,7 @@ def test_an_interrupted_run_continues(folder, monkeypatch, caplog):
     assert not list(folder.glob("*.parquet"))
     with caplog.at_level(logging.INFO):
         frame = score(folder)
-    assert "2 of 8 chunks are done" in caplog.text
+    assert "2 of 7 chunks are done" in caplog.text
     assert calls.count(0) == calls.count(1) == 1  # what was done was not done again
     monkeypatch.setattr(scoring, "_score_chunk", original)
     pd.testing.assert_frame_equal(frame, score(folder, rebuild=True), check_flags=False)
@@ -228,9 +228,7 @@ def test_a_dask_cluster_can_take_the_work(folder, monkeypatch):
         frame = scoring.score("nasbench201", BATCH, archs=SOME, folder=folder)
         ran = client.run(lambda dask_worker: dask_worker.state.transition_counter)
     assert sum(ran.values()) > 0, "the cluster did nothing"
-    np.testing.assert_array_equal(
-        frame["1e-07,1"], [SPACE.score(arch, BATCH.x) for arch in frame["arch"]]
-    )
+    np.testing.assert_array_equal(frame["1e-07,1"], [SPACE.score(SPACE[i], BATCH.x) for i in SOME])
 
 
 # Early errors --------------------------------------------------------------------------------
@@ -275,15 +273,45 @@ def test_samples_are_distinct_and_repeatable():
         scoring.sample("nasbench201", 20000)
 
 
-def test_fingerprint_ignores_words_but_not_code(monkeypatch, tmp_path):
-    module = tmp_path / "some.py"
+@pytest.fixture
+def code(monkeypatch, tmp_path):
+    """The fingerprint of a package of three modules, of which one can be replaced."""
+    modules = {
+        "metric": "def epsilon(x): return x",
+        "collapse": "EPS = 1\n\ndef relu(x): return x + EPS\n\ndef pool(x): return x",
+        "spaces/some": '"""Words."""\n\ndef f(x):\n    """M."""\n    return collapse.relu(x)  # !',
+    }
     monkeypatch.setattr(scoring, "__file__", str(tmp_path / "scoring.py"))
-    module.write_text('"""Words."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n')
-    before = scoring._code_of("some")
-    module.write_text("def f(x):\n    return x + 1\n")
-    assert scoring._code_of("some") == before
-    module.write_text("def f(x):\n    return x + 2\n")
-    assert scoring._code_of("some") != before
+    (tmp_path / "spaces").mkdir()
+
+    def fingerprint(**changed):
+        for name, text in (modules | {k.replace("_", "/"): v for k, v in changed.items()}).items():
+            (tmp_path / f"{name}.py").write_text(text)
+        return scoring.fingerprint.__wrapped__("some")
+
+    return fingerprint
+
+
+def test_fingerprint_ignores_words(code):
+    assert code() == code(spaces_some="def f(x): return collapse.relu(x)")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"spaces_some": "def f(x): return collapse.relu(x) + 1"},
+        {"metric": "def epsilon(x): return 2 * x"},
+        {"collapse": "EPS = 1\n\ndef relu(x): return x - EPS"},
+        {"collapse": "EPS = 2\n\ndef relu(x): return x + EPS"},
+    ],
+)
+def test_fingerprint_tells_code_that_decides_a_score(code, changed):
+    assert code() != code(**changed)
+
+
+def test_fingerprint_ignores_a_primitive_that_the_space_does_not_use(code):
+    collapse = "EPS = 1\n\ndef relu(x): return x + EPS\n\ndef pool(x): return 3\n\ndef g(): pass"
+    assert code() == code(collapse=collapse)
 
 
 def test_recorded_scores_are_of_this_code():

@@ -1,15 +1,62 @@
 """The search spaces, by name.
 
-Every space offers the same calls: ``len(space)``, ``space[i]``, ``parse``, ``index``, ``key``,
-``mutate``, ``build`` (the full-width torch network), ``outputs`` (the width-collapsed evaluation),
-``score``, ``parameters`` and ``flops``.
+Every space offers the calls of :class:`Space`: what an architecture is, its full-width torch
+network (``build``) and its width-collapsed evaluation (``outputs``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from epsutil.spaces.nasbench201 import NASBench201
 
-_SPACES: dict[str, Callable[[], NASBench201]] = {"nasbench201": NASBench201}
+
+class Space(Protocol):
+    """What every search space can do; each one's own documentation says what `arch` is."""
+
+    name: str
+    weights: tuple[float, float]  # the paper's choice for this space (Table 8)
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def parse(self, text: Any) -> Any:
+        """Check an architecture and return it in the benchmark's form."""
+
+    def text(self, arch: Any) -> str:
+        """Return an architecture as text that `parse` reads."""
+
+    def index(self, arch: Any) -> int:
+        """Return the benchmark's index of an architecture; the inverse of ``space[i]``."""
+
+    def key(self, arch: Any) -> str:
+        """Return a text that is equal for architectures that compute the same function."""
+
+    def mutate(self, arch: Any, rng: np.random.Generator) -> Any:
+        """Return an architecture one edit away."""
+
+    def parameters(self, arch: Any) -> int:
+        """Count the trainable parameters of the full-width network."""
+
+    def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
+        """Build the full-width network, with torch's default initialisation."""
+
+    def outputs(
+        self, arch: Any, x: Tensor | NDArray, weights: Sequence[float], dtype: str | None = None
+    ) -> NDArray[np.floating]:
+        """Evaluate under constant shared weights by width collapse: [len(weights), L_v]."""
+
+    def score(
+        self, arch: Any, x: Tensor | NDArray, weights: Sequence[float], dtype: str | None = None
+    ) -> float:
+        """Return epsilon (Eqs 1-4) from `outputs`; NaN where it is undefined."""
+
+
+_SPACES: dict[str, Callable[[], Space]] = {"nasbench201": NASBench201}
 
 
 def names() -> tuple[str, ...]:
@@ -17,12 +64,13 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-def get(name: str) -> NASBench201:
+def get(name: str) -> Space:
     """Return a search space.
 
     Parameters
     ----------
-    name : {"nasbench201"}
+    name : str
+        One of :func:`names`.
 
     Raises
     ------

@@ -27,6 +27,7 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # per stage
+WEIGHTS = (1e-7, 1.0)  # the paper's choice (Table 8)
 
 # What a node computes, as a sum of terms in a normal form: a sorted tuple of INPUT and of pairs
 # (operation, sum that it is applied to). Skips are absorbed and zeros are gone.
@@ -42,6 +43,7 @@ class NASBench201:
     """
 
     name = "nasbench201"
+    weights = WEIGHTS
 
     def __len__(self) -> int:
         return len(_strings())
@@ -105,6 +107,10 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             )
         return text
 
+    def text(self, arch: str) -> str:
+        """Return an architecture as text that `parse` reads: the string itself."""
+        return self.parse(arch)
+
     def key(self, arch: str) -> str:
         """Return a text that is equal for architectures that compute the same function.
 
@@ -162,7 +168,11 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         return Network(self.parse(arch), num_classes)
 
     def outputs(
-        self, arch: str, x: Tensor | NDArray, weights: Sequence[float]
+        self,
+        arch: str,
+        x: Tensor | NDArray,
+        weights: Sequence[float],
+        dtype: str | None = None,
     ) -> NDArray[np.floating]:
         """Evaluate a network with one output under constant shared weights, by width collapse.
 
@@ -173,9 +183,11 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         ----------
         arch : str
         x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
-            Sides are multiples of 4. The dtype is the one computed in.
+            Sides are multiples of 4.
         weights : sequence of float
             Any number.
+        dtype : {"float32", "float64"}, optional
+            The precision to compute in, by default that of `x`.
 
         Returns
         -------
@@ -187,18 +199,20 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             The architecture or the shape or dtype of `x` is not one of those above.
         """
         terms = _terms(self.parse(arch))
-        images = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-        _check_images(images)
-        weight = np.array(weights, dtype=images.dtype)
+        colours = collapse.colours(x, dtype)  # H, W, B
+        weight = np.array(weights, dtype=colours.dtype)
         if not terms:  # the cell's output is zero, and so is everything after it
-            return np.zeros((len(weight), len(images)), images.dtype)
-        colours = np.ascontiguousarray(images.sum(1).transpose(1, 2, 0))  # H, W, B
+            return np.zeros((len(weight), colours.shape[2]), colours.dtype)
         # Two weights at a time keep the maps of a usual batch in the processor's cache.
         pairs = [_collapsed(terms, colours, weight[i : i + 2]) for i in range(0, len(weight), 2)]
         return np.concatenate(pairs)
 
     def score(
-        self, arch: str, x: Tensor | NDArray, weights: Sequence[float] = (1e-7, 1.0)
+        self,
+        arch: str,
+        x: Tensor | NDArray,
+        weights: Sequence[float] = WEIGHTS,
+        dtype: str | None = None,
     ) -> float:
         """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
 
@@ -206,18 +220,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         if len(weights) != 2:
             raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
-        return metric.from_outputs(self.outputs(arch, x, weights))
-
-
-def _check_images(x: NDArray) -> None:
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f"images have the shape (batch, 3, height, width), not {x.shape}")
-    if x.shape[2] % 4 or x.shape[3] % 4 or not x.size:
-        raise ValueError(f"image sides are multiples of 4 and batches not empty, not {x.shape}")
-    if x.dtype not in (np.float32, np.float64):
-        raise ValueError(f"images are float32 or float64, not {x.dtype}")
-    if not np.isfinite(x.sum()):
-        raise ValueError("the images hold NaN or infinite values")
+        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
 
 
 # The strings ---------------------------------------------------------------------------------

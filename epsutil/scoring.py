@@ -252,47 +252,52 @@ def remove_outdated(folder: Path) -> list[Path]:
 def fingerprint(space_name: str) -> str:
     """Return a checksum of the code that decides a score.
 
-    That is the space, the metric, and what they use of :mod:`epsutil.collapse`, so that a new
-    primitive there leaves hours of work valid. Comments and docstrings do not count.
+    That is what a space's `outputs` and `key` reach in the modules of the space, the metric and the
+    collapse, so that a change elsewhere leaves hours of work valid. Comments and docstrings do not
+    count.
     """
-    space = _statements(f"spaces/{space_name}")
-    code = [*space, *_statements("metric"), *_used(_statements("collapse"), space)]
-    return hashlib.sha256("".join(map(ast.dump, code)).encode()).hexdigest()[:16]
+    modules = (f"spaces/{space_name}", "metric", "collapse")
+    definitions = [statement for module in modules for statement in _definitions(module)]
+    wanted, reached = {"__getitem__", "key", "outputs", "from_outputs"}, []
+    while found := [s for s in definitions if s not in reached and wanted & _defined(s)]:
+        reached += found
+        wanted = {name for statement in found for name in _names(statement)}
+    code = "".join(ast.dump(statement) for statement in definitions if statement in reached)
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
-def _statements(module: str) -> list[ast.stmt]:
-    """Parse a module and drop its docstrings."""
+def _definitions(module: str) -> list[ast.stmt]:
+    """Parse a module into its functions, methods, classes without methods, and constants."""
     tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            kept = [s for s in body if not _is_text(s)]
+            kept = [statement for statement in body if not _is_text(statement)]
             node.body = kept or body  # type: ignore[attr-defined]
-    return tree.body
+    found: list[ast.stmt] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef):
+            found += [part for part in statement.body if isinstance(part, ast.FunctionDef)]
+            statement.body = [part for part in statement.body if part not in found]
+        found.append(statement)
+    return found
 
 
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _used(statements: list[ast.stmt], by: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements whose names other ones use, and what these use in turn."""
-    used: list[ast.stmt] = []
-    wanted = by
-    while wanted:
-        names = {
-            node.attr if isinstance(node, ast.Attribute) else node.id
-            for statement in wanted
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Attribute | ast.Name)
-        }
-        wanted = [s for s in statements if s not in used and names & _defined(s)]
-        used += wanted
-    return [statement for statement in statements if statement in used]
+def _names(statement: ast.stmt) -> set[str]:
+    """Return all names that a statement mentions."""
+    return {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute | ast.Name)
+    }
 
 
 def _defined(statement: ast.stmt) -> set[str]:
-    """Return the names that a module's statement defines; imports do not decide a score."""
+    """Return the names that a statement defines; imports do not decide a score."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Assign | ast.AnnAssign):

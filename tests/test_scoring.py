@@ -273,45 +273,69 @@ def test_samples_are_distinct_and_repeatable():
         scoring.sample("nasbench201", 20000)
 
 
+SOME_SPACE = """
+class Some:
+    def outputs(self, x):
+        return shrink(x)
+
+    def mutate(self):
+        return MORE
+
+FACTOR, MORE = 2, 3
+
+def shrink(x):
+    return collapse.relu(x) / FACTOR
+"""
+CODE = {
+    "metric": "def from_outputs(x): return x\n\ndef epsilon(x): return x",
+    "collapse": "EPS = 1\n\ndef relu(x): return x + EPS\n\ndef pool(x): return x",
+    "spaces/some": SOME_SPACE,
+}
+
+
 @pytest.fixture
 def code(monkeypatch, tmp_path):
-    """The fingerprint of a package of three modules, of which one can be replaced."""
-    modules = {
-        "metric": "def epsilon(x): return x",
-        "collapse": "EPS = 1\n\ndef relu(x): return x + EPS\n\ndef pool(x): return x",
-        "spaces/some": '"""Words."""\n\ndef f(x):\n    """M."""\n    return collapse.relu(x)  # !',
-    }
+    """The fingerprint of a small package, after a replacement in one of its modules."""
     monkeypatch.setattr(scoring, "__file__", str(tmp_path / "scoring.py"))
     (tmp_path / "spaces").mkdir()
 
-    def fingerprint(**changed):
-        for name, text in (modules | {k.replace("_", "/"): v for k, v in changed.items()}).items():
-            (tmp_path / f"{name}.py").write_text(text)
+    def fingerprint(module="metric", before="", after=""):
+        for name, text in CODE.items():
+            assert name != module or before in text
+            changed = text.replace(before, after) if name == module and before else text
+            (tmp_path / f"{name}.py").write_text(changed)
         return scoring.fingerprint.__wrapped__("some")
 
     return fingerprint
 
 
-def test_fingerprint_ignores_words(code):
-    assert code() == code(spaces_some="def f(x): return collapse.relu(x)")
+@pytest.mark.parametrize(
+    ("module", "before", "after"),
+    [
+        ("spaces/some", "    return collapse", '    """Words."""\n    return collapse'),
+        ("spaces/some", "return MORE", "return FACTOR"),
+        ("collapse", "def pool(x): return x", "def pool(x): return 3\n\ndef more(): pass"),
+        ("metric", "epsilon(x): return x", "epsilon(x): return 1"),
+    ],
+    ids=["words", "mutate", "unused primitive", "reference"],
+)
+def test_fingerprint_ignores_what_does_not_decide_a_score(code, module, before, after):
+    assert code() == code(module, before, after)
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("module", "before", "after"),
     [
-        {"spaces_some": "def f(x): return collapse.relu(x) + 1"},
-        {"metric": "def epsilon(x): return 2 * x"},
-        {"collapse": "EPS = 1\n\ndef relu(x): return x - EPS"},
-        {"collapse": "EPS = 2\n\ndef relu(x): return x + EPS"},
+        ("spaces/some", "shrink(x)\n\n    def", "shrink(x) + 1\n\n    def"),
+        ("spaces/some", "MORE = 2", "MORE = 4"),
+        ("spaces/some", "/ FACTOR", "* FACTOR"),
+        ("collapse", "EPS = 1", "EPS = 2"),
+        ("collapse", "x + EPS", "x - EPS"),
+        ("metric", "from_outputs(x): return x", "from_outputs(x): return 2 * x"),
     ],
 )
-def test_fingerprint_tells_code_that_decides_a_score(code, changed):
-    assert code() != code(**changed)
-
-
-def test_fingerprint_ignores_a_primitive_that_the_space_does_not_use(code):
-    collapse = "EPS = 1\n\ndef relu(x): return x + EPS\n\ndef pool(x): return 3\n\ndef g(): pass"
-    assert code() == code(collapse=collapse)
+def test_fingerprint_tells_code_that_decides_a_score(code, module, before, after):
+    assert code() != code(module, before, after)
 
 
 def test_recorded_scores_are_of_this_code():

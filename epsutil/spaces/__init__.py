@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
 
 
@@ -56,7 +57,7 @@ class Space(Protocol):
         """Return epsilon (Eqs 1-4) from `outputs`; NaN where it is undefined."""
 
 
-_SPACES: dict[str, Callable[[], Space]] = {"nasbench201": NASBench201}
+_SPACES: dict[str, Callable[[], Space]] = {"nasbench101": NASBench101, "nasbench201": NASBench201}
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,835 @@
+"""NAS-Bench-101: the graph and its hash, the network around it, its width collapse.
+
+Ying et al., *NAS-Bench-101: Towards Reproducible Neural Architecture Search*, arXiv:1902.09635.
+
+A cell is a directed acyclic graph of at most seven vertices and nine edges. Its first vertex is the
+input, its last one the output, and each vertex between them carries one of three operations. There
+are 423,624 such graphs that differ. The network around the cell is always the same: a stem, three
+stacks of three cells with 128, 256 and 512 channels, max-pooling between the stacks, then a global
+average and a linear layer.
+"""
+
+import bisect
+import functools
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import md5
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from epsutil import collapse, metric
+
+INPUT, OUTPUT = "input", "output"
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
+MAX_VERTICES = 7
+MAX_EDGES = 9
+STACKS = (128, 256, 512)  # channels
+CELLS = 3  # per stack
+WEIGHTS = (1e-4, 10.0)  # the paper's choice (Table 8)
+
+# The graphs in the order of their hashes, one number each (see `_decode`): made by `enumerate_all`.
+GRAPHS = Path(__file__).with_name("nasbench101.parquet")
+
+Matrix = tuple[tuple[int, ...], ...]
+Arch = tuple[Matrix, tuple[str, ...]]
+
+
+class NASBench101:
+    """The search space; an architecture is a pair ``(matrix, ops)``.
+
+    ``matrix`` is upper triangular with a 1 for each edge (row: from, column: to), and ``ops`` names
+    the vertices: ``"input"``, one of `OPERATIONS` for each one between, ``"output"``. ``space[i]``
+    is the i-th graph in the order of the benchmark's hashes.
+    """
+
+    name = "nasbench101"
+    weights = WEIGHTS
+
+    def __len__(self) -> int:
+        return len(_codes())
+
+    def __getitem__(self, index: int) -> Arch:
+        return _decode(int(_codes()[index]))
+
+    def index(self, arch: Any) -> int:
+        """Return the index of a graph, or of one that is isomorphic to it."""
+        key = self.key(arch)
+        return bisect.bisect_left(range(len(self)), key, key=lambda i: _hash(*self[i]))
+
+    def parse(self, text: Any) -> Arch:
+        """Check an architecture.
+
+        Parameters
+        ----------
+        text : pair (matrix, ops), or the same as JSON text
+            The matrix as nested lists or as an array.
+
+        Returns
+        -------
+        matrix : tuple of tuples of int
+        ops : tuple of str
+
+        Raises
+        ------
+        ValueError
+            It is not of that form; has too many vertices or edges, an edge that leads back, a
+            vertex that is on no path from input to output, or an unknown operation.
+
+        Examples
+        --------
+        >>> NASBench101().parse('[[[0, 1, 0], [0, 0, 1], [0, 0, 0]], ["input", "conv", "output"]]')
+        Traceback (most recent call last):
+            ...
+        ValueError: unknown operation 'conv' at vertex 1; the known ones are conv3x3-bn-relu, \
+conv1x1-bn-relu, maxpool3x3
+        """
+        if isinstance(text, str):
+            try:
+                text = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ValueError(
+                    f"not an architecture of NAS-Bench-101: {text!r} ({error}); the form is "
+                    '[[[0, 1], [0, 0]], ["input", "output"]]'
+                ) from error
+        try:
+            matrix, ops = text
+            values = np.asarray(matrix)
+            ops = tuple(str(op) for op in ops)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"an architecture of NAS-Bench-101 is a pair (matrix, ops), not {text!r}"
+            ) from error
+        _check(values, ops)
+        return tuple(tuple(int(v) for v in row) for row in values), ops
+
+    def text(self, arch: Any) -> str:
+        """Return an architecture as JSON that `parse` reads."""
+        return json.dumps(self.parse(arch))
+
+    def key(self, arch: Any) -> str:
+        """Return the benchmark's own hash, the same for isomorphic graphs.
+
+        Examples
+        --------
+        >>> space = NASBench101()
+        >>> space.key(space[0])
+        '00005c142e6f48ac74fdcf73e3439874'
+        """
+        return _hash(*self.parse(arch))
+
+    def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
+        """Return a graph one edit away.
+
+        An edit changes an operation, adds or removes an edge, or puts a new vertex on an edge. What
+        is then on no path from input to output is dropped, as the benchmark does.
+        """
+        matrix, ops = self.parse(arch)
+        before = _hash(matrix, ops)
+        while True:
+            edited = _edited(np.array(matrix), list(ops), rng)
+            mutant = prune(*edited)
+            if mutant is None or len(mutant[1]) > MAX_VERTICES:
+                continue
+            if np.sum(mutant[0]) <= MAX_EDGES and _hash(*mutant) != before:
+                return mutant
+
+    def parameters(self, arch: Any, num_classes: int = 10) -> int:
+        """Count the trainable parameters of the full-width network."""
+        convolutions = _convolutions(self.parse(arch), image_size=32)
+        weights = sum(c.kernel**2 * c.inputs * c.outputs + 2 * c.outputs for c in convolutions)
+        return weights + (STACKS[-1] + 1) * num_classes
+
+    def flops(self, arch: Any, image_size: int = 32, num_classes: int = 10) -> int:
+        """Count the multiply-accumulates of all convolutions and the linear layer for one image."""
+        convolutions = _convolutions(self.parse(arch), image_size)
+        return STACKS[-1] * num_classes + sum(
+            c.kernel**2 * c.inputs * c.outputs * c.image_size**2 for c in convolutions
+        )
+
+    def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
+        """Build the full-width network, with torch's default initialisation.
+
+        Parameters
+        ----------
+        arch : pair (matrix, ops)
+        num_classes : int, default 1
+            Outputs per image. Epsilon uses one.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes images of shape (batch, 3, height, width), with sides that are multiples of 4.
+        """
+        return Network(self.parse(arch), num_classes)
+
+    def outputs(
+        self,
+        arch: Any,
+        x: Tensor | NDArray,
+        weights: Sequence[float],
+        dtype: str | None = None,
+    ) -> NDArray[np.floating]:
+        """Evaluate a network with one output under constant shared weights, by width collapse.
+
+        Equal to :func:`epsutil.metric.outputs` of ``build(arch)`` up to rounding, and some
+        hundred times faster.
+
+        Parameters
+        ----------
+        arch : pair (matrix, ops)
+        x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
+            Sides are multiples of 4.
+        weights : sequence of float
+            Any number.
+        dtype : {"float32", "float64"}, optional
+            The precision to compute in, by default that of `x`.
+
+        Returns
+        -------
+        ndarray, shape (len(weights), batch)
+
+        Raises
+        ------
+        ValueError
+            The architecture or the shape or dtype of `x` is not one of those above.
+        """
+        checked = self.parse(arch)
+        colours = collapse.colours(x, dtype)  # H, W, B
+        return np.stack([_collapsed(checked, colours, float(weight)) for weight in weights])
+
+    def score(
+        self,
+        arch: Any,
+        x: Tensor | NDArray,
+        weights: Sequence[float] = WEIGHTS,
+        dtype: str | None = None,
+    ) -> float:
+        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
+
+        NaN where it is undefined. The default weights are the paper's (Table 8).
+        """
+        if len(weights) != 2:
+            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
+        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
+
+
+# The graphs ----------------------------------------------------------------------------------
+
+
+def _check(matrix: NDArray, ops: tuple[str, ...]) -> None:
+    n = len(ops)
+    if matrix.ndim != 2 or matrix.shape != (n, n):
+        raise ValueError(f"{n} ops need a {n} x {n} matrix, not one of shape {matrix.shape}")
+    if not 2 <= n <= MAX_VERTICES:
+        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
+    if not np.isin(matrix, (0, 1)).all():
+        raise ValueError("the matrix holds other values than 0 and 1")
+    if np.tril(matrix).any():
+        source, target = np.argwhere(np.tril(matrix))[0]
+        raise ValueError(
+            f"the edge from vertex {source} to {target} leads back: the matrix is upper triangular"
+        )
+    if matrix.sum() > MAX_EDGES:
+        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {matrix.sum()}")
+    if (ops[0], ops[-1]) != (INPUT, OUTPUT):
+        raise ValueError(f"the first of ops is 'input' and the last 'output', not {ops}")
+    for vertex, op in enumerate(ops[1:-1], start=1):
+        if op not in OPERATIONS:
+            raise ValueError(
+                f"unknown operation {op!r} at vertex {vertex}; "
+                f"the known ones are {', '.join(OPERATIONS)}"
+            )
+    for vertex in range(n):
+        if vertex < n - 1 and not matrix[vertex].any():
+            raise ValueError(f"vertex {vertex} dangles: no edge leads from it")
+        if vertex > 0 and not matrix[:, vertex].any():
+            raise ValueError(f"vertex {vertex} dangles: no edge leads to it")
+
+
+def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
+    """Drop the vertices that are on no path from input to output; None if there is no path.
+
+    Parameters
+    ----------
+    matrix : array-like of int, shape (n, n)
+        Upper triangular.
+    ops : sequence of str
+    """
+    edges = np.array(matrix, dtype=bool)
+    from_input = np.zeros(len(ops), dtype=bool)
+    to_output = np.zeros(len(ops), dtype=bool)
+    from_input[0] = to_output[-1] = True
+    for vertex in range(1, len(ops)):
+        from_input[vertex] = (edges[:, vertex] & from_input).any()
+    for vertex in range(len(ops) - 2, -1, -1):
+        to_output[vertex] = (edges[vertex] & to_output).any()
+    kept = np.flatnonzero(from_input & to_output)
+    if not len(kept):
+        return None
+    rest = edges[np.ix_(kept, kept)].astype(int)
+    return tuple(map(tuple, rest.tolist())), tuple(ops[vertex] for vertex in kept)
+
+
+def _edited(
+    matrix: NDArray, ops: list[str], rng: np.random.Generator
+) -> tuple[NDArray, Sequence[str]]:
+    """Change an operation, flip an edge, or put a vertex on an edge."""
+    n = len(ops)
+    kind = rng.integers(3)
+    if kind == 0 and n > 2:
+        ops[rng.integers(1, n - 1)] = OPERATIONS[rng.integers(len(OPERATIONS))]
+    elif kind == 1:
+        source, target = sorted(rng.choice(n, 2, replace=False))
+        matrix[source, target] ^= 1
+    elif kind == 2:
+        edges = np.argwhere(matrix)
+        source, target = edges[rng.integers(len(edges))]
+        matrix = np.insert(np.insert(matrix, target, 0, axis=0), target, 0, axis=1)
+        matrix[source, target + 1] = 0
+        matrix[source, target] = matrix[target, target + 1] = 1
+        ops = [*ops[:target], OPERATIONS[rng.integers(len(OPERATIONS))], *ops[target:]]
+    return matrix, ops
+
+
+def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
+    """Return the benchmark's hash: each vertex's hash takes in its neighbours', n times over."""
+    n = len(ops)
+    labels = [-1, *map(OPERATIONS.index, ops[1:-1]), -2]
+    incoming = [[v for v in range(n) if matrix[v][w]] for w in range(n)]
+    outgoing = [[w for w in range(n) if matrix[v][w]] for v in range(n)]
+    hashes = [_md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
+    for _ in range(n):
+        hashes = [
+            _md5(
+                "".join(sorted([hashes[w] for w in incoming[v]]))
+                + "|"
+                + "".join(sorted([hashes[w] for w in outgoing[v]]))
+                + "|"
+                + hashes[v]
+            )
+            for v in range(n)
+        ]
+    return _md5(str(sorted(hashes)))
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+# Every graph is one number of 32 bits: its vertices (3), its operations as a number in base 3 (8),
+# and the upper triangle of its matrix, row by row (21).
+
+
+def _encode(n: int, operations: int, triangle: int) -> int:
+    return n << 29 | operations << 21 | triangle
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _decode(code: int) -> Arch:
+    n, operations, triangle = code >> 29, code >> 21 & 0xFF, code & 0x1FFFFF
+    matrix = [[0] * n for _ in range(n)]
+    for bit, (source, target) in enumerate(itertools.combinations(range(n), 2)):
+        matrix[source][target] = triangle >> bit & 1
+    ops = [OPERATIONS[operations // 3**vertex % 3] for vertex in range(n - 2)]
+    return tuple(map(tuple, matrix)), (INPUT, *ops, OUTPUT)
+
+
+@functools.cache
+def _codes() -> NDArray[np.uint32]:
+    return pq.read_table(GRAPHS)["graph"].to_numpy()
+
+
+def enumerate_all() -> NDArray[np.uint32]:
+    """Find all graphs of the space from scratch, in the order of their hashes.
+
+    Takes a minute or two. The result is kept in `GRAPHS`, so that nothing else needs to call this.
+
+    Returns
+    -------
+    ndarray of uint32, shape (423624,)
+    """
+    found: dict[str, int] = {}
+    candidates = list(_candidates())
+    for code in tqdm(candidates, "hashing NAS-Bench-101", unit="graph", leave=False):
+        found.setdefault(_hash(*_decode.__wrapped__(code)), code)
+    return np.array([found[key] for key in sorted(found)], dtype=np.uint32)
+
+
+def _candidates() -> Iterator[int]:
+    """Yield every graph, hardly any of them in two isomorphic forms."""
+    for n in range(2, MAX_VERTICES + 1):
+        pairs = list(itertools.combinations(range(n), 2))
+        triangles = np.arange(1 << len(pairs), dtype=np.int64)
+        edges = np.zeros((len(triangles), n, n), dtype=bool)
+        for bit, (source, target) in enumerate(pairs):
+            edges[:, source, target] = triangles >> bit & 1
+        outgoing, incoming = edges.sum(axis=2), edges.sum(axis=1)  # N, n
+        dangling = (outgoing[:, :-1] == 0).any(axis=1) | (incoming[:, 1:] == 0).any(axis=1)
+        whole = ~dangling & (outgoing.sum(axis=1) <= MAX_EDGES)
+        labels = np.zeros((whole.sum(), n), dtype=np.uint64)
+        labels[:, 0], labels[:, -1] = 1, 2
+        triangles, edges = triangles[whole], edges[whole]
+        _, shapes = np.unique(_number(edges, labels), return_index=True)
+        for shape in shapes:  # graphs that differ before they get operations
+            every = np.array(list(itertools.product(range(3), repeat=n - 2)), dtype=np.uint64)
+            labels = np.full((len(every), n), 1, dtype=np.uint64)
+            labels[:, 1:-1], labels[:, -1] = every + 3, 2
+            same = np.broadcast_to(edges[shape], (len(every), n, n))
+            _, firsts = np.unique(_number(same, labels), return_index=True)
+            for first in firsts:
+                operations = sum(int(op) * 3**v for v, op in enumerate(every[first]))
+                yield _encode(n, operations, int(triangles[shape]))
+
+
+def _number(edges: NDArray[np.bool_], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash many labelled graphs to numbers, equal for isomorphic ones: [N, n, n], [N, n] -> [N]."""
+    adjacent = edges.astype(np.uint64)
+    h = _mix(labels)
+    for _ in range(labels.shape[1]):
+        incoming = (adjacent * _mix(h + np.uint64(11))[:, :, None]).sum(1)
+        outgoing = (adjacent * _mix(h + np.uint64(23))[:, None, :]).sum(2)
+        h = _mix(h * np.uint64(3) + _mix(incoming) * np.uint64(5) + _mix(outgoing) * np.uint64(7))
+    return h.sum(1)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit numbers (SplitMix64)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return x ^ x >> np.uint64(31)
+
+
+# One cell ------------------------------------------------------------------------------------
+
+
+class Cell(NamedTuple):
+    """What a graph means for a cell with some number of input and output channels."""
+
+    channels: tuple[int, ...]  # of every vertex
+    sources: tuple[tuple[int, ...], ...]  # vertices that lead to each vertex
+    ends: tuple[int, ...]  # vertices between that lead to the output, which joins their channels
+    residual: bool  # the input leads to the output
+
+
+def _cell(arch: Arch, inputs: int, outputs: int) -> Cell:
+    """Give every vertex its channels, by the benchmark's own rule.
+
+    The vertices that lead to the output share its channels, the first ones taking one more where
+    they do not come out even. Every other vertex has as many as the widest that it leads to, which
+    cuts off what it does not need.
+    """
+    matrix, ops = arch
+    last = len(ops) - 1
+    ends = tuple(v for v in range(1, last) if matrix[v][last])
+    channels = [inputs, *[0] * (last - 1), outputs]
+    for place, vertex in enumerate(ends):
+        channels[vertex] = outputs // len(ends) + (place < outputs % len(ends))
+    for vertex in range(last - 1, 0, -1):
+        if not matrix[vertex][last]:
+            channels[vertex] = max(channels[t] for t in range(1, last) if matrix[vertex][t])
+    sources = tuple(tuple(v for v in range(t) if matrix[v][t]) for t in range(last + 1))
+    return Cell(tuple(channels), sources, ends, bool(matrix[0][last]))
+
+
+def _cells(arch: Arch) -> list[list[Cell]]:
+    """Return the cells of every stack."""
+    widths = [STACKS[0], *STACKS]
+    return [
+        [_cell(arch, after if place else before, after) for place in range(CELLS)]
+        for before, after in itertools.pairwise(widths)
+    ]
+
+
+class Convolution(NamedTuple):
+    """One convolution of the full-width network, as its cost needs it."""
+
+    kernel: int
+    inputs: int
+    outputs: int
+    image_size: int
+
+
+def _convolutions(arch: Arch, image_size: int) -> list[Convolution]:
+    """List every convolution of an architecture's network; a BatchNorm follows each."""
+    kernels = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
+    convolutions = [Convolution(3, 3, STACKS[0], image_size)]
+    for stack, cells in enumerate(_cells(arch)):
+        for cell in cells:
+            inputs, size = cell.channels[0], image_size >> stack
+            for vertex, op in enumerate(arch[1]):
+                width = cell.channels[vertex]
+                if 0 in cell.sources[vertex]:
+                    convolutions.append(Convolution(1, inputs, width, size))
+                if op in kernels:
+                    convolutions.append(Convolution(kernels[op], width, width, size))
+    return convolutions
+
+
+# The width collapse --------------------------------------------------------------------------
+#
+# A cell sees its input only through 1 x 1 projections. Under a constant weight they are all the
+# same map, so one serves all its vertices. Every vertex has one map too, whatever its channels. The
+# channels of the output are groups, one for each vertex that leads there: these maps stay apart
+# through max-pooling and are added up, times their channels, in the next projection.
+#
+# The maps of a cell are the rows of an array [SLOTS, H, W, B]: the projection in row 0, vertex v in
+# row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a map
+# is read, with its `centre` and `scale`, which saves a trip through memory for each vertex.
+
+SLOTS = MAX_VERTICES - 1
+
+_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+
+Maps = NDArray[np.floating]
+Scalars = NDArray[np.floating]
+
+
+def _collapsed(arch: Arch, colours: Maps, weight: float) -> NDArray:
+    """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
+    height, width, batch = colours.shape
+    w = colours.dtype.type(weight)
+    maps = np.empty((SLOTS, height, width, batch), colours.dtype)
+    centre, scale = np.zeros((2, SLOTS), colours.dtype)
+    maps[0], centre[0], scale[0] = _first_projection(colours, weight)
+    groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
+    for stack, cells in enumerate(_cells(arch)):
+        for place, cell in enumerate(cells):
+            before = maps
+            if stack and not place:
+                shape = (SLOTS, height >> stack, width >> stack, batch)
+                maps = np.empty(shape, colours.dtype)
+            if stack or place:
+                _project(before, groups, widths, centre, scale, maps, w)
+            for vertex in range(1, len(arch[1]) - 1):
+                sources, channels = np.array(cell.sources[vertex]), cell.channels[vertex]
+                match arch[1][vertex]:
+                    case "conv3x3-bn-relu":
+                        _conv3x3(maps, sources, vertex, channels, centre, scale, w)
+                    case "conv1x1-bn-relu":
+                        _conv1x1(maps, sources, vertex, channels, centre, scale, w)
+                    case _:
+                        _maxpool3x3(maps, sources, vertex, centre, scale)
+            groups, widths = _groups(cell, colours.dtype)
+    return _means(maps, groups, widths, centre, scale, w)
+
+
+def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
+    """Return the maps that each group of a cell's output adds up, and the groups' channels."""
+    if not cell.ends:
+        return np.array([[0]]), np.array([cell.channels[-1]], dtype)
+    sources = [[vertex, 0] if cell.residual else [vertex] for vertex in cell.ends]
+    return np.array(sources), np.array([cell.channels[v] for v in cell.ends], dtype)
+
+
+_first: tuple[Any, ...] = (None, None)
+
+
+def _first_projection(colours: Maps, weight: float) -> tuple[Maps, np.floating, np.floating]:
+    """Return stem and first projection, which are the same for all architectures of a batch."""
+    global _first
+    known, of = _first
+    if known is not colours:  # `collapse.colours` gives the same array for the same images
+        of = {}
+    if weight not in of:
+        w = np.array([weight], colours.dtype)
+        stem = collapse.batch_norm(collapse.window_sum(colours[None], w, rectify=False), w)
+        maps = np.empty((1, *colours.shape), colours.dtype)
+        centre, scale = np.zeros(1, colours.dtype), np.ones(1, colours.dtype)
+        width = np.array([STACKS[0]], colours.dtype)
+        _project(stem, np.array([[0]]), width, centre, scale, maps, w[0])
+        of = of | {weight: (maps[0], centre[0], scale[0])}
+        _first = (colours, of)
+    return of[weight]
+
+
+@_compiled
+def _sum(
+    maps: Maps,
+    i: int,
+    j: int,
+    sources: NDArray[np.int64],
+    centre: Scalars,
+    scale: Scalars,
+    row: Maps,
+) -> None:
+    """Add up maps after BatchNorm and ReLU: B numbers at one position."""
+    zero = row.dtype.type(0)
+    for n in range(sources.shape[0]):
+        source = sources[n]
+        c, s = centre[source], scale[source]
+        for b in range(row.shape[0]):
+            value = (maps[source, i, j, b] - c) * s
+            value = zero if value <= zero else value
+            row[b] = value if n == 0 else row[b] + value
+
+
+@_compiled
+def _project(
+    maps: Maps,
+    sources: NDArray[np.int64],
+    channels: Scalars,
+    centre: Scalars,
+    scale: Scalars,
+    result: Maps,
+    w: np.floating,
+) -> None:
+    """Compute a cell's projection from the groups of the last cell's output.
+
+    Between stacks the groups are max-pooled 2 x 2 on the way.
+    """
+    _, height, width, batch = result.shape
+    step = maps.shape[1] // height
+    value = np.empty(batch, maps.dtype)
+    group = np.empty(batch, maps.dtype)
+    total = np.empty(batch, maps.dtype)
+    count, mean, squares = 0.0, 0.0, 0.0
+    for i in range(height):
+        for j in range(width):
+            total[:] = 0
+            for n in range(sources.shape[0]):
+                _sum(maps, i * step, j * step, sources[n], centre, scale, group)
+                for place in range(1, step * step):
+                    p, q = place // step, place % step
+                    _sum(maps, i * step + p, j * step + q, sources[n], centre, scale, value)
+                    for b in range(batch):
+                        group[b] = max(group[b], value[b])
+                for b in range(batch):
+                    total[b] += channels[n] * (w * group[b])
+            row_sum = result.dtype.type(0)
+            for b in range(batch):
+                result[0, i, j, b] = total[b]
+                row_sum += total[b]
+            count, mean, squares = _moments(total, row_sum, count, mean, squares)
+    _normalise(0, 1, count, mean, squares, centre, scale, w)
+
+
+@_compiled
+def _conv1x1(
+    maps: Maps,
+    sources: NDArray[np.int64],
+    vertex: int,
+    channels: int,
+    centre: Scalars,
+    scale: Scalars,
+    w: np.floating,
+) -> None:
+    """Compute the map of a vertex with a 1 x 1 convolution."""
+    _, height, width, batch = maps.shape
+    row = np.empty(batch, maps.dtype)
+    count, mean, squares = 0.0, 0.0, 0.0
+    for i in range(height):
+        for j in range(width):
+            _sum(maps, i, j, sources, centre, scale, row)
+            row_sum = row.dtype.type(0)
+            for b in range(batch):
+                row[b] *= w
+                maps[vertex, i, j, b] = row[b]
+                row_sum += row[b]
+            count, mean, squares = _moments(row, row_sum, count, mean, squares)
+    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
+
+
+@_compiled
+def _conv3x3(
+    maps: Maps,
+    sources: NDArray[np.int64],
+    vertex: int,
+    channels: int,
+    centre: Scalars,
+    scale: Scalars,
+    w: np.floating,
+) -> None:
+    """Compute the map of a vertex with a 3 x 3 convolution."""
+    _, height, width, batch = maps.shape
+    lines = np.zeros((3, width, batch), maps.dtype)  # of the input, the last three
+    columns = np.zeros((width + 2, batch), maps.dtype)
+    row = np.empty(batch, maps.dtype)
+    count, mean, squares = 0.0, 0.0, 0.0
+    for i in range(height + 1):
+        for j in range(width):
+            if i < height:
+                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
+            else:
+                lines[i % 3, j] = 0
+        if i == 0:
+            continue
+        for j in range(width):
+            for b in range(batch):
+                columns[j + 1, b] = w * lines[0, j, b] + w * lines[1, j, b] + w * lines[2, j, b]
+        for j in range(width):
+            row_sum = row.dtype.type(0)
+            for b in range(batch):
+                row[b] = columns[j, b] + columns[j + 1, b] + columns[j + 2, b]
+                maps[vertex, i - 1, j, b] = row[b]
+                row_sum += row[b]
+            count, mean, squares = _moments(row, row_sum, count, mean, squares)
+    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
+
+
+@_compiled
+def _maxpool3x3(
+    maps: Maps, sources: NDArray[np.int64], vertex: int, centre: Scalars, scale: Scalars
+) -> None:
+    """Compute the map of a vertex with a max-pooling; all maps are positive after their ReLU."""
+    _, height, width, batch = maps.shape
+    lines = np.zeros((3, width, batch), maps.dtype)
+    columns = np.zeros((width + 2, batch), maps.dtype)
+    for i in range(height + 1):
+        for j in range(width):
+            if i < height:
+                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
+            else:
+                lines[i % 3, j] = 0
+        if i == 0:
+            continue
+        for j in range(width):
+            for b in range(batch):
+                columns[j + 1, b] = max(max(lines[0, j, b], lines[1, j, b]), lines[2, j, b])
+        for j in range(width):
+            for b in range(batch):
+                maps[vertex, i - 1, j, b] = max(
+                    max(columns[j, b], columns[j + 1, b]), columns[j + 2, b]
+                )
+    centre[vertex], scale[vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
+
+
+@_compiled
+def _moments(
+    row: Maps, row_sum: np.floating, count: float, mean: float, squares: float
+) -> tuple[float, float, float]:
+    """Add a row to count, mean and sum of squared deviations (Chan et al. 1979)."""
+    batch = row.shape[0]
+    row_mean = row.dtype.type(row_sum / batch)
+    row_squares = row.dtype.type(0)
+    for b in range(batch):
+        deviation = row[b] - row_mean
+        row_squares += deviation * deviation
+    step = np.float64(row_mean) - mean
+    squares += row_squares + step * step * (count * batch / (count + batch))
+    return count + batch, mean + step * batch / (count + batch), squares
+
+
+@_compiled
+def _normalise(
+    slot: int,
+    channels: int,
+    count: float,
+    mean: float,
+    squares: float,
+    centre: Scalars,
+    scale: Scalars,
+    w: np.floating,
+) -> None:
+    """Set what BatchNorm does to a map that `channels` equal input channels add up to."""
+    variance = channels * channels * squares / count
+    centre[slot] = mean
+    scale[slot] = channels * np.float64(w) / np.sqrt(variance + collapse.BATCHNORM_EPS)
+
+
+@_compiled
+def _means(
+    maps: Maps,
+    sources: NDArray[np.int64],
+    channels: Scalars,
+    centre: Scalars,
+    scale: Scalars,
+    w: np.floating,
+) -> Maps:
+    """Average the network's last maps over all positions and apply the linear layer: [B]."""
+    _, height, width, batch = maps.shape
+    result = np.zeros(batch, maps.dtype)
+    value = np.empty(batch, maps.dtype)
+    for n in range(sources.shape[0]):
+        mean = np.zeros(batch, maps.dtype)
+        for i in range(height):
+            for j in range(width):
+                _sum(maps, i, j, sources[n], centre, scale, value)
+                mean += value
+        for b in range(batch):
+            result[b] += channels[n] * (w * (mean[b] / maps.dtype.type(height * width)))
+    return result
+
+
+# The full-width network ----------------------------------------------------------------------
+
+
+class Network(nn.Module):
+    """The network of NAS-Bench-101 around a cell, at full width."""
+
+    def __init__(self, arch: Arch, num_classes: int) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [_conv_bn_relu(3, STACKS[0], 3)]
+        for stack, cells in enumerate(_cells(arch)):
+            if stack:
+                blocks.append(nn.MaxPool2d(2))
+            blocks += [CellModule(arch, cell) for cell in cells]
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(STACKS[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one row of outputs per image."""
+        h = self.features(x)  # batch, 512, height / 4, width / 4
+        return self.classifier(h.mean((2, 3)))  # batch, classes
+
+
+class CellModule(nn.Module):
+    """A graph of operations; the vertices that lead to the output are joined."""
+
+    def __init__(self, arch: Arch, cell: Cell) -> None:
+        super().__init__()
+        self.cell = cell
+        last = len(arch[1]) - 1
+        self.operations = nn.ModuleDict(
+            {str(v): _operation(arch[1][v], cell.channels[v]) for v in range(1, last)}
+        )
+        self.projections = nn.ModuleDict(
+            {
+                str(v): _conv_bn_relu(cell.channels[0], cell.channels[v], 1)
+                for v in range(1, last + 1)
+                if 0 in cell.sources[v]
+            }
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output vertex."""
+        cell, last = self.cell, len(self.cell.channels) - 1
+        maps: dict[int, Tensor] = {}
+        for vertex in range(1, last):
+            width = cell.channels[vertex]
+            incoming = [
+                self.projections[str(vertex)](x) if source == 0 else maps[source][:, :width]
+                for source in cell.sources[vertex]
+            ]
+            maps[vertex] = self.operations[str(vertex)](sum(incoming))
+        if not cell.ends:
+            return self.projections[str(last)](x)
+        joined = torch.cat([maps[vertex] for vertex in cell.ends], 1)
+        return joined + self.projections[str(last)](x) if cell.residual else joined
+
+
+def _operation(operation: str, channels: int) -> nn.Module:
+    match operation:
+        case "conv3x3-bn-relu":
+            return _conv_bn_relu(channels, channels, 3)
+        case "conv1x1-bn-relu":
+            return _conv_bn_relu(channels, channels, 1)
+        case _:
+            return nn.MaxPool2d(3, stride=1, padding=1)
+
+
+def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )

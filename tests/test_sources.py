@@ -205,7 +205,7 @@ def test_table_has_a_row_per_source():
 def test_what_is_at_hand_is_the_expected_file(name):
     if not sources.available(name):
         pytest.skip(f"not at hand: {name} (set EPSUTIL_DATA)")
-    assert sources.path(name).stat().st_size == sources.SOURCES[name].size
+    assert sources.SOURCES[name].size in (None, sources.path(name).stat().st_size)
 
 
 def test_pickle_gets_only_what_is_allowed():

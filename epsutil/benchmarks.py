@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,16 +49,48 @@ _ANALOG_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "a
 _ANALOG_EDGES = ((1, 0), (2, 0), (3, 0), (2, 1), (3, 1), (3, 2))  # (to, from)
 
 
-def needs(dataset: str) -> tuple[str, ...]:
-    """Return the names of the sources that :func:`nasbench201` reads.
+def needs(dataset: str, space_name: str = "nasbench201") -> tuple[str, ...]:
+    """Return the names of the sources that :func:`trained` reads.
 
     Raises
     ------
     ValueError
-        The dataset is none of `DATASETS`.
+        The space has no such dataset.
     """
-    _dataset(dataset)
-    return (_200_EPOCHS,)
+    _check_dataset(space_name, dataset)
+    return _TRAINED[space_name].sources
+
+
+def trained(space_name: str, dataset: str) -> pd.DataFrame:
+    """Return what training gave for a search space, and the sizes of its networks.
+
+    Parameters
+    ----------
+    space_name : str
+        See :func:`epsutil.spaces.get`.
+    dataset : str
+        One that the space was trained on.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``, the architecture's index in the space. Among the columns are the one that
+        :func:`target` names and ``params``.
+
+    Raises
+    ------
+    ValueError
+        The space has no such dataset.
+    epsutil.sources.SourceError
+        A file is not to be had or not as it should be.
+    """
+    _check_dataset(space_name, dataset)
+    return _TRAINED[space_name].read(dataset)
+
+
+def target(space_name: str) -> tuple[str, bool]:
+    """Return the column of :func:`trained` that ranks networks, and whether less is better."""
+    return _TRAINED[space_name].target, _TRAINED[space_name].minimise
 
 
 def nasbench201(dataset: str = "cifar10") -> pd.DataFrame:
@@ -296,6 +328,34 @@ def _pickled_frame(name: str) -> dict[str, np.ndarray]:
 
 class _Record:
     """Stands in for the package's own classes, so that it need not be imported."""
+
+
+class _Trained(NamedTuple):
+    """How a search space's trained results are read."""
+
+    read: Callable[[str], pd.DataFrame]
+    datasets: tuple[str, ...]
+    sources: tuple[str, ...]
+    target: str
+    minimise: bool = False
+
+
+_TRAINED = {
+    "nasbench201": _Trained(nasbench201, DATASETS, (_200_EPOCHS,), "test_accuracy"),
+    "nasbench101": _Trained(
+        lambda dataset: nasbench101(), ("cifar10",), NASBENCH101, "test_accuracy"
+    ),
+}
+
+
+def _check_dataset(space_name: str, dataset: str) -> None:
+    if space_name not in _TRAINED:
+        raise ValueError(f"unknown search space {space_name!r}; known are {', '.join(_TRAINED)}")
+    known = _TRAINED[space_name].datasets
+    if dataset not in known:
+        raise ValueError(
+            f"unknown dataset {dataset!r} of {space_name}; the known ones are {', '.join(known)}"
+        )
 
 
 def _dataset(dataset: str) -> _Dataset:

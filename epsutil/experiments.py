@@ -18,12 +18,14 @@ from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statisti
 from epsutil.spaces.nasbench201 import NASBench201
 
 ANALOG = ("analog-nasbench/data.anb",)
-METRICS = ("epsilon", "params", "flops")
+METRICS = ("epsilon", "params", "flops")  # recurrent networks have no flops
 
 
-def needs(datasets: Sequence[str]) -> tuple[str, ...]:
-    """Return the sources of images and accuracies for some datasets of NAS-Bench-201."""
-    names = [name for d in datasets for name in (*benchmarks.needs(d), *inputs.needs(d))]
+def needs(datasets: Sequence[str], space_name: str = "nasbench201") -> tuple[str, ...]:
+    """Return the sources of inputs and trained results for some datasets of a search space."""
+    names = [
+        name for d in datasets for name in (*benchmarks.needs(d, space_name), *inputs.needs(d))
+    ]
     return tuple(dict.fromkeys(names))
 
 
@@ -32,52 +34,60 @@ def reported(table: str) -> pd.DataFrame:
     return pd.read_csv(paths.PAPER / f"{table}.csv")
 
 
-def nasbench201(
+def scored(
     dataset: str,
-    weights: Sequence[float] = (1e-7, 1.0),
-    batch_size: int = 256,
-    seed: int = 21,
-    n_archs: int = 15625,
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
     n_jobs: int = -1,
     dtype: str = "float32",
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
-    """Join what training gave, the sizes and epsilon, for the whole space or a random sample.
+    """Join what training gave, the sizes and epsilon, for a whole space or a random sample.
 
     Parameters
     ----------
-    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
+    dataset : str
+        See :func:`epsutil.benchmarks.trained`.
     weights : two floats
     batch_size, seed : int
-        Which images; the seed also draws the architectures.
-    n_archs : int, default 15625
-        All of them; a smaller number is a random sample.
+        Which inputs; the seed also draws the architectures.
+    n_archs : int
+        Up to the size of the space; a smaller number is a random sample.
     n_jobs, dtype
         See :func:`epsutil.scoring.score`.
+    space_name : str
+        See :func:`epsutil.spaces.get`.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of :func:`epsutil.benchmarks.nasbench201`, and ``epsilon``.
+        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures whose
+        training diverged are left out.
     """
-    archs = scoring.sample("nasbench201", n_archs, seed)
+    archs = scoring.sample(space_name, n_archs, seed)
     batch = inputs.batch(dataset, batch_size, seed)
-    scores = scoring.score("nasbench201", batch, weights, archs, dtype, n_jobs)
-    frame = benchmarks.nasbench201(dataset).loc[scores.index]
+    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs)
+    frame = benchmarks.trained(space_name, dataset).loc[scores.index]
     frame["epsilon"] = scores[scoring.pair(weights)]
     frame.attrs["run"] = scores.attrs["run"]
-    return frame
+    return frame.dropna(subset=benchmarks.target(space_name)[0])
 
 
-def evaluation(score: pd.Series, target: pd.Series, n_resamples: int, seed: int) -> dict[str, Any]:
+def evaluation(
+    score: pd.Series, target: pd.Series, n_resamples: int, seed: int, minimise: bool = False
+) -> dict[str, Any]:
     """Return the six scores with their intervals and what the unscored change, as one row."""
-    covered = statistics.coverage(score, target)
-    interval = statistics.bootstrap(score, target, n_resamples, seed)
+    covered = statistics.coverage(score, target, minimise)
+    interval = statistics.bootstrap(score, target, n_resamples, seed, minimise=minimise)
     bounds = {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
-    scores = statistics.evaluate(score, target)[list(statistics.SCORES)]
+    scores = statistics.evaluate(score, target, minimise)[list(statistics.SCORES)]
     return covered.to_dict() | scores.to_dict() | bounds
 
 
-def table01(
+def metrics_table(
+    table: str,
     datasets: Sequence[str],
     weights: Sequence[float],
     batch_size: int,
@@ -85,8 +95,14 @@ def table01(
     n_archs: int,
     n_resamples: int,
     n_jobs: int,
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
-    """Compute Table 1's epsilon rows, and rows for the number of parameters and FLOPs.
+    """Compute epsilon's rows of a table of the paper, and rows for the networks' sizes.
+
+    Parameters
+    ----------
+    table : {"table01", "table03"}
+        Whose reported rows to put beside.
 
     Returns
     -------
@@ -94,13 +110,17 @@ def table01(
         A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
         paper's own rows.
     """
+    target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset in datasets:
-        frame = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
-        for name in METRICS:
+        frame = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
+        for name in filter(frame.__contains__, METRICS):
             row = {"dataset": dataset, "metric": name, "source": "computed"}
-            rows.append(row | evaluation(frame[name], frame["test_accuracy"], n_resamples, seed))
-    paper = reported("table01").assign(source="reported")
+            values = evaluation(frame[name], frame[target], n_resamples, seed, minimise)
+            rows.append(row | values)
+    paper = reported(table).assign(source="reported")
+    if "dataset" not in paper:  # the paper's table has only one
+        paper["dataset"] = datasets[0]
     paper = paper[paper["dataset"].isin(datasets)]
     columns = ["dataset", "metric", "source", *statistics.SCORES]
     return pd.concat([paper[columns], pd.DataFrame(rows)], ignore_index=True)
@@ -141,6 +161,7 @@ def precision(
     seed: int,
     n_archs: int,
     n_jobs: int,
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
     """Score the same architectures in float32, as the paper does, and in float64.
 
@@ -153,10 +174,11 @@ def precision(
         Four rows per dataset, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only
         the architectures that float32 scores) and ``float64_rest`` (only the others).
     """
+    target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset in datasets:
         single, double = (
-            nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs, dtype)
+            scored(dataset, weights, batch_size, seed, n_archs, n_jobs, dtype, space_name)
             for dtype in scoring.DTYPES
         )
         has_score = single["epsilon"].notna()
@@ -167,7 +189,7 @@ def precision(
             "float64_rest": double["epsilon"].where(~has_score),
         }
         for evaluated, score in subsets.items():
-            values = statistics.evaluate(score, single["test_accuracy"])
+            values = statistics.evaluate(score, single[target], minimise)
             rows.append({"dataset": dataset, "evaluated": evaluated} | values.to_dict())
     return pd.DataFrame(rows)
 
@@ -179,6 +201,7 @@ def against_sizes(
     seed: int,
     n_archs: int,
     n_jobs: int,
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
     """Compare epsilon's rho with that of parameters and FLOPs by Steiger's test.
 
@@ -187,11 +210,12 @@ def against_sizes(
     pandas.DataFrame
         A row per dataset and size; see :func:`epsutil.statistics.steiger`.
     """
+    target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset in datasets:
-        frame = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
-        for other in ("params", "flops"):
-            test = statistics.steiger(frame["epsilon"], frame[other], frame["test_accuracy"])
+        frame = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
+        for other in filter(frame.__contains__, METRICS[1:]):
+            test = statistics.steiger(frame["epsilon"], frame[other], frame[target], minimise)
             rows.append({"dataset": dataset, "other": other} | test._asdict())
     return pd.DataFrame(rows)
 
@@ -206,7 +230,7 @@ def independent_frame(
     Returns
     -------
     pandas.DataFrame
-        The columns of :func:`nasbench201`.
+        The columns of :func:`scored`.
     """
     archs = scoring.sample("nasbench201", n_archs)
     batch = inputs.batch("grey", batch_size)
@@ -249,6 +273,7 @@ def recheck(
     n_archs: int,
     n_anew: int,
     n_jobs: int,
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
     """Score a few of the architectures anew and compare with what is stored.
 
@@ -258,13 +283,13 @@ def recheck(
         One row: ``n``, ``seconds``, ``largest_difference`` (relative), ``unscored_differ`` (how
         many have a score in one only), and the date and seconds of the stored run.
     """
-    stored = nasbench201(dataset, weights, batch_size, seed, n_archs, n_jobs)
+    stored = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
     batch = inputs.batch(dataset, batch_size, seed)
     archs = np.sort(np.random.default_rng(seed).choice(stored.index, n_anew, replace=False))
     folder = paths.cache() / "recheck"
     start = time.perf_counter()
     anew = scoring.score(
-        "nasbench201", batch, weights, archs, n_jobs=n_jobs, rebuild=True, folder=folder
+        space_name, batch, weights, archs, n_jobs=n_jobs, rebuild=True, folder=folder
     )[scoring.pair(weights)]
     seconds = time.perf_counter() - start
     before = stored.loc[archs, "epsilon"]
@@ -291,8 +316,15 @@ def weight_pairs(
     seed: int,
     n_archs: int,
     n_jobs: int,
+    table: str = "table06",
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
-    """Compute Table 6: epsilon for every pair of the weights on the same architectures.
+    """Compute epsilon for every pair of the weights on the same architectures.
+
+    Parameters
+    ----------
+    table : {"table05", "table06"}
+        The paper's table for the space.
 
     Returns
     -------
@@ -300,20 +332,21 @@ def weight_pairs(
         A row per pair: ``w1``, ``w2``, ``archs`` (how many have a score), the six scores, and all
         of these as reported (suffix ``_paper``).
     """
-    archs = scoring.sample("nasbench201", n_archs, seed)
+    archs = scoring.sample(space_name, n_archs, seed)
     batch = inputs.batch(dataset, batch_size, seed)
-    scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
-    accuracy = benchmarks.nasbench201(dataset)["test_accuracy"].loc[scores.index]
+    scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
+    target, minimise = benchmarks.target(space_name)
+    trained = benchmarks.trained(space_name, dataset)[target].loc[scores.index].dropna()
+    scores = scores.loc[trained.index]
     rows = []
     for w1, w2 in combinations(sorted(weights), 2):
-        values = statistics.evaluate(scores[scoring.pair((w1, w2))], accuracy)
+        values = statistics.evaluate(scores[scoring.pair((w1, w2))], trained, minimise)
         rows.append(
-            {"w1": w1, "w2": w2, "n": n_archs, "archs": values["n_scored"]}
+            {"w1": w1, "w2": w2, "n": len(trained), "archs": values["n_scored"]}
             | values[list(statistics.SCORES)].to_dict()
         )
-    paper = reported("table06")
     return pd.DataFrame(rows).merge(
-        paper, on=["w1", "w2"], how="left", suffixes=("", "_paper"), validate="1:1"
+        reported(table), on=["w1", "w2"], how="left", suffixes=("", "_paper"), validate="1:1"
     )
 
 
@@ -531,20 +564,24 @@ def scoreboard(
     return pd.DataFrame(rows)
 
 
-def scoreboard_table01(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare epsilon's rows of Table 1 with the reported ones."""
+def scoreboard_metrics(item: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare epsilon's rows of a table of metrics with the reported ones."""
     epsilon = table.query("metric == 'epsilon'")
     ours = epsilon.query("source == 'computed'")
     paper = epsilon.query("source == 'reported'")[["dataset", *statistics.SCORES]]
     joined = ours.merge(paper, on="dataset", suffixes=("", "_paper"))
-    return scoreboard("Table 1", joined.assign(row=joined["dataset"]), ("rho", "tau"))
+    return scoreboard(item, joined.assign(row=joined["dataset"]), ("rho", "tau"))
 
 
-def scoreboard_table06(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare the pairs of Table 6 with the reported ones, the paper's choice first."""
+def scoreboard_pairs(
+    item: str, table: pd.DataFrame, first: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """Compare a table of pairs of weights with the reported one, some pair first."""
+    table = table.dropna(subset="rho_paper")
     named = table.assign(
         row=[f"{w1:g}, {w2:g}" for w1, w2 in zip(table["w1"], table["w2"], strict=True)]
     )
-    chosen = (named["w1"] == 1e-7) & (named["w2"] == 1)
-    named = pd.concat([named[chosen], named[~chosen]]).rename(columns={"archs": "n_scored"})
-    return scoreboard("Table 6", named, ("rho", "tau"))
+    if first is not None:
+        chosen = (named["w1"] == first[0]) & (named["w2"] == first[1])
+        named = pd.concat([named[chosen], named[~chosen]])
+    return scoreboard(item, named.rename(columns={"archs": "n_scored"}), ("rho", "tau"))

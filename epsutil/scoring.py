@@ -15,7 +15,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 64  # distinct functions evaluated between two writes
 DTYPES = ("float32", "float64")
+ROUNDING = 0.01  # a relative difference between them that counts
 _METADATA = b"epsutil"
 
 
@@ -106,9 +107,10 @@ def score(
 ) -> pd.DataFrame:
     """Score architectures with epsilon for every pair of the weights.
 
-    What is stored for the same run is returned at once. Otherwise the work is done chunk by chunk
-    and continues where an earlier, interrupted call ended. joblib's backend can be switched
-    around the call, for example to a Dask cluster with ``joblib.parallel_config("dask")``.
+    What is stored for the same run, or for the whole space, is returned at once. Otherwise the work
+    is done chunk by chunk and continues where an earlier, interrupted call ended. joblib's backend
+    can be switched around the call, for example to a Dask cluster with
+    ``joblib.parallel_config("dask")``.
 
     Parameters
     ----------
@@ -149,22 +151,12 @@ def score(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
     indices = _checked_indices(archs, len(space))
-    run = Run(
-        space=space_name,
-        kind=batch.kind,
-        batch_size=len(batch.x),
-        seed=batch.seed,
-        input_checksum=batch.checksum,
-        dtype=dtype,
-        weights=weights,
-        archs="all" if len(indices) == len(space) else _short_name(indices),
-        code=fingerprint(space_name),
-    )
+    run = _run(space_name, batch, weights, indices, dtype)
     folder = folder or paths.scores()
-    if not rebuild:
+    for stored in () if rebuild else (run, replace(run, archs="all")):
         for place in (paths.RECORDED_SCORES, folder):
-            if (place / run.filename).exists():
-                return read(place / run.filename, run)
+            if (place / stored.filename).exists():
+                return read(place / stored.filename, stored).loc[indices]
 
     start = time.perf_counter()
     keys = [space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)]
@@ -190,6 +182,45 @@ def score(
     }
     write(folder / run.filename, frame)
     shutil.rmtree(_partial(folder, run), ignore_errors=True)
+    return frame
+
+
+def rounding(
+    space_name: str,
+    batch: Batch,
+    weights: Sequence[float],
+    archs: Sequence[int] | NDArray[np.integer] | None = None,
+    n_jobs: int = -1,
+    folder: Path | None = None,
+) -> pd.DataFrame:
+    """Score architectures in both precisions, and mark those whose score rounding decides.
+
+    Parameters as in :func:`score`, for two weights.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``. Columns ``float32``, ``float64`` and ``mark``: ``"agree"``; ``"differ"``
+        (by more than `ROUNDING`, relative to float64); ``"float32 only"``, ``"float64 only"`` (has
+        a score in one precision only); ``"no score"``. Stored beside the scores.
+    """
+    single, double = (
+        score(space_name, batch, weights, archs, dtype, n_jobs, folder=folder) for dtype in DTYPES
+    )
+    name = pair(weights)
+    frame = pd.DataFrame({"float32": single[name], "float64": double[name]})
+    has32, has64 = frame["float32"].notna(), frame["float64"].notna()
+    off = (frame["float32"] - frame["float64"]).abs() > ROUNDING * frame["float64"]
+    frame["mark"] = np.select(
+        [has32 & has64 & off, has32 & has64, has32, has64],
+        ["differ", "agree", "float32 only", "float64 only"],
+        "no score",
+    )
+    indices = _checked_indices(archs, len(spaces.get(space_name)))
+    run = _run(space_name, batch, tuple(weights), indices, "both")
+    frame.attrs["run"] = double.attrs["run"] | asdict(run)
+    if not (paths.RECORDED_SCORES / run.filename).exists():
+        write((folder or paths.scores()) / run.filename, frame)
     return frame
 
 
@@ -426,8 +457,26 @@ def _write_chunk(partial: Path, number: int, rows: NDArray[np.float64]) -> None:
     os.replace(temporary, partial / f"{number:05d}.npy")
 
 
-def _short_name(indices: NDArray[np.int64]) -> str:
-    return f"n{len(indices)}-{hashlib.sha256(indices.tobytes()).hexdigest()[:8]}"
+def _run(
+    space_name: str,
+    batch: Batch,
+    weights: tuple[float, ...],
+    indices: NDArray[np.int64],
+    dtype: str,
+) -> Run:
+    whole = len(indices) == len(spaces.get(space_name))
+    checksum = hashlib.sha256(indices.tobytes()).hexdigest()[:8]
+    return Run(
+        space=space_name,
+        kind=batch.kind,
+        batch_size=len(batch.x),
+        seed=batch.seed,
+        input_checksum=batch.checksum,
+        dtype=dtype,
+        weights=weights,
+        archs="all" if whole else f"n{len(indices)}-{checksum}",
+        code=fingerprint(space_name),
+    )
 
 
 def _version(package: str) -> str:

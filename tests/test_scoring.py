@@ -355,3 +355,35 @@ def test_recorded_scores_are_what_this_machine_computes():
     for index in (1462, 2, 9, 123, 4711):
         anew = SPACE.score(SPACE[index], batch.x)
         assert anew == pytest.approx(recorded[index], rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+# Rounding ------------------------------------------------------------------------------------
+
+
+def test_rounding_marks_and_is_stored(folder, monkeypatch):
+    frame = scoring.rounding("nasbench201", BATCH, (1e-7, 1.0), SOME, n_jobs=1, folder=folder)
+    for dtype in scoring.DTYPES:
+        expected = [SPACE.score(SPACE[i], BATCH.x, dtype=dtype) for i in SOME]
+        np.testing.assert_array_equal(frame[dtype], expected)
+    for _, row in frame.iterrows():
+        known = [not np.isnan(row[dtype]) for dtype in scoring.DTYPES]
+        match row["mark"]:
+            case "agree":
+                assert all(known) and abs(row["float32"] / row["float64"] - 1) <= 0.01
+            case "differ":
+                assert all(known) and abs(row["float32"] / row["float64"] - 1) > 0.01
+            case "float32 only" | "float64 only":
+                assert known == [row["mark"] == "float32 only", row["mark"] == "float64 only"]
+            case mark:
+                assert mark == "no score" and not any(known)
+    assert {"agree", "float64 only", "no score"} <= set(frame["mark"])
+    (path,) = folder.glob("*-both-*.parquet")
+    pd.testing.assert_frame_equal(scoring.read(path), frame, check_flags=False)
+
+
+def test_a_sample_is_taken_from_the_whole_space(folder, monkeypatch):
+    monkeypatch.setattr(spaces.get("nasbench201").__class__, "__len__", lambda self: 40)
+    whole = score(folder, archs=None)
+    calls = count_chunks(monkeypatch)
+    pd.testing.assert_frame_equal(score(folder, archs=[3, 1]), whole.loc[[3, 1]])
+    assert not calls

@@ -194,6 +194,29 @@ def precision(
     return pd.DataFrame(rows)
 
 
+def rounding(
+    dataset: str,
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_jobs: int,
+    space_name: str = "nasbench201",
+) -> pd.DataFrame:
+    """Count the architectures whose float32 score rounding decides.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: ``dataset``, ``n``, and how many architectures have each mark of
+        :func:`epsutil.scoring.rounding`.
+    """
+    archs = scoring.sample(space_name, n_archs, seed)
+    batch = inputs.batch(dataset, batch_size, seed)
+    marks = scoring.rounding(space_name, batch, weights, archs, n_jobs)["mark"].value_counts()
+    return pd.DataFrame([{"dataset": dataset, "n": n_archs} | marks.to_dict()])
+
+
 def against_sizes(
     datasets: Sequence[str],
     weights: Sequence[float],

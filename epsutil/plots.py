@@ -1,6 +1,7 @@
 """How a figure looks: one style for all, colours that colour-blind readers can tell apart."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from epsutil.spaces import Space
 from epsutil.tables import DATASETS
 
 # Okabe and Ito's palette; every use has a second cue (marker, hatch, position or label).
@@ -35,15 +37,19 @@ def style() -> None:
     )
 
 
-def scatter(frame: pd.DataFrame, dataset: str) -> Figure:
-    """Plot epsilon against test accuracy, as the paper's Figures 1 and 2.
+def scatter(
+    frame: pd.DataFrame, dataset: str, x: str = "test_accuracy", xlabel: str = "test accuracy (%)"
+) -> Figure:
+    """Plot epsilon against what training gave, as the paper's Figures 1 and 2.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Columns ``test_accuracy`` (%), ``epsilon`` (NaN is left out), ``params``.
+        Columns `x`, ``epsilon`` (NaN is left out), ``params``.
     dataset : str
         For the title.
+    x, xlabel : str
+        The column on the horizontal axis, and its label.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def scatter(frame: pd.DataFrame, dataset: str) -> Figure:
     millions = shown["params"] / 1e6
     figure, axes = plt.subplots(figsize=(5.6, 4.6))
     dots = axes.scatter(
-        shown["test_accuracy"],
+        shown[x],
         shown["epsilon"],
         c=millions,
         s=4 + 14 * (millions - millions.min()) / max(float(np.ptp(millions)), 1e-9),
@@ -63,30 +69,76 @@ def scatter(frame: pd.DataFrame, dataset: str) -> Figure:
         linewidths=0,
         rasterized=True,
     )
-    axes.set(xlabel="test accuracy (%)", ylabel="epsilon", title=DATASETS.get(dataset, dataset))
+    axes.set(xlabel=xlabel, ylabel="epsilon", title=DATASETS.get(dataset, dataset))
     figure.colorbar(dots, label="parameters (millions): darker and larger")
     sns.despine(figure)
     return figure
 
 
-def interactive_scatter(frame: pd.DataFrame, dataset: str) -> go.Figure:
-    """Plot the same with the architecture on hover.
+def density(
+    frame: pd.DataFrame, lowest: float, x: str = "test_accuracy", xlabel: str = "test accuracy (%)"
+) -> Figure:
+    """Plot epsilon against what training gave, for more architectures than dots can show.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        As for :func:`scatter`, with the column ``arch`` and the space's index.
+        Columns `x`, ``epsilon`` (NaN is left out), ``params``.
+    lowest : float
+        Where the horizontal axis begins.
+    x, xlabel : str
+        The column on the horizontal axis, and its label.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above how many architectures there are in each hexagon, below how large they are.
+    """
+    style()
+    shown = frame.dropna(subset="epsilon")
+    shown = shown[shown[x] >= lowest]
+    figure, (above, below) = plt.subplots(2, 1, figsize=(5.6, 7.6), sharex=True, sharey=True)
+    cells: dict[str, Any] = {"gridsize": (60, 34), "mincnt": 1, "linewidths": 0.1}
+    count = above.hexbin(shown[x], shown["epsilon"], bins="log", cmap="cividis_r", **cells)
+    size = below.hexbin(
+        shown[x], shown["epsilon"], C=shown["params"] / 1e6, cmap=_DARK_IS_LARGE, **cells
+    )
+    figure.colorbar(count, ax=above, label="architectures")
+    figure.colorbar(size, ax=below, label="mean parameters (millions)")
+    above.set(ylabel="epsilon")
+    below.set(ylabel="epsilon", xlabel=xlabel)
+    sns.despine(figure)
+    return figure
+
+
+def interactive_scatter(
+    frame: pd.DataFrame,
+    dataset: str,
+    space: Space,
+    x: str = "test_accuracy",
+    xlabel: str = "test accuracy (%)",
+) -> go.Figure:
+    """Plot the same as :func:`scatter` with the architecture on hover.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As for :func:`scatter`; the index is the space's.
     dataset : str
         For the title.
+    space : Space
+        Describes the architectures.
+    x, xlabel : str
+        The column on the horizontal axis, and its label.
     """
     shown = frame.dropna(subset="epsilon")
     millions = (shown["params"] / 1e6).to_numpy("float32")
     figure = go.Figure(
         go.Scattergl(
-            x=shown["test_accuracy"].to_numpy("float32"),
+            x=shown[x].to_numpy("float32"),
             y=shown["epsilon"].to_numpy("float32"),
             mode="markers",
-            text=[f"{i}<br>{_short(arch)}" for i, arch in shown["arch"].items()],
+            text=[f"{i}\n{space.describe(space[i])}".replace("\n", "<br>") for i in shown.index],
             marker={
                 "color": millions,
                 "colorscale": "Cividis",
@@ -94,25 +146,20 @@ def interactive_scatter(frame: pd.DataFrame, dataset: str) -> go.Figure:
                 "size": 4 + 3 * millions / millions.max(),
                 "colorbar": {"title": {"text": "params (M)"}, "thickness": 12},
             },
-            hovertemplate="%{text}<br>accuracy %{x:.2f}%<br>epsilon %{y:.4f}"
+            hovertemplate=f"%{{text}}<br>{xlabel} %{{x:.2f}}<br>epsilon %{{y:.4f}}"
             "<br>%{marker.color:.2f} M parameters<extra></extra>",
         )
     )
     figure.update_layout(
         template="plotly_white",
         title=f"{DATASETS.get(dataset, dataset)}: hover for the architecture",
-        xaxis_title="test accuracy (%)",
+        xaxis_title=xlabel,
         yaxis_title="epsilon",
         height=460,
         margin={"l": 50, "r": 10, "t": 50, "b": 45},
         hoverlabel={"align": "left"},
     )
     return figure
-
-
-def _short(arch: str) -> str:
-    """Break a long architecture string into one line per node."""
-    return arch.strip("|").replace("|+|", "<br>").replace("|", " | ")
 
 
 def weight_map(frame: pd.DataFrame) -> Figure:

@@ -149,6 +149,23 @@ def precision(frame: pd.DataFrame) -> str:
     return markdown(lines, numeric=["Scored", *SCORES.values()])
 
 
+def rounding(frame: pd.DataFrame) -> str:
+    """Return how many architectures have a score in one precision or in both."""
+    titles = {
+        "agree": "Both agree",
+        "differ": "Differ by more than 1%",
+        "float32 only": "Score in float32 only",
+        "float64 only": "Score in float64 only",
+        "no score": "No score",
+    }
+    lines = [
+        {"Dataset": DATASETS[row["dataset"]], "N": _count(row["n"])}
+        | {title: f"{row.get(mark, 0) / row['n']:.1%}" for mark, title in titles.items()}
+        for _, row in frame.fillna(0).iterrows()
+    ]
+    return markdown(lines, numeric=["N", *titles.values()])
+
+
 def independent(frame: pd.DataFrame) -> str:
     """Return the six scores of our metrics against independently trained accuracies."""
     lines = [

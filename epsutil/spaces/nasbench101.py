@@ -115,6 +115,19 @@ conv1x1-bn-relu, maxpool3x3
         """Return an architecture as JSON that `parse` reads."""
         return json.dumps(self.parse(arch))
 
+    def describe(self, arch: Any) -> str:
+        """Return a line for each vertex and the vertices that lead to it, for people.
+
+        Examples
+        --------
+        >>> space = NASBench101()
+        >>> print(space.describe(space[3]).splitlines()[0])
+        1 conv3x3-bn-relu from 0
+        """
+        matrix, ops = self.parse(arch)
+        sources = [[str(v) for v in range(w) if matrix[v][w]] for w in range(len(ops))]
+        return "\n".join(f"{v} {ops[v]} from {', '.join(sources[v])}" for v in range(1, len(ops)))
+
     def key(self, arch: Any) -> str:
         """Return the benchmark's own hash, the same for isomorphic graphs.
 

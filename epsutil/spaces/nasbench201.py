@@ -111,6 +111,10 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """Return an architecture as text that `parse` reads: the string itself."""
         return self.parse(arch)
 
+    def describe(self, arch: str) -> str:
+        """Return a line for each node with the operations that lead to it, for people."""
+        return self.parse(arch).strip("|").replace("|+|", "\n").replace("|", " | ")
+
     def key(self, arch: str) -> str:
         """Return a text that is equal for architectures that compute the same function.
 

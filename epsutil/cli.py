@@ -66,17 +66,14 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
 @click.option(
     "--dataset",
     type=click.Choice(inputs.KINDS),
-    default="cifar10",
-    show_default=True,
-    help="Where the images come from; grey, normal and uniform ones need no data.",
+    help="Where the images or tokens come from; by default cifar10, for nasbench_nlp ptb. grey, "
+    "normal, uniform and random_tokens need no data.",
 )
 @click.option(
     "--weights",
     type=float,
     nargs=2,
-    default=(1e-7, 1.0),
-    show_default=True,
-    help="The two constant shared weights.",
+    help="The two constant shared weights; by default the paper's for the space (Table 8).",
 )
 @click.option("--arch", help="Score only this architecture, given as its string.")
 @click.option("--n-archs", type=click.IntRange(1), help="Score a random sample of this size.")
@@ -94,8 +91,8 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
 )
 def score(
     space: str,
-    dataset: str,
-    weights: tuple[float, float],
+    dataset: str | None,
+    weights: tuple[float, float] | None,
     arch: str | None,
     n_archs: int | None,
     batch_size: int,
@@ -111,21 +108,24 @@ def score(
     epsutil score nasbench201 --dataset cifar10 --weights 1e-7 1
     epsutil score nasbench201 --dataset grey \\
         --arch "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
+    epsutil score nasbench_nlp --dataset random_tokens --n-archs 100
     """  # noqa: D301
     space_ = spaces.get(space)
-    archs = None if arch is None else [space_.index(arch)]
+    weights = weights or space_.weights
+    archs = None
     if n_archs is not None:
         if arch is not None:
             raise ValueError("give --arch or --n-archs, not both")
         archs = list(scoring.sample(space, n_archs, seed))
     if output is not None and not output.absolute().parent.is_dir():
         raise ValueError(f"--output: there is no folder {output.absolute().parent}")
-    batch = inputs.batch(dataset, batch_size, seed)
+    batch = inputs.batch(dataset or inputs.kinds(space)[0], batch_size, seed)
     if arch is not None:
-        value = space_.score(arch, batch.x.astype(dtype), weights)
+        value = space_.score(arch, batch.x, weights, dtype)
         click.echo("undefined (no score)" if math.isnan(value) else f"{value:.6g}")
         if output is None:
             return
+        archs = [space_.index(arch)]
     frame = scoring.score(space, batch, weights, archs, dtype, n_jobs=jobs, rebuild=rebuild)
     if output is not None:
         temporary = output.with_name(f".{output.name}.part")
@@ -138,7 +138,7 @@ def score(
 
 def _summarise(frame: Any, name: str, source: str, space: spaces.Space) -> None:
     scored = frame[name].notna().sum()
-    click.echo(f"images: {source}")
+    click.echo(f"inputs: {source}")
     click.echo(f"scored: {scored:,} of {len(frame):,}; the others have no epsilon")
     click.echo("best by epsilon:")
     for index, value in frame[name].nlargest(5).items():

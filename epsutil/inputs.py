@@ -1,4 +1,7 @@
-"""A batch of images: real training images, normalised, or the synthetic ones of Section 3.5."""
+"""A batch of inputs: real images, normalised, the synthetic ones of Section 3.5, or tokens.
+
+Tokens are what NAS-Bench-NLP reads, images what the other search spaces read; see :func:`kinds`.
+"""
 
 import hashlib
 import tarfile
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epsutil import sources
+from epsutil.spaces.nasbench_nlp import WORDS
 
 
 class _Real(NamedTuple):
@@ -52,7 +56,16 @@ _SYNTHETIC = {
     "uniform": "random images, uniform(-1, 1)",
     "uniform_positive": "random images, uniform(0, 1)",
 }
-KINDS = (*_REAL, *_SYNTHETIC)
+_TOKENS = {
+    "ptb": "Penn Treebank, the training text from its first word",
+    "random_tokens": "synthetic: random tokens, uniform over the vocabulary",
+}
+IMAGES = (*_REAL, *_SYNTHETIC)
+TOKENS = tuple(_TOKENS)
+KINDS = (*IMAGES, *TOKENS)
+
+_PTB = ("ptb/ptb.train.txt", "ptb/ptb.valid.txt", "ptb/ptb.test.txt")
+STEPS = 70  # tokens in a column, NAS-Bench-NLP's length of backpropagation through time
 
 # Training files inside the official archives, and the key of the labels in each.
 _MEMBERS = {
@@ -72,13 +85,15 @@ _ARRAYS = {
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images for one evaluation, with what a page must say about them.
+    """Images or tokens for one evaluation, with what a page must say about them.
 
     Attributes
     ----------
-    x : ndarray of float32, shape (batch_size, 3, image_size, image_size)
+    x : ndarray
+        Images: float32, shape (batch_size, 3, image_size, image_size). Tokens: int64, shape
+        (70, batch_size).
     labels : ndarray of int64, shape (batch_size,), or None
-        None for synthetic images.
+        None for all but real images.
     kind : str
         One of `KINDS`.
     seed : int
@@ -86,11 +101,16 @@ class Batch:
         For the reader; names a stand-in as such.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray
     labels: NDArray[np.int64] | None
     kind: str
     seed: int
     source: str
+
+    @property
+    def size(self) -> int:
+        """How many images, or columns of text."""
+        return self.x.shape[1 if self.kind in TOKENS else 0]
 
     @cached_property
     def checksum(self) -> str:
@@ -104,17 +124,19 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     """Draw a batch, always the same one for the same arguments and file.
 
     Real images are drawn without replacement, divided by 255 and normalised per channel as in the
-    benchmark. Synthetic images stay as they are.
+    benchmark. Synthetic images stay as they are. Text is cut into as many columns as the batch is
+    large, and their first 70 tokens are taken.
 
     Parameters
     ----------
     kind : {"cifar10", "cifar100", "ImageNet16-120", "grey", "normal", "uniform", \
-"uniform_positive"}
+"uniform_positive", "ptb", "random_tokens"}
     batch_size : int
     seed : int
-        Without effect on ``"grey"``.
+        Without effect on ``"grey"`` and ``"ptb"``.
     image_size : int, optional
-        Pixels along a side. Synthetic images take any, by default 32; real ones only their own.
+        Pixels along a side. Synthetic images take any, by default 32; real ones only their own,
+        and tokens none.
 
     Raises
     ------
@@ -133,16 +155,25 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be at least 0")
+    if kind in TOKENS:
+        if image_size is not None:
+            raise ValueError(f"image_size is {image_size}; {kind} holds tokens, not images")
+        return _tokens(kind, batch_size, seed)
     if kind in _REAL:
         return _real(kind, batch_size, seed, image_size)
     return _synthetic(kind, batch_size, seed, 32 if image_size is None else image_size)
+
+
+def kinds(space_name: str) -> tuple[str, ...]:
+    """Return the kinds of inputs that a search space reads, the usual one first."""
+    return TOKENS if space_name == "nasbench_nlp" else IMAGES
 
 
 def needs(kind: str) -> tuple[str, ...]:
     """Return the names of the sources that :func:`batch` reads for a kind.
 
     Of the files with the same images, this is the one at hand, else the one to download. Empty for
-    synthetic images.
+    synthetic kinds.
 
     Raises
     ------
@@ -150,6 +181,8 @@ def needs(kind: str) -> tuple[str, ...]:
         The kind is none of `KINDS`.
     """
     _check_kind(kind)
+    if kind == "ptb":
+        return _PTB
     if kind not in _REAL:
         return ()
     files = _REAL[kind].files
@@ -169,7 +202,7 @@ def available(kind: str) -> bool:
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise ValueError(f"unknown kind of images {kind!r}; the known ones are {', '.join(KINDS)}")
+        raise ValueError(f"unknown kind of inputs {kind!r}; the known ones are {', '.join(KINDS)}")
 
 
 def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batch:
@@ -213,6 +246,42 @@ def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
         seed=seed,
         source=f"synthetic: {_SYNTHETIC[kind]}",
     )
+
+
+def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
+    if kind == "ptb":
+        text = _ptb()
+        if STEPS * batch_size > len(text):
+            raise ValueError(
+                f"batch_size is {batch_size}; the text has {len(text):,} tokens, enough for "
+                f"{len(text) // STEPS:,} columns of {STEPS}"
+            )
+        length = len(text) // batch_size
+        x = text[: length * batch_size].reshape(batch_size, length).T[:STEPS]
+    else:
+        x = np.random.default_rng(seed).integers(0, WORDS, (STEPS, batch_size))
+    source = f"{_TOKENS[kind]}: {STEPS} tokens in each of {batch_size:,} columns"
+    return Batch(np.ascontiguousarray(x), None, kind, seed, source)
+
+
+@lru_cache(maxsize=1)
+def _ptb() -> NDArray[np.int64]:
+    """Return the training text, its words numbered as in the benchmark: by first appearance.
+
+    The vocabulary goes on through the validation and the test text; every line ends in ``<eos>``.
+    """
+    numbers: dict[str, int] = {}
+    texts = [
+        [
+            numbers.setdefault(word, len(numbers))
+            for line in sources.path(name).read_text(encoding="utf-8").splitlines()
+            for word in [*line.split(), "<eos>"]
+        ]
+        for name in _PTB
+    ]
+    if len(numbers) != WORDS:
+        raise sources.SourceError(f"{', '.join(_PTB)} hold {len(numbers):,} words, not {WORDS:,}")
+    return np.array(texts[0])
 
 
 @lru_cache(maxsize=1)  # many batches come from one file

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from epsutil import metric, paths, spaces
+from epsutil import inputs, metric, paths, spaces
 from epsutil.inputs import Batch
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def score(
     space_name : str
         See :func:`epsutil.spaces.get`.
     batch : Batch
-        The images, see :func:`epsutil.inputs.batch`.
+        The images or tokens, see :func:`epsutil.inputs.batch`.
     weights : sequence of float, default (1e-7, 1.0)
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
@@ -147,7 +147,7 @@ def score(
     """
     space = spaces.get(space_name)
     weights = _checked_weights(weights)
-    _check_batch(batch.x)
+    _check_batch(space_name, batch)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
     indices = _checked_indices(archs, len(space))
@@ -361,7 +361,12 @@ def _checked_indices(archs: Any, size: int) -> NDArray[np.int64]:
     return indices.astype(np.int64)
 
 
-def _check_batch(x: NDArray[np.floating]) -> None:
+def _check_batch(space_name: str, batch: Batch) -> None:
+    if batch.kind not in inputs.kinds(space_name):
+        raise ValueError(
+            f"{space_name} does not read {batch.kind}, but {', '.join(inputs.kinds(space_name))}"
+        )
+    x = batch.x.reshape(-1, 1) if batch.kind in inputs.TOKENS else batch.x
     if not np.isfinite(x).all():
         raise ValueError("the batch holds NaN or infinite values: every score would be undefined")
     if len(x) == 1:
@@ -469,7 +474,7 @@ def _run(
     return Run(
         space=space_name,
         kind=batch.kind,
-        batch_size=len(batch.x),
+        batch_size=batch.size,
         seed=batch.seed,
         input_checksum=batch.checksum,
         dtype=dtype,

@@ -14,6 +14,7 @@ REAL = {
     "ImageNet16-120": "images/tinyimagenet16-train-10240.npz",
 }
 SYNTHETIC = ("grey", "normal", "uniform", "uniform_positive")
+PTB = ("ptb/ptb.train.txt", "ptb/ptb.valid.txt", "ptb/ptb.test.txt")
 real = [pytest.param(k, marks=pytest.mark.needs(name)) for k, name in REAL.items()]
 
 
@@ -93,6 +94,10 @@ def test_stand_in_is_named_as_such():
         ({"kind": "grey", "image_size": 0}, "image_size is 0"),
         ({"kind": "cifar10", "image_size": 16}, "image_size is 16; cifar10 images have 32"),
         ({"kind": "ImageNet16-120", "image_size": 32}, "have 16"),
+        (
+            {"kind": "random_tokens", "image_size": 32},
+            "image_size is 32; random_tokens holds tokens",
+        ),
     ],
 )
 def test_bad_argument_is_named(arguments, text):
@@ -105,6 +110,55 @@ def test_batch_may_be_the_whole_pool_but_no_more():
     assert len(inputs.batch("cifar10", 10_240).x) == 10_240
     with pytest.raises(ValueError, match="10241; .*only 10240 images"):
         inputs.batch("cifar10", 10_241)
+
+
+# Tokens --------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs(*PTB)
+def test_ptb_is_numbered_as_in_the_benchmark():
+    text = inputs._ptb()
+    words = [line.split() + ["<eos>"] for line in sources.path(PTB[0]).read_text().splitlines()]
+    words = [word for line in words for word in line]
+    assert len(text) == len(words) == 929_589  # the corpus' known size
+    assert text[:26].tolist() == [*range(24), 24, 25]  # the first line's words all differ
+    assert len(set(zip(words, text.tolist(), strict=True))) == len(set(words)) == text.max() + 1
+    first = {}
+    for word in words:
+        first.setdefault(word, len(first))
+    assert text.tolist() == [first[word] for word in words]
+
+
+@pytest.mark.needs(*PTB)
+def test_ptb_batch_is_the_start_of_every_column():
+    batch = inputs.batch("ptb")
+    text = inputs._ptb()
+    length = len(text) // 256
+    assert batch.x.shape == (70, 256) and batch.x.dtype == np.int64 and batch.size == 256
+    for column in (0, 1, 255):
+        start = column * length
+        np.testing.assert_array_equal(batch.x[:, column], text[start : start + 70])
+    assert batch.checksum == inputs.batch("ptb", seed=5).checksum
+    assert inputs.needs("ptb") == PTB and inputs.available("ptb")
+
+
+@pytest.mark.needs(*PTB)
+def test_ptb_has_no_more_columns_than_text():
+    with pytest.raises(ValueError, match="batch_size is 13280; .*13,279 columns of 70"):
+        inputs.batch("ptb", 13_280)
+
+
+def test_random_tokens_need_nothing():
+    batch, other = inputs.batch("random_tokens", 64), inputs.batch("random_tokens", 64, seed=22)
+    assert batch.x.shape == (70, 64) and batch.x.dtype == np.int64 and batch.size == 64
+    assert 0 <= batch.x.min() < 50 and 9_950 < batch.x.max() < 10_000
+    assert batch.checksum == inputs.batch("random_tokens", 64).checksum != other.checksum
+    assert inputs.needs("random_tokens") == () and inputs.available("random_tokens")
+
+
+def test_every_kind_belongs_to_one_sort_of_space():
+    assert inputs.kinds("nasbench_nlp")[0] == "ptb" and inputs.kinds("nasbench101")[0] == "cifar10"
+    assert {*inputs.kinds("nasbench_nlp"), *inputs.kinds("nasbench201")} == set(inputs.KINDS)
 
 
 @pytest.mark.parametrize("function", [inputs.needs, inputs.available])

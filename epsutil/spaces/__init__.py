@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
 
 class Space(Protocol):
@@ -30,6 +31,9 @@ class Space(Protocol):
 
     def text(self, arch: Any) -> str:
         """Return an architecture as text that `parse` reads."""
+
+    def describe(self, arch: Any) -> str:
+        """Return a few short lines that tell people what the architecture is."""
 
     def index(self, arch: Any) -> int:
         """Return the benchmark's index of an architecture; the inverse of ``space[i]``."""
@@ -57,7 +61,11 @@ class Space(Protocol):
         """Return epsilon (Eqs 1-4) from `outputs`; NaN where it is undefined."""
 
 
-_SPACES: dict[str, Callable[[], Space]] = {"nasbench101": NASBench101, "nasbench201": NASBench201}
+_SPACES: dict[str, Callable[[], Space]] = {
+    "nasbench101": NASBench101,
+    "nasbench201": NASBench201,
+    "nasbench_nlp": NASBenchNLP,
+}
 
 
 def names() -> tuple[str, ...]:

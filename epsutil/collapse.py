@@ -85,12 +85,14 @@ def relu(x: Map, weight: Map) -> Map:
         What one input channel contributes.
     """
     result = np.empty_like(x)
+    zero = x.dtype.type(0)  # an integer would make the loop one of float64
     for k in range(x.shape[0]):
+        w = weight[k]
         for i in range(x.shape[1]):
             for j in range(x.shape[2]):
                 for b in range(x.shape[3]):
                     value = x[k, i, j, b]
-                    result[k, i, j, b] = 0 if value <= 0 else weight[k] * value
+                    result[k, i, j, b] = zero if value <= zero else w * value
     return result
 
 
@@ -161,11 +163,12 @@ def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
                 total = x.dtype.type(0)
                 for b in range(batch):
                     total += x[k, i, j, b]
-                row_mean = total / batch
+                row_mean = x.dtype.type(total / batch)
                 row_squares = x.dtype.type(0)
                 for b in range(batch):
-                    row_squares += (x[k, i, j, b] - row_mean) ** 2
-                step = row_mean - mean
+                    deviation = x[k, i, j, b] - row_mean
+                    row_squares += deviation * deviation
+                step = np.float64(row_mean) - mean
                 squares += row_squares + step * step * (count * batch / (count + batch))
                 mean += step * batch / (count + batch)
                 count += batch

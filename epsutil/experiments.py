@@ -34,6 +34,14 @@ def reported(table: str) -> pd.DataFrame:
     return pd.read_csv(paths.PAPER / f"{table}.csv")
 
 
+def _reported_metrics(table: str, datasets: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a table of metrics; some of these tables have one dataset only."""
+    paper = reported(table)
+    if "dataset" not in paper:
+        paper["dataset"] = datasets[0]
+    return paper.loc[paper["dataset"].isin(datasets), ["dataset", "metric", *statistics.SCORES]]
+
+
 def scored(
     dataset: str,
     weights: Sequence[float],
@@ -118,39 +126,45 @@ def metrics_table(
             row = {"dataset": dataset, "metric": name, "source": "computed"}
             values = evaluation(frame[name], frame[target], n_resamples, seed, minimise)
             rows.append(row | values)
-    paper = reported(table).assign(source="reported")
-    if "dataset" not in paper:  # the paper's table has only one
-        paper["dataset"] = datasets[0]
-    paper = paper[paper["dataset"].isin(datasets)]
-    columns = ["dataset", "metric", "source", *statistics.SCORES]
-    return pd.concat([paper[columns], pd.DataFrame(rows)], ignore_index=True)
+    paper = _reported_metrics(table, datasets).assign(source="reported")
+    return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
 
 
 def batch_spread(
+    table: str,
     datasets: Sequence[str],
     weights: Sequence[float],
     batch_size: int,
     seeds: Sequence[int],
     n_archs: int,
     n_jobs: int,
+    space_name: str = "nasbench201",
 ) -> pd.DataFrame:
-    """Score the same random architectures with several batches of images.
+    """Score the same random architectures with several batches of inputs.
+
+    Parameters
+    ----------
+    table : {"table01", "table03"}
+        Whose reported values to put beside.
 
     Returns
     -------
     pandas.DataFrame
-        A row per dataset and seed of the batch: ``n``, ``n_scored`` and the six scores.
+        A row per dataset and seed of the batch: ``n``, ``n_scored`` and the six scores; as reported
+        with the suffix ``_paper``.
     """
-    archs = scoring.sample("nasbench201", n_archs, seed=0)
+    target, minimise = benchmarks.target(space_name)
+    archs = scoring.sample(space_name, n_archs, seed=0)
     rows = []
     for dataset in datasets:
-        accuracy = benchmarks.nasbench201(dataset)["test_accuracy"].loc[archs]
+        trained = benchmarks.trained(space_name, dataset)[target].loc[archs].dropna()
         for seed in seeds:
             batch = inputs.batch(dataset, batch_size, seed)
-            scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
-            values = statistics.evaluate(scores[scoring.pair(weights)], accuracy)
+            scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
+            score = scores.loc[trained.index, scoring.pair(weights)]
+            values = statistics.evaluate(score, trained, minimise)
             rows.append({"dataset": dataset, "seed": seed} | values.to_dict())
-    paper = reported("table01").query("metric == 'epsilon'")
+    paper = _reported_metrics(table, datasets).query("metric == 'epsilon'")
     return pd.DataFrame(rows).merge(paper, on="dataset", suffixes=("", "_paper"))
 
 
@@ -240,6 +254,34 @@ def against_sizes(
         for other in filter(frame.__contains__, METRICS[1:]):
             test = statistics.steiger(frame["epsilon"], frame[other], frame[target], minimise)
             rows.append({"dataset": dataset, "other": other} | test._asdict())
+    return pd.DataFrame(rows)
+
+
+def same_architectures(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_jobs: int,
+    space_name: str = "nasbench201",
+) -> pd.DataFrame:
+    """Evaluate epsilon and the sizes on the architectures that have an epsilon.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric: ``n``, ``n_scored`` and the six scores.
+    """
+    target, minimise = benchmarks.target(space_name)
+    rows = []
+    for dataset in datasets:
+        frame = scored(
+            dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name
+        ).dropna(subset="epsilon")
+        for name in filter(frame.__contains__, METRICS):
+            values = statistics.evaluate(frame[name], frame[target], minimise)
+            rows.append({"dataset": dataset, "metric": name} | values.to_dict())
     return pd.DataFrame(rows)
 
 
@@ -374,39 +416,54 @@ def weight_pairs(
 
 
 def agreement(
-    n_archs: int, batch_size: int, image_size: int, seed: int, dtypes: Sequence[str]
+    n_archs: int,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    dtypes: Sequence[str],
+    space_name: str = "nasbench201",
+    kind: str = "normal",
+    exponents: tuple[float, float] = (-7, 1),
 ) -> pd.DataFrame:
     """Compare the width collapse with full-width torch networks, on random architectures.
 
-    Every architecture gets its own pair of weights, drawn log-uniformly from 1e-7 to 10. Images
-    are normal(0, 1), as normalised photographs nearly are.
+    Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten.
+
+    Parameters
+    ----------
+    n_archs, batch_size, image_size, seed : int
+        The image size has no meaning for texts.
+    dtypes : sequence of {"float32", "float64"}
+    space_name, kind : str
+        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
+    exponents : two floats
+        Of the smallest and the largest weight.
 
     Returns
     -------
     pandas.DataFrame
         A row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of both,
-        ``w1``, ``w2``, ``arch``, and ``spread``: the smaller of the two rows' range of outputs
+        ``w1``, ``w2``, ``index``, and ``spread``: the smaller of the two rows' range of outputs
         relative to their size, in units of the dtype's rounding error (at full width).
     """
-    space = spaces.get("nasbench201")
+    space = spaces.get(space_name)
     rng = np.random.default_rng(seed)
-    batch = inputs.batch("normal", batch_size, seed, image_size).x
+    batch = inputs.batch(kind, batch_size, seed, image_size).x
     rows = []
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]
-        weights = sorted(map(float, 10 ** rng.uniform(-7, 1, 2)))
+        weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
         for dtype in dtypes:
-            x = torch.from_numpy(batch.astype(dtype))
-            network = space.build(arch).to(x.dtype)
+            network = space.build(arch).to(getattr(torch, dtype))
+            x = torch.from_numpy(batch.astype(dtype) if batch.dtype.kind == "f" else batch)
             start = time.perf_counter()
             outputs = metric.outputs(network, x, weights)
             middle = time.perf_counter()
-            collapsed = space.score(arch, x, weights)
+            collapsed = space.score(arch, x, weights, dtype)
             end = time.perf_counter()
             rows.append(
                 {
                     "index": index,
-                    "arch": arch,
                     "dtype": dtype,
                     "w1": weights[0],
                     "w2": weights[1],

@@ -64,7 +64,7 @@ def test_parse_names_what_is_wrong(text, message):
 
 
 def test_unknown_space():
-    with pytest.raises(ValueError, match="'nasbench'; the known ones are nasbench201"):
+    with pytest.raises(ValueError, match="'nasbench'; the known ones are nasbench101, nasbench201"):
         spaces.get("nasbench")
 
 
@@ -153,11 +153,11 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
     # How many representable numbers lie between the smallest and the largest output.
     steps = (np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))).min()
     if steps > 1e5:
-        assert collapsed == pytest.approx(full, rel=1e-4, abs=1e-5)
+        assert collapsed == pytest.approx(full, rel=1e-4, abs=1e-5, nan_ok=True)
     elif steps == 0 and (outputs == 0).all(axis=1).any():
         assert math.isnan(full) and math.isnan(collapsed)
     elif steps > 100:
-        assert collapsed == pytest.approx(full, abs=20 / steps)
+        assert collapsed == pytest.approx(full, abs=20 / steps, nan_ok=True)
 
 
 def test_any_number_of_weights_in_one_pass():

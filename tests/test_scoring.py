@@ -220,7 +220,7 @@ def test_a_dask_cluster_can_take_the_work(folder, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK", 10)
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
         joblib.parallel_config(backend="dask"),

@@ -1,0 +1,170 @@
+"""Measure what the project promises about time, memory and agreement, in one run.
+
+    make speed                                   # everything, a quarter of an hour on two cores
+    python tests/speed.py --only whole ratio     # some measurements
+    python tests/speed.py --space nasbench101    # one search space
+
+Each line shows what was measured, the target and whether it is met. Ratios are taken in one run, so
+that a slow or a busy machine slows both sides. Images are synthetic where the real ones are not at
+hand; that changes no time.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import torch
+
+from epsutil import experiments, inputs, scoring, spaces
+
+
+class Plan(NamedTuple):
+    """How a search space is measured, and what it must reach."""
+
+    inputs: tuple[str, ...]  # the first kind at hand is used
+    n_scored: int  # architectures scored for the time of the whole space
+    n_jobs: int
+    whole: float  # seconds for the whole space, or
+    each: float  # milliseconds for one architecture, with n_jobs processes
+    n_full: int  # architectures evaluated at full width for the ratio
+    full_batch: int
+    ratio: float
+    n_agree: int  # architectures compared with full width
+    agree: dict  # arguments of `experiments.agreement`
+    tolerance: tuple[float, float]  # relative, absolute in float32
+
+
+PLANS = {
+    "nasbench201": Plan(
+        ("cifar10", "normal"), 15625, 2, 60, np.inf, 12, 256, 100, 300,
+        {"batch_size": 32, "image_size": 16}, (1e-4, 1e-5),
+    ),
+    "nasbench101": Plan(
+        ("cifar10", "normal"), 1000, 2, 7200, 15, 4, 64, 100, 60,
+        {"batch_size": 64, "image_size": 8, "kind": "grey", "exponents": (-5, 1)}, (1e-3, 1e-5),
+    ),
+    "nasbench_nlp": Plan(
+        ("ptb", "random_tokens"), 1000, 1, np.inf, 10, 6, 256, 100, 60,
+        {"batch_size": 16, "image_size": None, "kind": "random_tokens", "exponents": (-7, 0)},
+        (1e-3, 1e-5),
+    ),
+}  # fmt: skip
+MEMORY = 2.0  # GiB, of all processes together
+
+
+def report(what: str, value: str, target: str, met: bool) -> None:
+    """Print one line of the table."""
+    print(f"{what:58} {value:>14}   {target:>12}   {'PASS' if met else 'MISS'}", flush=True)
+
+
+@contextmanager
+def peak_memory():
+    """Yield a list that ends up holding the largest memory of this process and its children."""
+    peak, done, own = [0.0], threading.Event(), psutil.Process()
+
+    def watch():
+        while not done.wait(0.05):
+            total = 0
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    pass
+            peak[0] = max(peak[0], total / 2**30)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def whole(name: str, plan: Plan) -> None:
+    """Score the whole space, or a sample of a large one, under two weights."""
+    space = spaces.get(name)
+    batch = inputs.batch(next(kind for kind in plan.inputs if inputs.available(kind)), 256)
+    archs = scoring.sample(name, plan.n_scored, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {"n_jobs": plan.n_jobs, "rebuild": True, "folder": Path(folder)}
+        scoring.score(name, batch, space.weights, archs[:200], **arguments)  # compiles, warms up
+        with peak_memory() as peak:
+            frame = scoring.score(name, batch, space.weights, archs, **arguments)
+    seconds = frame.attrs["run"]["seconds"]
+    each = 1e3 * seconds / plan.n_scored
+    processes = f"{plan.n_jobs} process{'es' if plan.n_jobs > 1 else ''}"
+    title = f"{name}: {plan.n_scored:,} of {len(space):,} on {batch.kind}, {processes}"
+    if np.isfinite(plan.whole):
+        estimate = seconds * len(space) / plan.n_scored
+        estimated = "" if plan.n_scored == len(space) else " (estimate)"
+        text = f"{title}; whole{estimated}"
+        report(text, f"{estimate:.0f} s", f"<= {plan.whole:.0f} s", estimate <= plan.whole)
+    if np.isfinite(plan.each):
+        report(title, f"{each:.1f} ms each", f"<= {plan.each:.0f} ms", each <= plan.each)
+    report(f"{name}: memory of all processes", f"{peak[0]:.2f} GiB", f"<= {MEMORY} GiB",
+           peak[0] <= MEMORY)  # fmt: skip
+
+
+def ratio(name: str, plan: Plan) -> None:
+    """Compare the time of both evaluations on one core, by torch and by the collapse."""
+    torch.set_num_threads(1)
+    arguments = plan.agree | {"batch_size": plan.full_batch}
+    if arguments["image_size"]:
+        arguments["image_size"] = 32
+    experiments.agreement(1, **arguments, seed=1, dtypes=["float32"], space_name=name)
+    rows = experiments.agreement(
+        plan.n_full, **arguments, seed=2, dtypes=["float32"], space_name=name
+    )
+    full, collapsed = rows["seconds_full"].mean(), rows["seconds_collapsed"].mean()
+    text = f"{name}: full width {1e3 * full:.0f} ms, collapse {1e3 * collapsed:.1f} ms, one core"
+    times = full / collapsed
+    report(text, f"{times:.0f} times", f">= {plan.ratio:.0f}", times >= plan.ratio)
+
+
+def agreement(name: str, plan: Plan) -> None:
+    """Hold the collapse to full width on random architectures and weights, in both precisions."""
+    rows = experiments.agreement(
+        plan.n_agree, **plan.agree, seed=3, dtypes=scoring.DTYPES, space_name=name
+    )
+    for dtype, group in rows.groupby("dtype"):
+        relative, absolute = plan.tolerance if dtype == "float32" else (0.0, 1e-9)
+        differ = group["full"].isna() != group["collapsed"].isna()
+        limit = differ & (group["spread"] > LIMIT)  # of these rounding is no excuse
+        off = (group["full"] - group["collapsed"]).abs()
+        outside = (off > absolute) & (off > relative * group["full"]) & (group["spread"] > LIMIT)
+        title = f"{name}: {len(group)} architectures in {dtype}"
+        report(f"{title}, scored by one only (beyond rounding)",
+               f"{differ.sum()} ({limit.sum()})", "(0)", not limit.any())  # fmt: skip
+        report(f"{title}, differ by more than tolerance", f"{outside.sum()}", "0",
+               not outside.any())  # fmt: skip
+
+
+LIMIT = 1e4  # fewer representable numbers between smallest and largest output: rounding decides
+MEASUREMENTS = {"whole": whole, "ratio": ratio, "agreement": agreement}
+
+
+def main() -> None:
+    """Measure what the options name."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument("--space", nargs="+", choices=PLANS, default=list(PLANS))
+    options = parser.parse_args()
+    print(
+        f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, torch {torch.__version__}"
+    )
+    start = time.perf_counter()
+    for name in options.space:
+        for measurement in options.only:
+            MEASUREMENTS[measurement](name, PLANS[name])
+    print(f"in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -203,13 +203,17 @@ def book(scale: str) -> None:
 
 
 @cli.command()
-def record() -> None:
-    """Recompute everything at the paper's scale and keep it in data/ (for maintainers)."""
+@click.argument("names", nargs=-1, metavar="[NOTEBOOK]...")
+def record(names: tuple[str, ...]) -> None:
+    """Recompute at the paper's scale and keep scores and results in data/ (for maintainers).
+
+    Without a NOTEBOOK all of them. Scores that other code wrote are removed first.
+    """
     for path in scoring.remove_outdated(paths.RECORDED_SCORES):
         click.echo(f"outdated, computed anew: {path.name}")
     os.environ["EPSUTIL_SCORES"] = str(paths.RECORDED_SCORES)
-    notebooks.execute_all("paper")
-    for folder in results.record():
+    executed = notebooks.execute_all("paper", paths.RECORDED_SCORES, names)
+    for folder in results.record(tuple(executed)):
         click.echo(f"recorded: {folder}")
 
 

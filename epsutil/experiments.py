@@ -83,6 +83,15 @@ def scored(
     return frame.dropna(subset=benchmarks.target(space_name)[0])
 
 
+def perplexities(
+    weights: Sequence[float], batch_size: int, seed: int, n_archs: int, n_jobs: int
+) -> pd.DataFrame:
+    """Return :func:`scored` for NAS-Bench-NLP with the test perplexity as a column."""
+    frame = scored("ptb", weights, batch_size, seed, n_archs, n_jobs, space_name="nasbench_nlp")
+    target, _ = benchmarks.target("nasbench_nlp")
+    return frame.assign(perplexity=np.exp(frame[target]))
+
+
 def evaluation(
     score: pd.Series, target: pd.Series, n_resamples: int, seed: int, minimise: bool = False
 ) -> dict[str, Any]:
@@ -415,6 +424,75 @@ def weight_pairs(
     )
 
 
+def select_weights(
+    problems: Mapping[str, Sequence[str]],
+    exponents: Sequence[int],
+    largest_share: float,
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_evaluated: int,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Choose the two weights by the published rule, and compare with the paper's choice (Table 8).
+
+    The rule takes pairs of powers of ten, the widest first and of equally wide ones the smallest
+    first, until a pair leaves less than some share of a few random architectures without a score.
+
+    Parameters
+    ----------
+    problems : mapping of str to sequence of str
+        Search spaces and their datasets.
+    exponents : sequence of int
+        Of the powers of ten, ascending.
+    largest_share : float
+        The share without a score has to be below it.
+    batch_size, seed, n_archs : int
+        The inputs, and how many random architectures decide.
+    n_evaluated : int
+        How many random architectures the two choices are then evaluated on.
+    n_jobs : int
+        See :func:`epsutil.scoring.score`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per space, dataset and choice (``chosen_by``: ``"paper"`` or ``"rule"``): ``w1``,
+        ``w2`` (NaN where no pair satisfies the rule), ``unscored`` (the share of the `n_archs`),
+        ``n``, ``n_scored`` and ``rho`` on the `n_evaluated`.
+    """
+    rows = []
+    for space_name, datasets in problems.items():
+        archs = scoring.sample(space_name, n_archs, seed)
+        evaluated = scoring.sample(space_name, n_evaluated, seed)
+        target, minimise = benchmarks.target(space_name)
+        for dataset in datasets:
+            batch = inputs.batch(dataset, batch_size, seed)
+            weights = [float(f"1e{exponent}") for exponent in exponents]
+            scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
+            pairs = sorted(combinations(range(len(weights)), 2), key=lambda p: (p[0] - p[1], p[0]))
+            fitting = [
+                (weights[a], weights[b])
+                for a, b in pairs
+                if scores[scoring.pair((weights[a], weights[b]))].isna().mean() < largest_share
+            ]
+            trained = benchmarks.trained(space_name, dataset)[target].loc[evaluated].dropna()
+            choices = {"paper": spaces.get(space_name).weights}
+            choices["rule"] = fitting[0] if fitting else (np.nan, np.nan)
+            for chosen_by, (w1, w2) in choices.items():
+                row: dict[str, Any] = {"space": space_name, "dataset": dataset}
+                row |= {"chosen_by": chosen_by, "w1": w1, "w2": w2}
+                if not np.isnan(w1):
+                    few = scoring.score(space_name, batch, (w1, w2), archs, n_jobs=n_jobs)
+                    many = scoring.score(space_name, batch, (w1, w2), evaluated, n_jobs=n_jobs)
+                    name = scoring.pair((w1, w2))
+                    row["unscored"] = few[name].isna().mean()
+                    values = statistics.evaluate(many.loc[trained.index, name], trained, minimise)
+                    row |= values[["n", "n_scored", "rho"]].to_dict()
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def agreement(
     n_archs: int,
     batch_size: int,
@@ -528,15 +606,16 @@ def steps(outputs: np.ndarray, normalised: np.ndarray, n_images: int = 6) -> pd.
     return frame.rename_axis("image").reset_index().head(n_images)
 
 
-def counts(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def counts(frames: Mapping[str, pd.DataFrame], space_name: str = "nasbench201") -> pd.DataFrame:
     """Count, for each dataset, the architectures that a scatter plot shows.
 
     Returns
     -------
     pandas.DataFrame
-        ``dataset``, ``n``, ``n_scored``, and the accuracy of the best architecture of all, of the
-        best that has a score, and of the one with the highest epsilon.
+        ``dataset``, ``n``, ``n_scored``, and what training gave for the best architecture of all,
+        for the best that has a score, and for the one with the highest epsilon.
     """
+    target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset, frame in frames.items():
         scored = frame.dropna(subset="epsilon")
@@ -545,9 +624,9 @@ def counts(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "dataset": dataset,
                 "n": len(frame),
                 "n_scored": len(scored),
-                "best": frame["test_accuracy"].max(),
-                "best_scored": scored["test_accuracy"].max(),
-                "highest_epsilon": scored["test_accuracy"].loc[scored["epsilon"].idxmax()],
+                "best": frame[target].min() if minimise else frame[target].max(),
+                "best_scored": scored[target].min() if minimise else scored[target].max(),
+                "highest_epsilon": scored[target].loc[scored["epsilon"].idxmax()],
             }
         )
     return pd.DataFrame(rows)
@@ -595,6 +674,13 @@ def largest_difference(table: pd.DataFrame) -> str:
         f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
         f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
     )
+
+
+def differing_choices(table: pd.DataFrame) -> str:
+    """Say for how many datasets the rule's weights are not the paper's."""
+    board = scoreboard_weights(table)
+    differ = board[board["verdict"] == "differs"]["row"].nunique()
+    return f"{differ} of {board['row'].nunique()}"
 
 
 # The scoreboard ------------------------------------------------------------------------------
@@ -665,3 +751,24 @@ def scoreboard_pairs(
         chosen = (named["w1"] == first[0]) & (named["w2"] == first[1])
         named = pd.concat([named[chosen], named[~chosen]])
     return scoreboard(item, named.rename(columns={"archs": "n_scored"}), ("rho", "tau"))
+
+
+def scoreboard_weights(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare the weights that the published rule selects with the paper's (Table 8)."""
+    rows = []
+    for (space, dataset), group in table.groupby(["space", "dataset"], sort=False):
+        paper, rule = (group[group["chosen_by"] == name].iloc[0] for name in ("paper", "rule"))
+        for weight in ("w1", "w2"):
+            rows.append(
+                {
+                    "item": "Table 8",
+                    "row": f"{space}, {dataset}",
+                    "quantity": f"log10 {weight}",
+                    "paper": np.log10(paper[weight]),
+                    "reproduced": np.log10(rule[weight]),
+                    "n_scored": rule["n_scored"],
+                    "n": rule["n"],
+                    "verdict": "reproduced" if paper[weight] == rule[weight] else "differs",
+                }
+            )
+    return pd.DataFrame(rows)

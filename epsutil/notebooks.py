@@ -23,7 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,7 +217,9 @@ def build(scale: str = "quick") -> Path:
     return _build_site(_stage(execute_all(scale)))
 
 
-def execute_all(scale: str = "quick", scores: Path | None = None) -> dict[str, Path]:
+def execute_all(
+    scale: str = "quick", scores: Path | None = None, only: Collection[str] = ()
+) -> dict[str, Path]:
     """Execute all notebooks and return where each was written.
 
     What a notebook cannot compute for want of data it takes from the recorded results.
@@ -226,6 +228,8 @@ def execute_all(scale: str = "quick", scores: Path | None = None) -> dict[str, P
     ----------
     scale : {"quick", "paper", "test"}
         How much is recomputed.
+    only : collection of str
+        The notebooks to execute, by default all.
     scores : pathlib.Path, optional
         Where new score stores go instead of the cache. All notebooks are then executed, even those
         that have not changed.
@@ -235,7 +239,8 @@ def execute_all(scale: str = "quick", scores: Path | None = None) -> dict[str, P
     NotebookError
         A cell raised an exception.
     """
-    chosen = {name: _at_scale(name, scale) for name in names()}  # mistakes show before any work
+    # mistakes show before any work
+    chosen = {name: _at_scale(name, scale) for name in only or names()}
     environment = {"EPSUTIL_FALLBACK": "1"} | ({"EPSUTIL_SCORES": str(scores)} if scores else {})
     return {
         name: _execute_cached(name, values, environment, reuse=scores is None)

@@ -38,7 +38,11 @@ def style() -> None:
 
 
 def scatter(
-    frame: pd.DataFrame, dataset: str, x: str = "test_accuracy", xlabel: str = "test accuracy (%)"
+    frame: pd.DataFrame,
+    dataset: str,
+    x: str = "test_accuracy",
+    xlabel: str = "test accuracy (%)",
+    log: bool = False,
 ) -> Figure:
     """Plot epsilon against what training gave, as the paper's Figures 1 and 2.
 
@@ -50,6 +54,8 @@ def scatter(
         For the title.
     x, xlabel : str
         The column on the horizontal axis, and its label.
+    log : bool, default False
+        Whether that axis is logarithmic.
 
     Returns
     -------
@@ -70,6 +76,8 @@ def scatter(
         rasterized=True,
     )
     axes.set(xlabel=xlabel, ylabel="epsilon", title=DATASETS.get(dataset, dataset))
+    if log:
+        axes.set_xscale("log")
     figure.colorbar(dots, label="parameters (millions): darker and larger")
     sns.despine(figure)
     return figure
@@ -117,6 +125,7 @@ def interactive_scatter(
     space: Space,
     x: str = "test_accuracy",
     xlabel: str = "test accuracy (%)",
+    log: bool = False,
 ) -> go.Figure:
     """Plot the same as :func:`scatter` with the architecture on hover.
 
@@ -128,8 +137,8 @@ def interactive_scatter(
         For the title.
     space : Space
         Describes the architectures.
-    x, xlabel : str
-        The column on the horizontal axis, and its label.
+    x, xlabel, log
+        As for :func:`scatter`.
     """
     shown = frame.dropna(subset="epsilon")
     millions = (shown["params"] / 1e6).to_numpy("float32")
@@ -153,7 +162,7 @@ def interactive_scatter(
     figure.update_layout(
         template="plotly_white",
         title=f"{DATASETS.get(dataset, dataset)}: hover for the architecture",
-        xaxis_title=xlabel,
+        xaxis={"title": {"text": xlabel}, "type": "log" if log else "linear"},
         yaxis_title="epsilon",
         height=460,
         margin={"l": 50, "r": 10, "t": 50, "b": 45},

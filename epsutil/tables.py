@@ -10,6 +10,11 @@ from typing import Any
 import pandas as pd
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "ImageNet16-120": "ImageNet16-120"}
+SPACES = {
+    "nasbench201": "NAS-Bench-201",
+    "nasbench101": "NAS-Bench-101",
+    "nasbench_nlp": "NAS-Bench-NLP",
+}
 METRICS = {"epsilon": "**epsilon**", "params": "number of parameters", "flops": "FLOPs"}
 SCORES = {
     "rho": "ρ",
@@ -34,17 +39,17 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Algorithm 1": "algorithm01_epsilon",
     "Table 1": "table01_nasbench201",
     "Table 2": "",
-    "Table 3": "",
+    "Table 3": "table03_nasbench101",
     "Table 4": "",
-    "Table 5": "",
+    "Table 5": "table05_weights_nasbench101",
     "Table 6": "table06_weights_nasbench201",
     "Table 7": "",
-    "Table 8": "",
+    "Table 8": "table08_weights",
     "Table 9": "",
     "Table 10": "",
     "Table 11": "",
     "Figure 1": "figure01_nasbench201_scatter",
-    "Figure 2": "",
+    "Figure 2": "figure02_scatter",
     "Figure 3": "",
     "Figure 4": "",
     "Figure 5": "",
@@ -242,6 +247,24 @@ def weight_pairs(frame: pd.DataFrame) -> str:
     return markdown(lines, numeric=["Archs", *SCORES.values()])
 
 
+def selected_weights(frame: pd.DataFrame) -> str:
+    """Return the paper's weights and those that the published rule selects."""
+    lines = []
+    for (space, dataset), group in frame.groupby(["space", "dataset"], sort=False):
+        rows = group.set_index("chosen_by")
+        line = {"Space": SPACES[str(space)], "Dataset": DATASETS[str(dataset)]}
+        for chosen_by, title in (("paper", "Paper"), ("rule", "Rule")):
+            row = rows.loc[chosen_by]
+            none = pd.isna(row["w1"])
+            line |= {
+                title: "none" if none else f"{row['w1']:g}, {row['w2']:g}",
+                f"{title}: unscored": "" if none else f"{row['unscored']:.0%}",
+                f"{title}: ρ": "" if none else _score("rho", row["rho"]),
+            }
+        lines.append(line)
+    return markdown(lines, numeric=list(lines[0])[2:])
+
+
 def agreement(frame: pd.DataFrame) -> str:
     """Return the summary of full width against collapse."""
     lines = [
@@ -344,7 +367,7 @@ def _score(name: str, value: float, sign: str = "-") -> str:
     """Format one of the six scores as the paper does, with one more digit for correlations."""
     if pd.isna(value):
         return ""
-    if name == "top64_top5":
+    if name == "top64_top5" or name.startswith("log10"):
         return f"{value:{sign}.0f}"
     return f"{value:{sign}.2f}" if name == "top10_top10" else f"{value:{sign}.3f}"
 

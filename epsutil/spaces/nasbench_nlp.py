@@ -566,8 +566,9 @@ EMBEDDINGS = {  # Table 10
 }
 
 
+@functools.cache
 def _embedding(kind: str) -> Tensor:
-    """Draw the embedding as ``torch.manual_seed(21)`` would: [WORDS, EMBEDDING], float32."""
+    """Draw the embedding as after ``torch.manual_seed(21)``: [WORDS, EMBEDDING], float32."""
     random = torch.Generator().manual_seed(SEED)
     return EMBEDDINGS[kind](torch.empty(WORDS, EMBEDDING), random)
 
@@ -738,7 +739,7 @@ class Network(nn.Module):
     def __init__(self, recipe: Recipe, num_classes: int, embedding: Tensor) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.embedding = nn.Embedding.from_pretrained(embedding, freeze=False)
+        self.embedding = nn.Embedding.from_pretrained(embedding.clone(), freeze=False)
         self.layers = nn.Sequential(
             *(
                 Layer(recipe, inputs, units)

@@ -195,7 +195,7 @@ def weight_map(frame: pd.DataFrame) -> Figure:
         annot_kws={"size": 9},
         cmap="cividis",
         vmin=min(0.0, float(np.nanmin(values))),
-        vmax=1,
+        vmax=1 if np.nanmax(values) > 0 else 0,
         square=True,
         linewidths=1,
         xticklabels=labels,

@@ -287,7 +287,7 @@ def fingerprint(space_name: str) -> str:
     collapse, so that a change elsewhere leaves hours of work valid. Comments and docstrings do not
     count.
     """
-    modules = (f"spaces/{space_name}", "metric", "collapse")
+    modules = (f"spaces/{space_name.partition('@')[0]}", "metric", "collapse")
     definitions = [statement for module in modules for statement in _definitions(module)]
     wanted, reached = {"__getitem__", "key", "outputs", "from_outputs"}, []
     while found := [s for s in definitions if s not in reached and wanted & _defined(s)]:

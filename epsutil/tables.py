@@ -9,7 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "ImageNet16-120": "ImageNet16-120"}
+DATASETS = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "ImageNet16-120": "ImageNet16-120",
+    "ptb": "Penn Treebank",
+    "wikitext2": "WikiText-2",
+}
 SPACES = {
     "nasbench201": "NAS-Bench-201",
     "nasbench101": "NAS-Bench-101",
@@ -40,13 +46,13 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Table 1": "table01_nasbench201",
     "Table 2": "",
     "Table 3": "table03_nasbench101",
-    "Table 4": "",
+    "Table 4": "table04_nasbench_nlp",
     "Table 5": "table05_weights_nasbench101",
     "Table 6": "table06_weights_nasbench201",
-    "Table 7": "",
+    "Table 7": "table07_weights_nasbench_nlp",
     "Table 8": "table08_weights",
     "Table 9": "",
-    "Table 10": "",
+    "Table 10": "table10_embeddings",
     "Table 11": "",
     "Figure 1": "figure01_nasbench201_scatter",
     "Figure 2": "figure02_scatter",
@@ -57,17 +63,23 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
 }
 
 
-def metrics(frame: pd.DataFrame, dataset: str) -> str:
-    """Return Table 1 for one dataset: a row per metric, reported and ours, best values bold."""
+def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
+    """Return a row per metric, reported and ours, the best value of each column bold.
+
+    Correlations with a loss (`of_loss`) are best where they are largest in size: the paper passes
+    on signs that others reversed.
+    """
     rows = frame[frame["dataset"] == dataset]
-    best = rows[list(SCORES)].max()
+    best = (rows[list(SCORES)].abs() if of_loss else rows[list(SCORES)]).max()
     lines = [
         {
             "Metric": METRICS.get(row["metric"], row["metric"]),
             "Values": "ours" if row["source"] == "computed" else "reported",
         }
         | {
-            title: _bold(_score(name, row[name]), row[name] == best[name])
+            title: _bold(
+                _score(name, row[name]), (abs(row[name]) if of_loss else row[name]) == best[name]
+            )
             for name, title in SCORES.items()
         }
         for _, row in rows.iterrows()
@@ -230,14 +242,25 @@ def steiger(frame: pd.DataFrame) -> str:
     return markdown(lines, numeric=list(lines[0])[2:])
 
 
-def weight_pairs(frame: pd.DataFrame) -> str:
-    """Return Table 6: a row per pair of weights, every cell ours and, in brackets, the paper's."""
-    best = frame[list(SCORES)].max()
+def weight_pairs(frame: pd.DataFrame, of_loss: bool = False) -> str:
+    """Return a row per pair of weights, every cell ours and, in brackets, the paper's."""
+    names = [f"{row['w1']:g}, {row['w2']:g}" for _, row in frame.iterrows()]
+    return _beside_paper(frame.assign(name=names), "Weights", of_loss)
+
+
+def embeddings(frame: pd.DataFrame) -> str:
+    """Return Table 10: a row per embedding, every cell ours and, in brackets, the paper's."""
+    return _beside_paper(frame.assign(name=frame["embedding"]), "Embedding", of_loss=True)
+
+
+def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
+    scores = frame[list(SCORES)]
+    best = scores.max()
+    if of_loss:  # a good metric has negative correlations with a loss
+        correlations = [name for name in SCORES if name.startswith(("rho", "tau"))]
+        best[correlations] = scores[correlations].min()
     lines = [
-        {
-            "Weights": f"{row['w1']:g}, {row['w2']:g}",
-            "Archs": _beside("archs", row, count=True),
-        }
+        {heading: row["name"], "Archs": _beside("archs", row, count=True)}
         | {
             title: _bold(_beside(name, row), row[name] == best[name])
             for name, title in SCORES.items()
@@ -245,6 +268,20 @@ def weight_pairs(frame: pd.DataFrame) -> str:
         for _, row in frame.iterrows()
     ]
     return markdown(lines, numeric=["Archs", *SCORES.values()])
+
+
+def counting(frame: pd.DataFrame) -> str:
+    """Return the six scores under several ways of counting what lacks a value."""
+    lines = [
+        {
+            "Counted": row["counted"],
+            "N": _count(row["n"]),
+            "Scored": _count(row["n_scored"]),
+        }
+        | {title: _score(name, row[name]) for name, title in SCORES.items()}
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=["N", "Scored", *SCORES.values()])
 
 
 def selected_weights(frame: pd.DataFrame) -> str:

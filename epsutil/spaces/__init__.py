@@ -61,7 +61,7 @@ class Space(Protocol):
         """Return epsilon (Eqs 1-4) from `outputs`; NaN where it is undefined."""
 
 
-_SPACES: dict[str, Callable[[], Space]] = {
+_SPACES: dict[str, Callable[..., Space]] = {
     "nasbench101": NASBench101,
     "nasbench201": NASBench201,
     "nasbench_nlp": NASBenchNLP,
@@ -79,18 +79,20 @@ def get(name: str) -> Space:
     Parameters
     ----------
     name : str
-        One of :func:`names`.
+        One of :func:`names`. ``"nasbench_nlp@uniform-centred-1"`` is NAS-Bench-NLP with another
+        embedding, see :data:`epsutil.spaces.nasbench_nlp.EMBEDDINGS`.
 
     Raises
     ------
     ValueError
-        The name is not one of :func:`names`.
+        The name is not one of those.
 
     Examples
     --------
     >>> get("nasbench201")[1462]
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|'
     """
-    if name not in _SPACES:
+    space, _, variant = name.partition("@")
+    if space not in _SPACES or (variant and space != "nasbench_nlp"):
         raise ValueError(f"unknown search space {name!r}; the known ones are {', '.join(_SPACES)}")
-    return _SPACES[name]()
+    return _SPACES[space](variant.replace("-", " ")) if variant else _SPACES[space]()

@@ -166,7 +166,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
 
 def kinds(space_name: str) -> tuple[str, ...]:
     """Return the kinds of inputs that a search space reads, the usual one first."""
-    return TOKENS if space_name == "nasbench_nlp" else IMAGES
+    return TOKENS if space_name.startswith("nasbench_nlp") else IMAGES
 
 
 def needs(kind: str) -> tuple[str, ...]:

@@ -312,7 +312,8 @@ def agreement(frame: pd.DataFrame) -> str:
             "Scored by one only": int(row["unscored_differ"]),
             "Largest absolute difference": f"{row['largest_absolute']:.1e}",
             "Largest relative difference": f"{row['largest_relative']:.1e}",
-            "Beyond tolerance": int(row["outside"]),
+            "Decided by rounding": int(row["ill"]),
+            "Others beyond tolerance": int(row["outside"]),
             "Times faster (median)": f"{row['speedup']:.0f}",
         }
         for _, row in frame.iterrows()

@@ -531,6 +531,8 @@ def publishable(notebook: Any) -> Any:
             }
         if "outputs" in cell:
             cell.outputs = [_without_folders(output) for output in cell.outputs]
+            for output in cell.outputs:  # is there for Jupyter; pages take the HTML beside it
+                output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
     return notebook
 
 

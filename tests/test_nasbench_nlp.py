@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from epsutil import initialise, inputs, metric, sources, spaces
+from epsutil import experiments, initialise, inputs, metric, sources, spaces
 from epsutil.spaces import nasbench_nlp
 
 SPACE = nasbench_nlp.NASBenchNLP()
@@ -453,3 +453,20 @@ def test_wrong_tokens_are_named(x, message):
 def test_wrong_number_of_weights():
     with pytest.raises(ValueError, match="two weights, not 3"):
         SPACE.score(RNN, tokens(0, 2, 2), (1, 2, 3))
+
+
+@pytest.mark.needs(FILE)
+def test_passing_over_outputs_that_overflow_changes_no_other_score():
+    """What Table 7's page computes as the authors do: equal to epsilon where all is finite."""
+    archs, x = range(0, 14_000, 140), inputs.batch("random_tokens", 4).x
+    weights = (1e-5, 1e-3, 1.0)
+    lenient = experiments._lenient_scores(archs, x, weights)
+    strict, finite = [], []
+    for index in archs:
+        rows = SPACE.outputs(SPACE[index], x, weights)
+        pairs = [rows[[0, 1]], rows[[0, 2]], rows[[1, 2]]]
+        strict.append([metric.from_outputs(pair) for pair in pairs])
+        finite.append([np.isfinite(pair).all() for pair in pairs])
+    np.testing.assert_allclose(lenient[finite], np.array(strict)[finite], rtol=1e-4, atol=1e-6)
+    only = ~np.isnan(lenient) & np.isnan(strict)
+    assert only.any() and not (np.isnan(lenient) & ~np.isnan(strict)).any()

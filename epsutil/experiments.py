@@ -536,10 +536,11 @@ def recheck(
     archs = np.sort(np.random.default_rng(seed).choice(stored.index, n_anew, replace=False))
     folder = paths.cache() / "recheck"
     start = time.perf_counter()
-    anew = scoring.score(
+    scores = scoring.score(
         space_name, batch, weights, archs, n_jobs=n_jobs, rebuild=True, folder=folder
-    )[scoring.pair(weights)]
+    )
     seconds = time.perf_counter() - start
+    anew = _epsilon(scores, weights, space_name)
     before = stored.loc[archs, "epsilon"]
     differences = (anew - before).abs() / before.abs().clip(lower=np.finfo(float).tiny)
     return pd.DataFrame(

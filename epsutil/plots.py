@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from epsutil.spaces import Space
 from epsutil.tables import DATASETS
@@ -42,7 +43,7 @@ def scatter(
     dataset: str,
     x: str = "test_accuracy",
     xlabel: str = "test accuracy (%)",
-    log: bool = False,
+    log: str = "",
 ) -> Figure:
     """Plot epsilon against what training gave, as the paper's Figures 1 and 2.
 
@@ -54,8 +55,8 @@ def scatter(
         For the title.
     x, xlabel : str
         The column on the horizontal axis, and its label.
-    log : bool, default False
-        Whether that axis is logarithmic.
+    log : {"", "x", "y", "xy"}
+        Which axes are logarithmic.
 
     Returns
     -------
@@ -76,8 +77,13 @@ def scatter(
         rasterized=True,
     )
     axes.set(xlabel=xlabel, ylabel="epsilon", title=DATASETS.get(dataset, dataset))
-    if log:
+    if "x" in log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if "y" in log:
+        axes.set_yscale("log")
     figure.colorbar(dots, label="parameters (millions): darker and larger")
     sns.despine(figure)
     return figure
@@ -125,7 +131,7 @@ def interactive_scatter(
     space: Space,
     x: str = "test_accuracy",
     xlabel: str = "test accuracy (%)",
-    log: bool = False,
+    log: str = "",
 ) -> go.Figure:
     """Plot the same as :func:`scatter` with the architecture on hover.
 
@@ -162,8 +168,8 @@ def interactive_scatter(
     figure.update_layout(
         template="plotly_white",
         title=f"{DATASETS.get(dataset, dataset)}: hover for the architecture",
-        xaxis={"title": {"text": xlabel}, "type": "log" if log else "linear"},
-        yaxis_title="epsilon",
+        xaxis={"title": {"text": xlabel}, "type": "log" if "x" in log else "linear"},
+        yaxis={"title": {"text": "epsilon"}, "type": "log" if "y" in log else "linear"},
         height=460,
         margin={"l": 50, "r": 10, "t": 50, "b": 45},
         hoverlabel={"align": "left"},

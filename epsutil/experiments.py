@@ -873,6 +873,16 @@ def largest_difference(table: pd.DataFrame) -> str:
     )
 
 
+def within_batches(table: pd.DataFrame) -> str:
+    """Say how many reported ρ and τ lie in the range of :func:`batch_spread`'s batches."""
+    inside = [
+        group[name].min() - 0.005 <= group[f"{name}_paper"].iloc[0] <= group[name].max() + 0.005
+        for _, group in table.groupby("dataset")
+        for name in ("rho", "tau")
+    ]
+    return f"{sum(inside)} of {len(inside)}"
+
+
 def rho_difference(table: pd.DataFrame) -> float:
     """Return by how much epsilon's ρ exceeds the paper's, for a table of one dataset."""
     rho = table.query("metric == 'epsilon'").set_index("source")["rho"]

@@ -372,8 +372,18 @@ def scoreboard(frame: pd.DataFrame) -> str:
 
 
 def source_list(frame: pd.DataFrame) -> str:
-    """Return the data page's table of sources."""
-    return frame.to_markdown(index=False) + "\n"
+    """Return the data page's list of sources; a table of so many texts would not fit a page."""
+    items = []
+    for _, row in frame.iterrows():
+        origin = f"[{row['Origin']}]({row['Address']})" if row["Address"] else row["Origin"]
+        size = "" if pd.isna(row["Bytes"]) else f"; {row['Bytes'] / 1e6:.1f} MB"
+        items.append(
+            f"`{row['File']}`\n"
+            f": {row['Content']}.\n"
+            f"  From: {origin}. Licence: {row['Licence']}{size}. "
+            f"SHA-256 {row['SHA-256'][:16]}…\n"
+        )
+    return "\n".join(items)
 
 
 def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:

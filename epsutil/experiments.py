@@ -741,14 +741,19 @@ def _spread(outputs: np.ndarray) -> float:
     return float(ranges.min())
 
 
+AT_LIMIT = 100
+
+
 def agreement_summary(rows: pd.DataFrame, relative_tolerance: float = 1e-4) -> pd.DataFrame:
     """Summarise :func:`agreement` per dtype.
 
     Returns
     -------
     pandas.DataFrame
-        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ``, ``largest_absolute``
-        and ``largest_relative`` difference; ``ill``: how many scores rounding decides, see below;
+        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ`` (scored by one only)
+        and how many of these are ``at_limit``: at full width the outputs of a row are within
+        `AT_LIMIT` representable numbers of each other; ``largest_absolute`` and
+        ``largest_relative`` difference; ``ill``: how many scores rounding decides, see below;
         ``outside``: of the others, how many differ by more than the tolerance (float32: relative,
         or 1e-5 absolute; float64: 1e-9); median ``speedup``.
 
@@ -772,13 +777,15 @@ def agreement_summary(rows: pd.DataFrame, relative_tolerance: float = 1e-4) -> p
         else:
             tolerance = pd.Series(1e-9, full.index)
             ill = rows_of["spread"] < 10 / 1e-9
-        ill |= rows_of["dropped_differ"]
+        ill = (ill | rows_of["dropped_differ"]) & full.notna()
+        one_only = full.isna() != rows_of["collapsed"].isna()
         summary.append(
             {
                 "dtype": dtype,
                 "n": len(group),
                 "n_scored": int(full.notna().sum()),
-                "unscored_differ": int((group["full"].isna() != group["collapsed"].isna()).sum()),
+                "unscored_differ": int(one_only.sum()),
+                "at_limit": int((one_only & (rows_of["spread"] < AT_LIMIT)).sum()),
                 "largest_absolute": absolute.max(),
                 "largest_relative": relative.max(),
                 "ill": int(ill.sum()),

@@ -309,7 +309,7 @@ def agreement(frame: pd.DataFrame) -> str:
             "Precision": row["dtype"],
             "Architectures": _count(row["n"]),
             "With a score": _count(row["n_scored"]),
-            "Scored by one only": int(row["unscored_differ"]),
+            "Scored by one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
             "Largest absolute difference": f"{row['largest_absolute']:.1e}",
             "Largest relative difference": f"{row['largest_relative']:.1e}",
             "Decided by rounding": int(row["ill"]),

@@ -682,6 +682,7 @@ def agreement(
     """Compare the width collapse with full-width torch networks, on random architectures.
 
     Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten.
+    Both evaluations run on one core, so that their times can be compared.
 
     Parameters
     ----------
@@ -705,6 +706,7 @@ def agreement(
     space = spaces.get(space_name)
     rng = np.random.default_rng(seed)
     batch = inputs.batch(kind, batch_size, seed, image_size).x
+    torch.set_num_threads(1)
     rows = []
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]

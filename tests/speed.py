@@ -114,7 +114,6 @@ def whole(name: str, plan: Plan) -> None:
 
 def ratio(name: str, plan: Plan) -> None:
     """Compare the time of both evaluations on one core, by torch and by the collapse."""
-    torch.set_num_threads(1)
     arguments = plan.agree | {"batch_size": plan.full_batch}
     if arguments["image_size"]:
         arguments["image_size"] = 32

@@ -360,7 +360,7 @@ def scoreboard(frame: pd.DataFrame) -> str:
                     "Item": link if not number else "",
                     "Verdict": verdict if not number else "",
                     "Agree": f"{len(rows) - differs} of {len(rows)}" if not number else "",
-                    "Headline": f"{DATASETS.get(row['row'], row['row'])}, "
+                    "Headline": f"{_titled(row['row'])}, "
                     f"{SCORES.get(row['quantity'], row['quantity'])}",
                     "Paper": _score(row["quantity"], row["paper"]),
                     "Ours": _score(row["quantity"], row["reproduced"]),
@@ -448,9 +448,12 @@ def _badge(kind: str, text: str) -> str:
     return f'<span class="badge-{kind}">{text}</span>'
 
 
+def _titled(row: str) -> str:
+    """Write out the names of search spaces and datasets in a row's name."""
+    return ", ".join(SPACES.get(name, DATASETS.get(name, name)) for name in row.split(", "))
+
+
 def _headlines(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most three rows: of each kind the first, so that no disagreement hides."""
-    worst = rows.assign(off=(rows["reproduced"] - rows["paper"]).abs()).sort_values(
-        "off", ascending=False, kind="stable"
-    )
-    return pd.concat([rows.iloc[:1], worst.iloc[:1]]).drop_duplicates()
+    """Return the first row and the one that differs most, so that no disagreement hides."""
+    worst = (rows["reproduced"] - rows["paper"]).abs().idxmax()
+    return rows.loc[list(dict.fromkeys([rows.index[0], worst]))]

@@ -167,7 +167,7 @@ def interactive_scatter(
     )
     figure.update_layout(
         template="plotly_white",
-        title=f"{DATASETS.get(dataset, dataset)}: hover for the architecture",
+        title=DATASETS.get(dataset, dataset),
         xaxis={"title": {"text": xlabel}, "type": "log" if "x" in log else "linear"},
         yaxis={"title": {"text": "epsilon"}, "type": "log" if "y" in log else "linear"},
         height=460,

@@ -307,14 +307,14 @@ def agreement(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Precision": row["dtype"],
-            "Architectures": _count(row["n"]),
-            "With a score": _count(row["n_scored"]),
-            "Scored by one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
-            "Largest absolute difference": f"{row['largest_absolute']:.1e}",
-            "Largest relative difference": f"{row['largest_relative']:.1e}",
-            "Decided by rounding": int(row["ill"]),
-            "Others beyond tolerance": int(row["outside"]),
-            "Times faster (median)": f"{row['speedup']:.0f}",
+            "N": _count(row["n"]),
+            "Scored": _count(row["n_scored"]),
+            "By one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
+            "Largest abs. diff.": f"{row['largest_absolute']:.1e}",
+            "Largest rel. diff.": f"{row['largest_relative']:.1e}",
+            "By rounding": int(row["ill"]),
+            "Others beyond": int(row["outside"]),
+            "Times faster": f"{row['speedup']:.0f}",
         }
         for _, row in frame.iterrows()
     ]

@@ -199,7 +199,10 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
         off = 0 if abs(full - double) <= 1e-3 * double else abs(full - double)
         assert collapsed == pytest.approx(full, rel=1e-3, abs=1e-5 + 3 * off)
     elif steps == 0 and (outputs == 0).all(axis=1).any():
-        assert math.isnan(full) and math.isnan(collapsed)
+        # Some convolutions of torch turn subnormal numbers, which the collapse may keep, into 0.
+        rows = np.abs(SPACE.outputs(arch, x, (w1, w2))).max(axis=1)
+        near_subnormal = ((rows > 0) & (rows < 1e6 * np.finfo(np.float32).tiny)).any()
+        assert math.isnan(full) and (math.isnan(collapsed) or near_subnormal)
 
 
 @pytest.mark.needs("images/cifar10-train-10240.npz")

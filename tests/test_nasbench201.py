@@ -155,7 +155,10 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
     if steps > 1e5:
         assert collapsed == pytest.approx(full, rel=1e-4, abs=1e-5, nan_ok=True)
     elif steps == 0 and (outputs == 0).all(axis=1).any():
-        assert math.isnan(full) and math.isnan(collapsed)
+        # Some convolutions of torch turn subnormal numbers, which the collapse may keep, into 0.
+        rows = np.abs(SPACE.outputs(arch, x, (w1, w2))).max(axis=1)
+        near_subnormal = ((rows > 0) & (rows < 1e6 * np.finfo(np.float32).tiny)).any()
+        assert math.isnan(full) and (math.isnan(collapsed) or near_subnormal)
     elif steps > 100:
         assert collapsed == pytest.approx(full, abs=20 / steps, nan_ok=True)
 

@@ -1,7 +1,17 @@
 """Initialisation of a network's weights, in place."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+
+SCHEMES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # of convolutions, Table 9
+    "uniform": nn.init.uniform_,
+    "normal": nn.init.normal_,
+    "kaiming uniform": nn.init.kaiming_uniform_,
+    "kaiming normal": nn.init.kaiming_normal_,
+    "orthogonal": nn.init.orthogonal_,
+}
 
 
 @torch.no_grad()
@@ -40,3 +50,51 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
             for parameter in module.parameters():
                 parameter.fill_(weight)
     return network
+
+
+@torch.no_grad()
+def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Module:
+    """Draw the weights of a network anew, always the same ones for the same seed.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place. Modules are drawn by their own ``reset_parameters``, a module after those
+        that it contains; parameters that no such method sets keep their values.
+    seed : int
+        The global random state is left as it was.
+    scheme : str, optional
+        One of `SCHEMES`, for convolutions, with torch's default arguments. As in the authors' code
+        for Table 9, BatchNorm then starts at scale 1 and shift 0, a linear layer at normal(0, 0.01)
+        and bias 0.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same network.
+
+    Raises
+    ------
+    ValueError
+        The scheme is none of those.
+    """
+    if scheme is not None and scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}; the known ones are {', '.join(SCHEMES)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.apply(_reset)
+        if scheme is not None:
+            for module in network.modules():
+                if isinstance(module, nn.modules.conv._ConvNd):
+                    SCHEMES[scheme](module.weight)
+                elif isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, 0, 0.01)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+    return network
+
+
+def _reset(module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()

@@ -25,6 +25,7 @@ class _Real(NamedTuple):
     image_size: int
     mean: tuple[float, float, float]  # of red, green, blue, on the scale 0..255
     std: tuple[float, float, float]
+    classes: int
 
 
 _REAL = {
@@ -34,6 +35,7 @@ _REAL = {
         image_size=32,
         mean=(125.3, 123.0, 113.9),
         std=(63.0, 62.1, 66.7),
+        classes=10,
     ),
     "cifar100": _Real(
         title="CIFAR-100",
@@ -41,6 +43,7 @@ _REAL = {
         image_size=32,
         mean=(129.3, 124.1, 112.4),
         std=(68.2, 65.4, 70.4),
+        classes=100,
     ),
     "ImageNet16-120": _Real(
         title="Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120",
@@ -48,6 +51,7 @@ _REAL = {
         image_size=16,
         mean=(122.68, 116.66, 104.01),
         std=(63.22, 61.26, 65.09),
+        classes=200,
     ),
 }
 _SYNTHETIC = {
@@ -92,8 +96,9 @@ class Batch:
     x : ndarray
         Images: float32, shape (batch_size, 3, image_size, image_size). Tokens: int64, shape
         (70, batch_size).
-    labels : ndarray of int64, shape (batch_size,), or None
-        None for all but real images.
+    labels : ndarray of int64, or None
+        The classes of real images, shape (batch_size,), and for text the words that follow, shape
+        (70, batch_size). None for synthetic images.
     kind : str
         One of `KINDS`.
     seed : int
@@ -162,6 +167,43 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     if kind in _REAL:
         return _real(kind, batch_size, seed, image_size)
     return _synthetic(kind, batch_size, seed, 32 if image_size is None else image_size)
+
+
+def patches(kind: str, batch_size: int, seed: int, image_size: int = 3) -> Batch:
+    """Draw one random square of one random colour from each image of a batch.
+
+    As te-nas does to count linear regions (:func:`epsutil.proxies.linear_regions`).
+
+    Returns
+    -------
+    Batch
+        `x` has the shape (batch_size, 1, image_size, image_size); no labels.
+    """
+    whole = batch(kind, batch_size, seed)
+    rng = np.random.default_rng(seed)
+    colour = rng.integers(whole.x.shape[1], size=batch_size)
+    top, left = rng.integers(whole.x.shape[2] - image_size + 1, size=(2, batch_size))
+    x = np.stack(
+        [
+            image[c, i : i + image_size, j : j + image_size]
+            for image, c, i, j in zip(whole.x, colour, top, left, strict=True)
+        ]
+    )[:, None]
+    return Batch(x, None, kind, seed, f"{whole.source}, squares of {image_size} x {image_size}")
+
+
+def image_size(kind: str) -> int:
+    """Return how many pixels an image has along a side, unless another size is asked for."""
+    _check_kind(kind)
+    return _REAL[kind].image_size if kind in _REAL else 32
+
+
+def classes(kind: str) -> int:
+    """Return how many classes the labels of a kind tell apart, by default ten."""
+    _check_kind(kind)
+    if kind in TOKENS:
+        return WORDS
+    return _REAL[kind].classes if kind in _REAL else 10
 
 
 def kinds(space_name: str) -> tuple[str, ...]:
@@ -251,17 +293,20 @@ def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
 def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
     if kind == "ptb":
         text = _ptb()
-        if STEPS * batch_size > len(text):
+        if (STEPS + 1) * batch_size > len(text):
             raise ValueError(
                 f"batch_size is {batch_size}; the text has {len(text):,} tokens, enough for "
                 f"{len(text) // STEPS:,} columns of {STEPS}"
             )
         length = len(text) // batch_size
-        x = text[: length * batch_size].reshape(batch_size, length).T[:STEPS]
+        columns = text[: length * batch_size].reshape(batch_size, length).T[: STEPS + 1]
     else:
-        x = np.random.default_rng(seed).integers(0, WORDS, (STEPS, batch_size))
+        columns = np.random.default_rng(seed).integers(0, WORDS, (STEPS, batch_size))
+        following = np.random.default_rng([seed, 1]).integers(0, WORDS, (1, batch_size))
+        columns = np.concatenate([columns, following])
     source = f"{_TOKENS[kind]}: {STEPS} tokens in each of {batch_size:,} columns"
-    return Batch(np.ascontiguousarray(x), None, kind, seed, source)
+    x, labels = (np.ascontiguousarray(part) for part in (columns[:-1], columns[1:]))
+    return Batch(x, labels, kind, seed, source)
 
 
 @lru_cache(maxsize=1)

@@ -224,13 +224,13 @@ def rounding(
     return frame
 
 
-def read(path: Path, run: Run | None = None) -> pd.DataFrame:
+def read(path: Path, run: Any = None) -> pd.DataFrame:
     """Read a file of scores, and check that it belongs to a run.
 
     Parameters
     ----------
     path : pathlib.Path
-    run : Run, optional
+    run : Run or epsutil.proxy_scoring.Run, optional
         What the file must have been made from. Without it nothing is compared.
 
     Raises
@@ -280,16 +280,20 @@ def remove_outdated(folder: Path) -> list[Path]:
 
 
 @functools.cache
-def fingerprint(space_name: str) -> str:
+def fingerprint(
+    space_name: str,
+    start: tuple[str, ...] = ("__getitem__", "key", "outputs", "from_outputs"),
+    modules: tuple[str, ...] = ("metric", "collapse"),
+) -> str:
     """Return a checksum of the code that decides a score.
 
-    That is what a space's `outputs` and `key` reach in the modules of the space, the metric and the
-    collapse, so that a change elsewhere leaves hours of work valid. Comments and docstrings do not
-    count.
+    That is what some functions, by default a space's `outputs` and `key`, reach in the module of
+    the space and some other modules, so that a change elsewhere leaves hours of work valid.
+    Comments and docstrings do not count.
     """
-    modules = (f"spaces/{space_name.partition('@')[0]}", "metric", "collapse")
+    modules = (f"spaces/{space_name.partition('@')[0]}", *modules)
     definitions = [statement for module in modules for statement in _definitions(module)]
-    wanted, reached = {"__getitem__", "key", "outputs", "from_outputs"}, []
+    wanted, reached = set(start), []
     while found := [s for s in definitions if s not in reached and wanted & _defined(s)]:
         reached += found
         wanted = {name for statement in found for name in _names(statement)}

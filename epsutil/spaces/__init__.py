@@ -41,6 +41,9 @@ class Space(Protocol):
     def key(self, arch: Any) -> str:
         """Return a text that is equal for architectures that compute the same function."""
 
+    def structure(self, arch: Any) -> str:
+        """Return a text that is equal for architectures that are the same network."""
+
     def mutate(self, arch: Any, rng: np.random.Generator) -> Any:
         """Return an architecture one edit away."""
 

@@ -139,6 +139,10 @@ conv1x1-bn-relu, maxpool3x3
         """
         return _hash(*self.parse(arch))
 
+    def structure(self, arch: Any) -> str:
+        """Return a text that is equal for architectures that are the same network."""
+        return self.key(arch)
+
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
         """Return a graph one edit away.
 

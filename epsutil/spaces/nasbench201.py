@@ -130,6 +130,14 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         return _text(_terms(self.parse(arch)))
 
+    def structure(self, arch: str) -> str:
+        """Return a text that is equal for architectures that are the same network.
+
+        Unlike :meth:`key`, it tells one convolution that is used twice from two with weights of
+        their own, as random weights do. 15,625 architectures make 5,260 different networks.
+        """
+        return _structure(self.parse(arch))
+
     def mutate(self, arch: str, rng: np.random.Generator) -> str:
         """Change the operation on one edge, drawn uniformly, to another one."""
         operations = list(_operations(self.parse(arch)))
@@ -170,6 +178,17 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             Takes images of shape (batch, 3, height, width), with sides that are multiples of 4.
         """
         return Network(self.parse(arch), num_classes)
+
+    def thin(self, arch: str, num_classes: int = 1) -> nn.Module:
+        """Build the network with 3, 6 and 12 channels and one cell a stage, as te-nas does."""
+        return Network(self.parse(arch), num_classes, stages=(3, 6, 12), cells=1)
+
+    def single_cell(self, arch: str, num_classes: int = 1) -> nn.Module:
+        """Build one cell with one channel for images of one colour, as te-nas does.
+
+        The number of classes has no effect: the maps after a last BatchNorm and ReLU are returned.
+        """
+        return nn.Sequential(Cell(self.parse(arch), 1), nn.BatchNorm2d(1), nn.ReLU())
 
     def outputs(
         self,
@@ -317,6 +336,41 @@ def _term_text(term: tuple) -> str:
     return f"{short[term[0]]}({_text(term[1])})"
 
 
+@functools.cache
+def _structure(arch: str) -> str:
+    """Write the output of a cell as `key` does, with a number for every convolution.
+
+    Numbers tell which convolutions are the same; of all ways to give them the first text counts.
+    """
+    operations = _operations(arch)
+    places: dict[str, list[int]] = {"nor_conv_1x1": [], "nor_conv_3x3": []}
+    for edge, operation in enumerate(operations):
+        if operation in places:
+            places[operation].append(edge)
+    texts = []
+    for orders in itertools.product(*map(itertools.permutations, places.values())):
+        numbered = list(operations)
+        for order in orders:
+            for number, edge in enumerate(order):
+                numbered[edge] += f"#{number}"
+        texts.append(_numbered_text(dict(zip(EDGES, numbered, strict=True))))
+    return min(texts)
+
+
+def _numbered_text(operations: dict[tuple[int, int], str]) -> str:
+    nodes: list[list[str]] = [["x"]]  # the terms that a node adds up
+    for target in (1, 2, 3):
+        terms: list[str] = []
+        for source in range(target):
+            operation = operations[target, source]
+            if operation == "skip_connect":
+                terms += nodes[source]
+            elif operation != "none" and nodes[source]:
+                terms.append(f"{operation}({' + '.join(nodes[source])})")
+        nodes.append(sorted(terms))
+    return " + ".join(nodes[3])
+
+
 # The width collapse --------------------------------------------------------------------------
 
 
@@ -366,18 +420,20 @@ def _apply(operation: str, x: collapse.Map, channels: int, weight: NDArray) -> c
 class Network(nn.Module):
     """The network of NAS-Bench-201 around a cell, at full width."""
 
-    def __init__(self, arch: str, num_classes: int) -> None:
+    def __init__(
+        self, arch: str, num_classes: int, stages: Sequence[int] = STAGES, cells: int = CELLS
+    ) -> None:
         super().__init__()
         blocks: list[nn.Module] = [
-            nn.Conv2d(3, STAGES[0], 3, padding=1, bias=False),
-            nn.BatchNorm2d(STAGES[0]),
+            nn.Conv2d(3, stages[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(stages[0]),
         ]
-        for stage, channels in enumerate(STAGES):
+        for stage, channels in enumerate(stages):
             if stage:
-                blocks.append(ResidualBlock(STAGES[stage - 1], channels))
-            blocks += [Cell(arch, channels) for _ in range(CELLS)]
-        self.features = nn.Sequential(*blocks, nn.BatchNorm2d(STAGES[-1]), nn.ReLU())
-        self.classifier = nn.Linear(STAGES[-1], num_classes)
+                blocks.append(ResidualBlock(stages[stage - 1], channels))
+            blocks += [Cell(arch, channels) for _ in range(cells)]
+        self.features = nn.Sequential(*blocks, nn.BatchNorm2d(stages[-1]), nn.ReLU())
+        self.classifier = nn.Linear(stages[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one row of outputs per image."""

@@ -153,6 +153,10 @@ activation_leaky_relu
         """
         return _program(self.parse(arch)).key
 
+    def structure(self, arch: Mapping[str, Any] | str) -> str:
+        """Return a text that is equal for architectures that are the same network."""
+        return self.text(arch)
+
     def mutate(self, arch: Mapping[str, Any] | str, rng: np.random.Generator) -> Recipe:
         """Change the operation of one node, or one of its inputs, drawn uniformly.
 

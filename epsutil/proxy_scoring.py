@@ -1,0 +1,278 @@
+"""Score many architectures by the competing metrics: as `scoring` does for epsilon.
+
+These metrics take up to a second for each architecture, so that a whole space takes hours. Hence
+architectures come in one random order, and a store grows along it: more architectures are added to
+those that are done. Networks that are the same but for the names of their nodes are scored once.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from epsutil import inputs, paths, proxies, scoring, spaces
+from epsutil.inputs import Batch
+
+log = logging.getLogger(__name__)
+
+CHUNK = 8  # networks evaluated between two writes
+
+
+class Group(NamedTuple):
+    """Metrics that share passes, and how their authors apply them."""
+
+    names: tuple[str, ...]
+    batch_size: int
+    network: str = "build"  # the method of the search space that makes the network
+    data: str = "real"  # or "shape", "patches"
+    one_output: bool = False
+
+
+GROUPS = {
+    "synflow": Group(("synflow",), 1, data="shape"),
+    "gradients": Group(("grad_norm", "snip", "grasp", "fisher", "jacob_cov"), 64),
+    "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
+    "naswot": Group(("naswot",), 128),
+    "grad_sign": Group(("grad_sign",), 64),
+    "cv": Group(("cv",), 256),
+    "ntk": Group(("ntk",), 72, network="thin"),
+    "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
+    "draws": Group(
+        tuple(name for name in proxies.names() if name.startswith("epsilon_")),
+        256,
+        one_output=True,
+    ),
+}
+SECONDS = "seconds"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a store, but for how many architectures it holds."""
+
+    space: str
+    dataset: str
+    group: str
+    batch_size: int
+    seed: int
+    input_checksum: str
+    code: str
+
+    @property
+    def filename(self) -> str:
+        """File name; other inputs or another seed have another one."""
+        return (
+            f"{self.space}-{self.dataset}-{self.group}-{self.input_checksum[:8]}-"
+            f"b{self.batch_size}-s{self.seed}.parquet"
+        )
+
+
+def groups(space_name: str) -> tuple[str, ...]:
+    """Return the groups of metrics that a search space has."""
+    if space_name == "nasbench_nlp":
+        return ("synflow", "text_gradients")
+    if space_name == "nasbench101":
+        return tuple(name for name, group in GROUPS.items() if group.network == "build" and
+                     name not in ("text_gradients", "draws"))  # fmt: skip
+    return tuple(name for name in GROUPS if name != "text_gradients")
+
+
+def order(space_name: str) -> NDArray[np.int64]:
+    """Return the indices of all architectures in the random order in which they are scored."""
+    return np.random.default_rng(proxies.SEED).permutation(len(spaces.get(space_name)))
+
+
+def score(
+    space_name: str,
+    dataset: str,
+    group_name: str,
+    n_archs: int,
+    seed: int = proxies.SEED,
+    n_jobs: int = -1,
+    rebuild: bool = False,
+    folder: Path | None = None,
+) -> pd.DataFrame:
+    """Score the first architectures of :func:`order` by a group of metrics.
+
+    What is stored is not computed again; an interrupted call loses at most a chunk of each process.
+
+    Parameters
+    ----------
+    space_name, dataset : str
+        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
+    group_name : str
+        One of :func:`groups`.
+    n_archs : int
+    seed : int
+        Of the inputs and of the weights.
+    n_jobs : int, default -1
+        Processes, each on one thread; -1 is one per core.
+    rebuild : bool, default False
+        Compute again, and replace what is stored.
+    folder : pathlib.Path, optional
+        As for :func:`epsutil.scoring.score`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the time
+        on one core for all metrics of the group. ``attrs["run"]`` holds the file's metadata.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range.
+    epsutil.scoring.StoreError
+        A stored file is damaged or was written by other code.
+    """
+    space = spaces.get(space_name)
+    size = len(space)
+    if group_name not in groups(space_name):
+        raise ValueError(
+            f"{space_name} has no metrics {group_name!r}; it has {', '.join(groups(space_name))}"
+        )
+    if not 1 <= n_archs <= size:
+        raise ValueError(f"n_archs is {n_archs}; {space_name} has 1 to {size:,} to choose from")
+    batch = _batch(space_name, dataset, group_name, seed)
+    run = Run(
+        space=space_name,
+        dataset=dataset,
+        group=group_name,
+        batch_size=batch.size,
+        seed=seed,
+        input_checksum=batch.checksum,
+        code=fingerprint(space_name, group_name),
+    )
+    wanted = order(space_name)[:n_archs]
+    folder = folder or paths.scores()
+    known: pd.DataFrame | None = None
+    for place in () if rebuild else (paths.RECORDED_SCORES, folder):
+        if (place / run.filename).exists():
+            stored = scoring.read(place / run.filename, run)
+            if known is None or len(stored) > len(known):
+                known = stored
+    if known is not None and len(known) >= n_archs:
+        return known.loc[np.sort(wanted)]
+
+    frame = _extend(run, batch, wanted, known, folder, n_jobs)
+    frame.attrs["run"] = asdict(run) | {
+        "input": batch.source,
+        "n_archs": n_archs,
+        "networks": len({space.structure(space[int(i)]) for i in wanted}),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: scoring._version(name) for name in ("torch", "numpy")},
+        "machine": f"{joblib.cpu_count()} cores",
+    }
+    scoring.write(folder / run.filename, frame)
+    shutil.rmtree(_partial(folder, run), ignore_errors=True)
+    return frame
+
+
+def fingerprint(space_name: str, group_name: str) -> str:
+    """Return a checksum of the code that decides the scores of a group."""
+    group = GROUPS[group_name]
+    start = (*group.names, group.network, "structure", "compute", "__init__", "forward")
+    return scoring.fingerprint(space_name, start, ("metric", "initialise", "proxies"))
+
+
+def _batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
+    """Draw the inputs of a group; where only their shape counts, no data are needed."""
+    group = GROUPS[group_name]
+    if dataset not in inputs.kinds(space_name):
+        raise ValueError(
+            f"{space_name} does not read {dataset}, but {', '.join(inputs.kinds(space_name))}"
+        )
+    if group.data == "patches":
+        return inputs.patches(dataset, group.batch_size, seed)
+    if group.data == "real":
+        return inputs.batch(dataset, group.batch_size, seed)
+    if dataset in inputs.TOKENS:
+        return inputs.batch("random_tokens", group.batch_size, seed)
+    return inputs.batch("normal", group.batch_size, seed, inputs.image_size(dataset))
+
+
+def _extend(
+    run: Run,
+    batch: Batch,
+    wanted: NDArray[np.int64],
+    known: pd.DataFrame | None,
+    folder: Path,
+    n_jobs: int,
+) -> pd.DataFrame:
+    """Add what is missing to what is known, each network once."""
+    space, group = spaces.get(run.space), GROUPS[run.group]
+    structures = {int(i): space.structure(space[int(i)]) for i in wanted}
+    done: dict[str, tuple[float, ...]] = {}  # by structure: metrics, seconds
+    if known is not None:
+        for row in known.itertuples():
+            done[structures[row.Index]] = tuple(row[1:])
+    partial = _partial(folder, run)
+    partial.mkdir(parents=True, exist_ok=True)
+    for path in partial.glob("*.json"):
+        done |= {name: tuple(row) for name, row in json.loads(path.read_text()).items()}
+    missing = {  # the first architecture of each structure
+        structure: index
+        for index, structure in reversed(structures.items())
+        if structure not in done
+    }
+    todo = list(reversed(missing.items()))
+    chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
+    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, chunk) for chunk in chunks
+    )
+    title = f"{', '.join(group.names)} of {run.space} on {run.dataset}"
+    with tqdm(desc=title, total=len(todo), unit="network", leave=False, delay=2) as progress:
+        for rows in results:
+            _write_chunk(partial, rows)
+            done |= rows
+            progress.update(len(rows))
+    frame = pd.DataFrame(
+        [done[structures[index]] for index in structures],
+        columns=[*group.names, SECONDS],
+        index=pd.Index(structures, name="index"),
+    )
+    return frame.sort_index()
+
+
+def _score_chunk(
+    run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
+) -> dict[str, tuple[float, ...]]:
+    """Score some networks in a worker process, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    space, group = spaces.get(run.space), GROUPS[run.group]
+    classes = 1 if group.one_output else inputs.classes(run.dataset)
+    batch = (torch.tensor(x), None if labels is None else torch.tensor(labels))
+    rows = {}
+    for structure, index in chunk:
+        network = getattr(space, group.network)(space[index], classes)
+        start = time.perf_counter()
+        values = proxies.compute(network, batch, group.names, run.seed)
+        rows[structure] = (*values.values(), time.perf_counter() - start)
+    return rows
+
+
+def _partial(folder: Path, run: Run) -> Path:
+    """Folder of the chunks that are done; its name holds the code's fingerprint, too."""
+    return folder / f"{run.filename}.{run.code}.partial"
+
+
+def _write_chunk(partial: Path, rows: dict[str, tuple[float, ...]]) -> None:
+    name = hashlib.sha256(next(iter(rows)).encode()).hexdigest()[:16]
+    temporary = partial / f".{name}.{os.getpid()}"
+    temporary.write_text(json.dumps(rows))
+    os.replace(temporary, partial / f"{name}.json")

@@ -1,0 +1,359 @@
+"""Each metric against the plainest implementation of its formula."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from epsutil import initialise, metric, proxies, spaces
+from epsutil.spaces import nasbench_nlp
+
+BATCH = 12
+GRADIENTS = ["grad_norm", "snip", "grasp", "fisher", "jacob_cov"]
+
+
+class Branch(nn.Module):
+    """A layer with ReLU, and one that does not reach the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.dead = (nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(2))
+        self.relu, self.dead_relu = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        self.dead(self.dead_relu(x - 1))
+        return x + self.conv(self.relu(x))
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        Branch(),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AvgPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(16, 5),
+    )
+
+
+def batch(seed: int = 0, size: int = BATCH) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(size, 3, 8, 8, generator=generator)
+    return x, torch.randint(5, (size,), generator=generator)
+
+
+def drawn(seed: int = 42) -> nn.Module:
+    """Return the network as `compute` draws it, in the mode that it is scored in."""
+    net = initialise.random_(network(), seed).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return net
+
+
+def layers(net: nn.Module) -> list[nn.Module]:
+    return [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def loss_and_backward(net: nn.Module, x, labels) -> None:
+    nn.functional.cross_entropy(net(x), labels).backward()
+
+
+def gradient(layer: nn.Module) -> torch.Tensor:
+    return torch.zeros_like(layer.weight) if layer.weight.grad is None else layer.weight.grad
+
+
+def one(name: str, net: nn.Module | None = None, data=None, **arguments) -> float:
+    return proxies.compute(net or network(), data or batch(), [name], **arguments)[name]
+
+
+# The formulas --------------------------------------------------------------------------------
+
+
+def test_grad_norm_and_snip():
+    net = drawn()
+    loss_and_backward(net, *batch())
+    values = proxies.compute(network(), batch(), ["grad_norm", "snip"])
+    norms = sum(gradient(layer).norm().item() for layer in layers(net))
+    sensitivity = sum((layer.weight * gradient(layer)).abs().sum().item() for layer in layers(net))
+    assert values["grad_norm"] == pytest.approx(norms, rel=1e-5)
+    assert values["snip"] == pytest.approx(sensitivity, rel=1e-5)
+
+
+def test_grasp_is_minus_weights_times_hessian_times_gradient():
+    """The product with the Hessian by finite differences of gradients, in float64."""
+    x, labels = batch()
+    x = x.double()
+    net = drawn().double()
+    loss_and_backward(net, x, labels)
+    g = [gradient(layer).clone() for layer in layers(net)]
+    step = 1e-6
+    moved = []
+    for sign in (1, -1):
+        other = copy.deepcopy(net)
+        other.zero_grad()
+        with torch.no_grad():
+            for layer, direction in zip(layers(other), g, strict=True):
+                layer.weight += sign * step * direction
+        loss_and_backward(other, x, labels)
+        moved.append([gradient(layer) for layer in layers(other)])
+    expected = -sum(
+        (layer.weight * (up - down) / (2 * step)).sum().item()
+        for layer, up, down in zip(layers(net), *moved, strict=True)
+    )
+    value = one("grasp", net, (x, labels), seed=None)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_fisher():
+    net = drawn()
+    outputs: list[torch.Tensor] = []
+
+    def keep(module, arguments, output):
+        output.retain_grad()
+        outputs.append(output)
+
+    for layer in layers(net):
+        layer.register_forward_hook(keep)
+    loss_and_backward(net, *batch())
+    expected = 0.0
+    for a in outputs:
+        if a.grad is not None:
+            per_channel = a * a.grad
+            while per_channel.ndim > 2:
+                per_channel = per_channel.sum(-1)
+            expected += (per_channel**2).mean(0).sum().item() / 2
+    assert len(outputs) == 4
+    assert one("fisher") == pytest.approx(expected, rel=1e-5)
+
+
+def test_jacob_cov():
+    x, labels = batch()
+    x.requires_grad_()
+    drawn()(x).sum().backward()
+    values = np.linalg.eigvalsh(np.corrcoef(x.grad.reshape(BATCH, -1).double().numpy()))
+    expected = -sum(math.log(v + 1e-5) + 1 / (v + 1e-5) for v in values)
+    assert one("jacob_cov") == pytest.approx(expected, rel=1e-3)
+
+
+def test_naswot():
+    """Over the two ReLUs that reach the output, not the third."""
+    net, codes = drawn(), []
+    for relu in (net[2].relu, net[4]):
+        relu.register_forward_hook(lambda *call: codes.append((call[2] > 0).reshape(BATCH, -1)))
+    net(batch()[0])
+    code = torch.cat(codes, 1).numpy().astype(int)
+    kernel = np.array([[np.sum(a == b) for b in code] for a in code], float)
+    assert one("naswot") == pytest.approx(np.linalg.slogdet(kernel)[1], rel=1e-9)
+
+
+def test_grad_sign():
+    net, (x, labels) = drawn(), batch()
+    signs = []
+    for i in range(BATCH):
+        net.zero_grad()
+        loss_and_backward(net, x[[i]], labels[[i]])
+        signs.append(torch.cat([gradient(layer).sign().flatten() for layer in layers(net)]))
+    expected = torch.stack(signs).sum(0).abs().sum().item()
+    assert one("grad_sign") == pytest.approx(expected, abs=4)  # a gradient may round to 0
+
+
+def test_ntk():
+    net, (x, labels) = drawn().double(), batch()
+    rows = []
+    for output in net(x.double()):
+        parts = torch.autograd.grad(
+            output.sum(), [la.weight for la in layers(net)], retain_graph=True, allow_unused=True
+        )
+        rows.append(torch.cat([p.flatten() for p in parts if p is not None]))
+    kernel = np.array([[float(a @ b) for b in rows] for a in rows])
+    values = np.linalg.eigvalsh(kernel)
+    value = one("ntk", net, (x.double(), labels), seed=None)
+    assert value == pytest.approx(values[-1] / values[0], rel=1e-6)
+
+
+def test_linear_regions():
+    """Lines through the plane: as many regions as patterns of which side a point is on."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU())
+    points = torch.randn(3000, 2, 1, 1, generator=torch.Generator().manual_seed(1))
+    initialise.random_(net, 42)
+    patterns = {tuple(row) for row in (net(points) > 0).tolist()}
+    assert 8 < one("linear_regions", net, (points, None)) == len(patterns) <= 11  # 1 + 4 + 6
+
+
+def test_cv():
+    x, labels = batch(size=200)
+    accuracies = []
+    for seed in range(42, 142):
+        accuracies.append((drawn(seed)(x).argmax(1) == labels).float().mean().item())
+    expected = np.std(accuracies) / np.mean(accuracies)
+    assert one("cv", data=(x, labels)) == pytest.approx(expected, rel=1e-5)
+
+
+def plain_synflow(net: nn.Module, x: torch.Tensor) -> list[float]:
+    for parameter in net.parameters():
+        parameter.data.abs_()
+    net(torch.ones_like(x[:1])).sum().backward()
+    return [(la.weight * la.weight.grad).sum().item() for la in layers(net)]
+
+
+def test_synflow_is_conserved_and_equals_two_lines():
+    """Every layer of a chain carries the same flow (Tanaka et al., Theorem 1)."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 5, 3, bias=False), nn.ReLU(),
+        nn.AvgPool2d(2), nn.Flatten(), nn.Linear(20, 3, bias=False),
+    )  # fmt: skip
+    x = batch()[0]
+    flows = plain_synflow(initialise.random_(copy.deepcopy(net), 42).double(), x.double())
+    assert flows == pytest.approx([flows[0]] * 3, rel=1e-9)
+    assert one("synflow", net) == pytest.approx(sum(flows), rel=1e-9)
+
+
+def test_synflow_leaves_batch_norm_out():
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    normalised = nn.Sequential(plain[0], nn.BatchNorm2d(4), *plain[1:])
+    initialise.random_(plain, 1)
+    assert one("synflow", normalised, seed=None) == one("synflow", plain, seed=None)
+
+
+def test_size():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 5))
+    values = proxies.compute(net, batch(), ["params", "flops"])
+    assert values == {"params": 3 * 4 * 9 + 4 + 256 * 5 + 5, "flops": 64 * 27 * 4 + 256 * 5}
+
+
+def test_sizes_of_an_architecture():
+    space = spaces.get("nasbench201")
+    arch = space[1462]
+    x = torch.randn(2, 3, 32, 32)
+    values = proxies.compute(space.build(arch, 10), (x, None), ["params", "flops"])
+    assert values == {"params": space.parameters(arch), "flops": space.flops(arch)}
+
+
+def test_epsilon():
+    x = torch.rand(8, 3, 8, 8)
+    expected = metric.epsilon(network(), x, (1e-2, 1.0))
+    assert one("epsilon", data=(x, None), weights=(1e-2, 1.0)) == expected
+
+
+@pytest.mark.parametrize("scheme", initialise.SCHEMES)
+def test_epsilon_of_random_draws(scheme):
+    space = spaces.get("nasbench201")
+    net, (x, _) = space.thin(space[1462]), batch()
+    rows = []
+    for seed in (42, 43):
+        net.train()
+        initialise.random_(net, seed, scheme)
+        rows.append(net(x).detach().flatten().numpy())
+    value = one(f"epsilon_{scheme.replace(' ', '_')}", space.thin(space[1462]), (x, None))
+    assert value == pytest.approx(metric.from_outputs(rows), rel=1e-4)
+
+
+# What holds for all of them ------------------------------------------------------------------
+
+
+def labelled(name: str) -> bool:
+    return proxies.get(name).labels
+
+
+@pytest.mark.parametrize("name", proxies.names())
+def test_the_seed_decides_and_nothing_is_touched(name):
+    net, data = network(), batch()
+    before = copy.deepcopy(net.state_dict())
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    first, again = (one(name, net, data) for _ in range(2))
+    assert first == again or math.isnan(first) and math.isnan(again)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[key])
+    if name not in ("params", "flops", "epsilon", "linear_regions") and not math.isnan(first):
+        assert one(name, net, data, seed=7) != first
+
+
+@pytest.mark.parametrize("name", proxies.names())
+def test_the_order_of_the_batch_does_not_count(name):
+    x, labels = batch()
+    order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(3))
+    value, other = one(name, data=(x, labels)), one(name, data=(x[order], labels[order]))
+    assert other == pytest.approx(value, rel=1e-3, nan_ok=True)
+
+
+def test_shared_passes_change_nothing():
+    together = proxies.compute(network(), batch(), proxies.names())
+    for name, value in together.items():
+        assert one(name) == pytest.approx(value, rel=1e-6, nan_ok=True), name
+
+
+def test_dead_network_has_no_or_zero_scores():
+    space = spaces.get("nasbench201")
+    dead = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    x = torch.randn(4, 3, 8, 8)
+    values = proxies.compute(space.thin(dead, 10), (x, torch.arange(4)), proxies.names())
+    for name in ("synflow", "jacob_cov", "naswot"):
+        assert math.isnan(values[name]) or values[name] == 0, name
+
+
+def test_recurrent_networks():
+    space = spaces.get("nasbench_nlp")
+    arch = space[0]
+    tokens = torch.randint(nasbench_nlp.WORDS, (6, 3), generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(40, (6, 3), generator=torch.Generator().manual_seed(1))
+    names = ["grad_norm", "snip", "grasp", "synflow"]
+    values = proxies.compute(space.build(arch, 40), (tokens, labels), names)
+    assert all(math.isfinite(value) and value != 0 for value in values.values()), values
+    with pytest.raises(ValueError, match="has no torch.nn.ReLU"):
+        one("naswot", space.build(arch, 40), (tokens, labels))
+    with pytest.raises(ValueError, match="jacob_cov needs inputs of real numbers"):
+        one("jacob_cov", space.build(arch, 40), (tokens, labels))
+
+
+# Wrong input ---------------------------------------------------------------------------------
+
+
+class Fails(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(7, 2)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(192, 2)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)), x
+
+
+@pytest.mark.parametrize(
+    ("name", "net", "labels", "message"),
+    [
+        ("synflw", network(), None, "unknown metric 'synflw'; the known ones are params, flops"),
+        ("snip", network(), None, "snip needs labels, and the batch has none"),
+        ("jacob_cov", Fails(), None, "Fails fails on inputs of shape"),
+        ("flops", Pair(), None, "Pair must return a floating-point tensor, not tuple"),
+        ("synflow", Pair(), None, "Pair must return a floating-point tensor, not tuple"),
+        ("snip", network(), torch.zeros(3, dtype=int), "labels of shape \\(3,\\) do not fit"),
+        ("snip", network(), torch.full((BATCH,), 9), "the loss fails on logits .* at most 9"),
+        ("naswot", nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), None, "no torch.nn.ReLU"),
+        ("ntk", nn.Flatten(), None, "Flatten has no weights"),
+    ],
+)
+def test_errors(name, net, labels, message):
+    with pytest.raises(ValueError, match=message):
+        one(name, net, (batch()[0], labels))
+
+
+def test_unknown_scheme():
+    with pytest.raises(ValueError, match="unknown scheme 'xavier'; the known ones are uniform"):
+        initialise.random_(network(), 0, "xavier")

@@ -746,8 +746,18 @@ def _spread(outputs: np.ndarray) -> float:
 AT_LIMIT = 100
 
 
-def agreement_summary(rows: pd.DataFrame, relative_tolerance: float = 1e-4) -> pd.DataFrame:
+def agreement_summary(
+    rows: pd.DataFrame, relative_tolerance: float = 1e-4, rounding_errors: float = 10
+) -> pd.DataFrame:
     """Summarise :func:`agreement` per dtype.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+    relative_tolerance : float
+        In float32.
+    rounding_errors : float
+        How many of them outputs gather on their way; hundreds in a recurrent network.
 
     Returns
     -------
@@ -762,7 +772,7 @@ def agreement_summary(rows: pd.DataFrame, relative_tolerance: float = 1e-4) -> p
     Notes
     -----
     Rounding decides a score where full width in float32 and in float64 differ by more than the
-    tolerance, where the outputs of a row differ by less than ten rounding errors over the
+    tolerance, where the outputs of a row differ by less than their rounding errors over the
     tolerance, and where it decides which of them tie with the smallest one.
     """
     summary = []
@@ -775,10 +785,10 @@ def agreement_summary(rows: pd.DataFrame, relative_tolerance: float = 1e-4) -> p
         if dtype == "float32":
             tolerance = np.maximum(relative_tolerance * full.abs(), 1e-5)
             ill = (full - exact.reindex(full.index)).abs() > tolerance
-            ill |= rows_of["spread"] < 10 / relative_tolerance
+            ill |= rows_of["spread"] < rounding_errors / relative_tolerance
         else:
             tolerance = pd.Series(1e-9, full.index)
-            ill = rows_of["spread"] < 10 / 1e-9
+            ill = rows_of["spread"] < rounding_errors / 1e-9
         ill = (ill | rows_of["dropped_differ"]) & full.notna()
         one_only = full.isna() != rows_of["collapsed"].isna()
         summary.append(

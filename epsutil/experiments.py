@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statistics
 from epsutil.spaces.nasbench201 import NASBench201
@@ -37,7 +38,7 @@ def reported(table: str) -> pd.DataFrame:
     return pd.read_csv(paths.PAPER / f"{table}.csv")
 
 
-def _reported_metrics(table: str, datasets: Sequence[str]) -> pd.DataFrame:
+def reported_metrics(table: str, datasets: Sequence[str]) -> pd.DataFrame:
     """Return the rows of a table of metrics; some of these tables have one dataset only."""
     paper = reported(table)
     if "dataset" not in paper:
@@ -54,6 +55,7 @@ def scored(
     n_jobs: int = -1,
     dtype: str = "float32",
     space_name: str = "nasbench201",
+    more: Sequence[int] | NDArray[np.integer] = (),
 ) -> pd.DataFrame:
     """Join what training gave, the sizes and epsilon, for a whole space or a random sample.
 
@@ -70,6 +72,8 @@ def scored(
         See :func:`epsutil.scoring.score`.
     space_name : str
         See :func:`epsutil.spaces.get`.
+    more : sequence of int
+        Architectures to score besides.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def scored(
         The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures whose
         training diverged are left out.
     """
-    archs = scoring.sample(space_name, n_archs, seed)
+    archs = np.union1d(scoring.sample(space_name, n_archs, seed), np.asarray(more, np.int64))
     batch = inputs.batch(dataset, batch_size, seed)
     scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs)
     frame = benchmarks.trained(space_name, dataset).loc[scores.index]
@@ -277,42 +281,6 @@ def evaluation(
     return covered.to_dict() | scores.to_dict() | bounds
 
 
-def metrics_table(
-    table: str,
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_resamples: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
-    """Compute epsilon's rows of a table of the paper, and rows for the networks' sizes.
-
-    Parameters
-    ----------
-    table : {"table01", "table03"}
-        Whose reported rows to put beside.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
-        paper's own rows.
-    """
-    target, minimise = benchmarks.target(space_name)
-    rows = []
-    for dataset in datasets:
-        frame = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
-        for name in filter(frame.__contains__, METRICS):
-            row = {"dataset": dataset, "metric": name, "source": "computed"}
-            values = evaluation(frame[name], frame[target], n_resamples, seed, minimise)
-            rows.append(row | values)
-    paper = _reported_metrics(table, datasets).assign(source="reported")
-    return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
-
-
 def batch_spread(
     table: str,
     datasets: Sequence[str],
@@ -347,7 +315,7 @@ def batch_spread(
             score = _epsilon(scores, weights, space_name).loc[trained.index]
             values = statistics.evaluate(score, trained, minimise)
             rows.append({"dataset": dataset, "seed": seed} | values.to_dict())
-    paper = _reported_metrics(table, datasets).query("metric == 'epsilon'")
+    paper = reported_metrics(table, datasets).query("metric == 'epsilon'")
     return pd.DataFrame(rows).merge(paper, on="dataset", suffixes=("", "_paper"))
 
 
@@ -412,60 +380,6 @@ def rounding(
     batch = inputs.batch(dataset, batch_size, seed)
     marks = scoring.rounding(space_name, batch, weights, archs, n_jobs)["mark"].value_counts()
     return pd.DataFrame([{"dataset": dataset, "n": n_archs} | marks.to_dict()])
-
-
-def against_sizes(
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
-    """Compare epsilon's rho with that of parameters and FLOPs by Steiger's test.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and size; see :func:`epsutil.statistics.steiger`.
-    """
-    target, minimise = benchmarks.target(space_name)
-    rows = []
-    for dataset in datasets:
-        frame = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
-        for other in filter(frame.__contains__, METRICS[1:]):
-            test = statistics.steiger(frame["epsilon"], frame[other], frame[target], minimise)
-            rows.append({"dataset": dataset, "other": other} | test._asdict())
-    return pd.DataFrame(rows)
-
-
-def same_architectures(
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
-    """Evaluate epsilon and the sizes on the architectures that have an epsilon.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and metric: ``n``, ``n_scored`` and the six scores.
-    """
-    target, minimise = benchmarks.target(space_name)
-    rows = []
-    for dataset in datasets:
-        frame = scored(
-            dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name
-        ).dropna(subset="epsilon")
-        for name in filter(frame.__contains__, METRICS):
-            values = statistics.evaluate(frame[name], frame[target], minimise)
-            rows.append({"dataset": dataset, "metric": name} | values.to_dict())
-    return pd.DataFrame(rows)
 
 
 def independent_frame(
@@ -918,6 +832,7 @@ def differing_choices(table: pd.DataFrame) -> str:
 # The scoreboard ------------------------------------------------------------------------------
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
+COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
 
 
 def scoreboard(
@@ -963,12 +878,21 @@ def scoreboard(
 
 
 def scoreboard_metrics(item: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Compare epsilon's rows of a table of metrics with the reported ones."""
-    epsilon = table.query("metric == 'epsilon'")
-    ours = epsilon.query("source == 'computed'")
-    paper = epsilon.query("source == 'reported'")[["dataset", *statistics.SCORES]]
-    joined = ours.merge(paper, on="dataset", suffixes=("", "_paper"))
-    return scoreboard(item, joined.assign(row=joined["dataset"]), ("rho", "tau"))
+    """Compare the rows of a table of metrics with the reported ones, epsilon's first.
+
+    Of the competing metrics ρ counts, within `COMPETITORS_TOLERANCE`.
+    """
+    ours = table.query("source == 'computed'")
+    paper = table.query("source == 'reported'")[["dataset", "metric", *statistics.SCORES]]
+    joined = ours.merge(paper, on=["dataset", "metric"], suffixes=("", "_paper"))
+    epsilon = joined["metric"] == "epsilon"
+    names = joined["dataset"].where(epsilon, joined["metric"] + ", " + joined["dataset"])
+    joined = joined.assign(row=names)
+    boards = [scoreboard(item, joined[epsilon], ("rho", "tau"))]
+    if not epsilon.all():
+        others = joined[~epsilon].dropna(subset="rho")
+        boards.append(scoreboard(item, others, ("rho",), COMPETITORS_TOLERANCE))
+    return pd.concat(boards, ignore_index=True)
 
 
 def scoreboard_pairs(

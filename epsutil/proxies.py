@@ -175,8 +175,16 @@ class Passes:
         self.network = replace_all_batch_norm_modules_(network).eval()
         self.x, self.labels, self.loss = x, labels, loss
         self.seed, self.constants, self.wanted = seed, weights, wanted
-        self.named_weights = _named_weights(self.network)
-        self.weights = list(self.named_weights.values())
+
+    @cached_property
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """Return the weights, see the module's text, by name."""
+        return _named_weights(self.network)
+
+    @cached_property
+    def weights(self) -> list[nn.Parameter]:
+        """Return the weights."""
+        return list(self.named_weights.values())
 
     @cached_property
     def forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -406,6 +414,8 @@ def grasp(passes: Passes) -> float:
     """
     gradients, _ = passes.loss_gradients
     product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
+    if not product.requires_grad:  # a loss that is linear in the weights
+        return 0.0
     second = torch.autograd.grad(product, passes.weights, retain_graph=True, materialize_grads=True)
     pairs = zip(passes.weights, second, strict=True)
     return float(sum(-(w * h).detach().sum() for w, h in pairs))

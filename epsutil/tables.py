@@ -21,7 +21,14 @@ SPACES = {
     "nasbench101": "NAS-Bench-101",
     "nasbench_nlp": "NAS-Bench-NLP",
 }
-METRICS = {"epsilon": "**epsilon**", "params": "number of parameters", "flops": "FLOPs"}
+METRICS = {
+    "epsilon": "**epsilon**",
+    "params": "number of parameters",
+    "flops": "FLOPs",
+    "cv": "cv (negated)",
+    "ntk": "NTK condition number (negated)",
+    "linear_regions": "linear regions",
+}
 SCORES = {
     "rho": "ρ",
     "rho_top10": "ρ top-10%",
@@ -74,7 +81,7 @@ def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
     lines = [
         {
             "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Values": "ours" if row["source"] == "computed" else "reported",
+            "Values": _origin(row, rows["n"].max()),
         }
         | {
             title: _bold(
@@ -85,6 +92,51 @@ def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
         for _, row in rows.iterrows()
     ]
     return markdown(lines, numeric=SCORES.values())
+
+
+def competitors(frame: pd.DataFrame, dataset: str) -> str:
+    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost."""
+    rows = frame[frame["dataset"] == dataset]
+    paper = rows[rows["source"] == "reported"].set_index("metric")["rho"]
+    lines = []
+    for _, row in rows[rows["source"] == "computed"].iterrows():
+        reported = paper.get(row["metric"], float("nan"))
+        lines.append(
+            {
+                "Metric": METRICS.get(row["metric"], row["metric"]),
+                "N": _count(row["n"]),
+                "Scored": _count(row["n_scored"]),
+                "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
+                "ρ ours": _score("rho", row["rho"]),
+                "Difference": _score("rho", row["rho"] - reported, sign="+"),
+                "95% interval": f"{_score('rho', row['rho_low'])} to "
+                f"{_score('rho', row['rho_high'])}",
+                "Unscored last": _score("rho", row["rho_all"]),
+                "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
+            }
+        )
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
+def same_architectures(frame: pd.DataFrame) -> str:
+    """Return ρ and τ of all metrics on the same architectures, unscored left out or last."""
+    lines = []
+    for _, group in frame.groupby("dataset", sort=False):
+        best = group.select_dtypes("number").abs().max()
+        lines += [
+            {
+                "Dataset": DATASETS[row["dataset"]],
+                "Metric": METRICS.get(row["metric"], row["metric"]),
+            }
+            | {
+                f"{title}, {words}": _bold(_score(name, row[key]), abs(row[key]) == best[key])
+                for which, words in (("common", "all scored"), ("last", "unscored last"))
+                for name, title in (("rho", "ρ"), ("tau", "τ"))
+                for key in [f"{name}_{which}"]
+            }
+            for _, row in group.iterrows()
+        ]
+    return markdown(lines, numeric=list(lines[0])[2:])
 
 
 def comparison(frame: pd.DataFrame, dataset: str) -> str:
@@ -113,7 +165,7 @@ def coverage(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Dataset": DATASETS.get(row["dataset"], row["dataset"]),
-            "Metric": METRICS[row["metric"]],
+            "Metric": METRICS.get(row["metric"], row["metric"]),
             "N": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
             "Coverage": f"{row['coverage']:.1%}",
@@ -186,7 +238,7 @@ def rounding(frame: pd.DataFrame) -> str:
 def independent(frame: pd.DataFrame) -> str:
     """Return the six scores of our metrics against independently trained accuracies."""
     lines = [
-        {"Metric": METRICS[row["metric"]], "Scored": _count(row["n_scored"])}
+        {"Metric": METRICS.get(row["metric"], row["metric"]), "Scored": _count(row["n_scored"])}
         | {title: _score(name, row[name]) for name, title in SCORES.items()}
         for _, row in frame.iterrows()
     ]
@@ -230,7 +282,7 @@ def steiger(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Dataset": DATASETS[row["dataset"]],
-            "epsilon against": METRICS[row["other"]],
+            "epsilon against": METRICS.get(row["other"], row["other"]),
             "N": _count(row["n"]),
             "ρ epsilon": _score("rho", row["rho_a"]),
             "ρ other": _score("rho", row["rho_b"]),
@@ -300,6 +352,39 @@ def selected_weights(frame: pd.DataFrame) -> str:
             }
         lines.append(line)
     return markdown(lines, numeric=list(lines[0])[2:])
+
+
+def drawn(frame: pd.DataFrame, dataset: str) -> str:
+    """Return what the panels of Figure 6 show, for one dataset."""
+    lines = [
+        {
+            "Metric": METRICS.get(row["metric"], row["metric"]),
+            "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
+            "ρ": _score("rho", row["rho"]),
+            "Best accuracy drawn": f"{row['best_scored']:.2f}",
+            "Accuracy of the highest score": f"{row['highest']:.2f}",
+        }
+        for _, row in frame[frame["dataset"] == dataset].iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
+def beyond_size(frame: pd.DataFrame, dataset: str) -> str:
+    """Return each metric's correlation with accuracy before and after size, the best first."""
+    rows = frame[frame["dataset"] == dataset].sort_values("partial", ascending=False)
+    lines = [
+        {
+            "Metric": METRICS.get(row["metric"], row["metric"]),
+            "N": _count(row["n"]),
+            "ρ": _score("rho", row["rho"]),
+            "ρ of the number of parameters": _score("rho", row["rho_params"]),
+            "ρ of metric and parameters": _score("rho", row["rho_size"]),
+            "ρ given parameters": _score("rho", row["partial"]),
+            "… where epsilon scores": _score("rho", row["partial_epsilon"]),
+        }
+        for _, row in rows.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def agreement(frame: pd.DataFrame) -> str:
@@ -411,6 +496,13 @@ def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:
     align = ["right" if column in numeric else "left" for column in frame]
     text = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
     return f"{text}\n"
+
+
+def _origin(row: Mapping[str, Any], largest: float) -> str:
+    """Say whose values these are, and of how many architectures if not of all."""
+    if row["source"] == "reported":
+        return "reported"
+    return "ours" if row["n"] == largest else f"ours, N = {_count(row['n'])}"
 
 
 def _score(name: str, value: float, sign: str = "-") -> str:

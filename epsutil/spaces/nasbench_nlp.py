@@ -221,6 +221,21 @@ activation_leaky_relu
         """
         return Network(self.parse(arch), num_classes, _embedding(self.embedding))
 
+    def language_model(self, arch: Mapping[str, Any] | str, num_classes: int = WORDS) -> nn.Module:
+        """Build the network with the decoder, as it was trained: tied to the embedding.
+
+        The embedding is uniform on [-0.1, 0.1], as in the benchmark's training, not the one that
+        epsilon needs.
+
+        Returns
+        -------
+        torch.nn.Module
+            Takes token numbers (time, batch) and returns logits (time, batch, num_classes) of the
+            word that follows.
+        """
+        network = Network(self.parse(arch), LAYERS[-1], _embedding(self.embedding))
+        return LanguageModel(network, num_classes)
+
     def outputs(
         self,
         arch: Mapping[str, Any] | str,
@@ -757,6 +772,26 @@ class Network(nn.Module):
         return h[:, :, 0] if self.num_classes == 1 else h[:, :, : self.num_classes]
 
 
+class LanguageModel(nn.Module):
+    """A network with its decoder, whose weights are those of the embedding."""
+
+    def __init__(self, network: Network, num_classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the embedding."""
+        nn.init.uniform_(self.network.embedding.weight, -0.1, 0.1)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of the next word for every token."""
+        weight = self.network.embedding.weight[: len(self.bias)]
+        return nn.functional.linear(self.network(x), weight, self.bias)
+
+
 class Layer(nn.Module):
     """A recurrent layer: the cell, step by step, from a trainable initial state."""
 
@@ -812,11 +847,15 @@ class MultiLinear(nn.Module):
 
     def __init__(self, inputs: Sequence[int], units: int) -> None:
         super().__init__()
-        bound = units**-0.5
-        self.weights = nn.ParameterList(
-            torch.empty(units, width).uniform_(-bound, bound) for width in inputs
-        )
-        self.bias = nn.Parameter(torch.empty(units).uniform_(-bound, bound))
+        self.weights = nn.ParameterList(torch.empty(units, width) for width in inputs)
+        self.bias = nn.Parameter(torch.empty(units))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias in torch's usual range for recurrent layers."""
+        bound = len(self.bias) ** -0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the sum of the maps: [batch, width] each -> [batch, units]."""

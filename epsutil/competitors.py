@@ -1,0 +1,446 @@
+"""What the notebooks compute about the metrics that epsilon competes with.
+
+As in :mod:`epsutil.experiments`, every function returns a tidy DataFrame. Scores come from
+:mod:`epsutil.proxy_scoring`; metrics that are better when lower are turned round, so that all of
+them mean better by higher.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, statistics
+
+SIZES = experiments.METRICS[1:]
+ARCHITECTURES = ("own", "common", "last")
+
+
+class Scores(NamedTuple):
+    """All metrics for one dataset."""
+
+    frame: pd.DataFrame  # what training gave, and a column per metric; NaN without a score
+    evaluated: Mapping[str, pd.Index]  # the architectures that a metric was computed for
+    seconds: Mapping[str, float]  # for one network on one core; NaN for the sizes
+
+    def names(self, n_least: int = 0) -> list[str]:
+        """Return the metrics that were computed for so many architectures at least."""
+        return [name for name, index in self.evaluated.items() if len(index) >= n_least]
+
+    def together(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return the architectures that all of these metrics were computed for."""
+        index = self.frame.index
+        for name in names:
+            index = index.intersection(self.evaluated[name])
+        return self.frame.loc[index]
+
+
+def scores(
+    dataset: str,
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_competitors: int,
+    n_jobs: int,
+    space_name: str = "nasbench201",
+    groups: Sequence[str] | None = None,
+) -> Scores:
+    """Join training, the sizes, epsilon and every competing metric.
+
+    Parameters
+    ----------
+    dataset, weights, batch_size, seed, n_archs, n_jobs, space_name
+        See :func:`epsutil.experiments.scored`.
+    n_competitors : int
+        How many architectures to score by each competing metric. 0 takes what is stored.
+    groups : sequence of str, optional
+        Some of :func:`epsutil.proxy_scoring.groups`, by default all with metrics of
+        :func:`order`.
+    """
+    more = proxy_scoring.order(space_name)[:n_competitors]
+    frame = experiments.scored(
+        dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name, more=more
+    )
+    run = frame.attrs["run"]
+    names = list(filter(frame.__contains__, SIZES))
+    evaluated = dict.fromkeys(("epsilon", *names), frame.index)
+    cores = int(run["machine"].split(", ")[1].split()[0])
+    seconds = dict.fromkeys(names, np.nan)
+    seconds |= {"epsilon": cores * run["seconds"] / run["distinct_functions"]}
+    for group in proxy_scoring.groups(space_name) if groups is None else groups:
+        if not set(proxy_scoring.GROUPS[group].names) & set(order(space_name)):
+            continue
+        stored = proxy_scoring.score(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
+        if stored is None:
+            continue
+        index = frame.index.intersection(stored.index)
+        for name in proxy_scoring.GROUPS[group].names:
+            sign = -1 if proxies.get(name).lower_is_better else 1
+            frame[name] = sign * stored[name].reindex(frame.index)
+            evaluated[name] = index
+            seconds[name] = stored[proxy_scoring.SECONDS].mean()
+    ordered = [name for name in order(space_name) if name in evaluated]
+    return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
+
+
+def order(space_name: str) -> tuple[str, ...]:
+    """Return the metrics of a search space in the order of a table, epsilon last."""
+    paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
+    more = ("jacob_cov", "naswot", "cv", "ntk", "linear_regions")
+    known = {n for g in proxy_scoring.groups(space_name) for n in proxy_scoring.GROUPS[g].names}
+    return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
+
+
+def metrics_table(
+    table: str,
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_resamples: int,
+    n_competitors: int,
+    n_jobs: int,
+    architectures: str = "own",
+    n_least: int = 500,
+    space_name: str = "nasbench201",
+    groups: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Compute all rows of a table of the paper that compares metrics.
+
+    Parameters
+    ----------
+    table : {"table01", "table03", "table04"}
+        Whose reported rows to put beside.
+    n_competitors, groups
+        See :func:`scores`.
+    architectures : {"own", "common", "last"}
+        What a metric is evaluated on: all architectures that it was computed for; those that all
+        metrics score; or those that all metrics were computed for, the unscored ranking last.
+    n_least : int
+        For the latter two, metrics computed for fewer architectures are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
+        paper's own rows. ``seconds`` is for one network on one core.
+
+    Raises
+    ------
+    ValueError
+        `architectures` is none of those.
+    """
+    if architectures not in ARCHITECTURES:
+        raise ValueError(
+            f"architectures is {architectures!r}; choose one of {', '.join(ARCHITECTURES)}"
+        )
+    target, minimise = benchmarks.target(space_name)
+    rows = []
+    for dataset in datasets:
+        found = scores(
+            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
+        )
+        names = found.names(0 if architectures == "own" else n_least)
+        together = found.together(names)
+        for name in names:
+            frame = found.frame.loc[found.evaluated[name]] if architectures == "own" else together
+            if architectures == "common":
+                frame = frame.dropna(subset=names)
+            score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
+            values = experiments.evaluation(score, frame[target], n_resamples, seed, minimise)
+            if len(frame) < 0.9 * len(found.frame):  # a count of 64 depends on how many there are
+                values |= {key: np.nan for key in values if key.startswith("top64_top5")}
+            rows.append(
+                {"dataset": dataset, "metric": name, "source": "computed"}
+                | values
+                | {"seconds": found.seconds[name]}
+            )
+    paper = experiments.reported_metrics(table, datasets).assign(source="reported")
+    return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _unscored_last(score: pd.Series) -> pd.Series:
+    """Return ranks, the architectures without a score below all others."""
+    return score.rank(method="dense").fillna(0)
+
+
+def against_epsilon(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_competitors: int,
+    n_jobs: int,
+    space_name: str = "nasbench201",
+    groups: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Compare epsilon's rho with that of every other metric by Steiger's test.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each pair
+        on the architectures that both score.
+    """
+    target, minimise = benchmarks.target(space_name)
+    rows = []
+    for dataset in datasets:
+        found = scores(
+            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
+        )
+        for name in found.names()[:-1]:
+            frame = found.together([name, "epsilon"])
+            test = statistics.steiger(frame["epsilon"], frame[name], frame[target], minimise)
+            rows.append({"dataset": dataset, "other": name} | test._asdict())
+    return pd.DataFrame(rows)
+
+
+def same_architectures(
+    datasets: Sequence[str],
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_competitors: int,
+    n_least: int,
+    n_jobs: int,
+    space_name: str = "nasbench201",
+    groups: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over the
+        architectures that all metrics score; ``n_last``, ``rho_last``, ``tau_last`` over those that
+        all were computed for.
+    """
+    target, minimise = benchmarks.target(space_name)
+    rows = []
+    for dataset in datasets:
+        found = scores(
+            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
+        )
+        names = found.names(n_least)
+        last = found.together(names)
+        common = last.dropna(subset=names)
+        for name in names:
+            row = {"dataset": dataset, "metric": name}
+            for which, frame in (("common", common), ("last", last)):
+                score = _unscored_last(frame[name]) if which == "last" else frame[name]
+                values = statistics.evaluate(score, frame[target], minimise)
+                row |= {f"{key}_{which}": values[key] for key in ("n", "rho", "tau")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def same_counts(table: pd.DataFrame) -> str:
+    """Say how many architectures :func:`same_architectures` compares on."""
+    first = table.groupby("dataset", sort=False).first()
+    return "; ".join(
+        f"{dataset}: {row['n_common']:,.0f} that all metrics score, of {row['n_last']:,.0f} that "
+        "all were computed for"
+        for dataset, row in first.iterrows()
+    )
+
+
+def correlations(found: Scores, n_least: int) -> pd.DataFrame:
+    """Correlate the ranks of all metrics, pair by pair.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per pair, ``a`` and ``b``: ``rho``, and ``n``, the architectures that both score.
+    """
+    names = found.names(n_least)
+    rows = []
+    for a in names:
+        for b in names:
+            both = found.together([a, b])[[a, b]].dropna()
+            rho = 1.0 if a == b else stats.spearmanr(both[a], both[b]).statistic
+            rows.append({"a": a, "b": b, "rho": float(rho), "n": len(both)})
+    return pd.DataFrame(rows)
+
+
+def beyond_size(found: Scores, n_least: int, space_name: str = "nasbench201") -> pd.DataFrame:
+    """Correlate each metric with the trained result after the number of parameters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per metric: ``n``, ``rho`` with what training gave, ``rho_size`` with the number of
+        parameters, and ``partial``, the rank correlation with the former given the latter.
+    """
+    target, _ = benchmarks.target(space_name)
+    rows = []
+    for name in found.names(n_least):
+        if name == "params":
+            continue
+        frame = found.together([name])[[name, "params", target]].dropna()
+        ranks = stats.rankdata(frame, axis=0)
+        (_, with_size, rho), (_, _, size), _ = np.corrcoef(ranks.T)
+        left = (1 - with_size**2) * (1 - size**2)  # 0 where the metric ranks just as size does
+        partial = (rho - with_size * size) / np.sqrt(left) if left > 1e-9 else np.nan
+        rows.append(
+            {
+                "metric": name,
+                "n": len(frame),
+                "rho": rho,
+                "rho_size": with_size,
+                "partial": partial,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def drawn(found: Mapping[str, Scores], space_name: str = "nasbench201") -> pd.DataFrame:
+    """Count what scatter plots of all metrics show, dataset by dataset.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric: ``n``, the architectures that it was computed for;
+        ``n_scored``; ``rho``; what training gave for the best of the latter, ``best_scored``, and
+        for the one with the highest score, ``highest`` (the mean where several share it).
+    """
+    target, minimise = benchmarks.target(space_name)
+    rows = []
+    for dataset, metrics in found.items():
+        for name, index in metrics.evaluated.items():
+            scored = metrics.frame.loc[index].dropna(subset=name)
+            trained = scored[target]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "metric": name,
+                    "n": len(index),
+                    "n_scored": len(scored),
+                    "rho": stats.spearmanr(scored[name], trained).statistic,
+                    "best_scored": trained.min() if minimise else trained.max(),
+                    "highest": trained[scored[name] == scored[name].max()].mean(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def pairs(found: Mapping[str, Scores], n_least: int) -> pd.DataFrame:
+    """Return :func:`correlations` with a column ``dataset``."""
+    return pd.concat(
+        [correlations(metrics, n_least).assign(dataset=name) for name, metrics in found.items()],
+        ignore_index=True,
+    )
+
+
+def size_apart(
+    found: Mapping[str, Scores], n_least: int, space_name: str = "nasbench201"
+) -> pd.DataFrame:
+    """Compute :func:`beyond_size` for several datasets.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its columns; ``dataset``; ``rho_params``, the correlation of the number of parameters itself
+        with what training gave, on the same architectures; ``partial_epsilon``, the partial
+        correlation over those that epsilon scores, too.
+    """
+    target, _ = benchmarks.target(space_name)
+    tables = []
+    for dataset, metrics in found.items():
+        table = beyond_size(metrics, n_least, space_name).assign(dataset=dataset)
+        frames = [metrics.together([name]).dropna(subset=name) for name in table["metric"]]
+        table["rho_params"] = [stats.spearmanr(f["params"], f[target]).statistic for f in frames]
+        common = metrics._replace(frame=metrics.frame.dropna(subset="epsilon"))
+        table["partial_epsilon"] = beyond_size(common, n_least, space_name)["partial"]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def covered_metrics(table: pd.DataFrame) -> str:
+    """Say how many architectures each metric was computed for, per dataset.
+
+    `table` has the columns ``dataset``, ``metric`` and ``n``.
+    """
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        counts = rows.groupby("n")["metric"].agg(list).sort_index(ascending=False)
+        texts.append(f"{dataset}: " + ", ".join(f"{', '.join(m)} {n:,}" for n, m in counts.items()))
+    return "; ".join(texts)
+
+
+def closest(table: pd.DataFrame, metric: str | None = None) -> str:
+    """Say which two metrics, sizes aside, or which to one, rank most alike, per dataset."""
+    if metric is None:
+        apart = table[(table["a"] < table["b"]) & ~table[["a", "b"]].isin(SIZES).any(axis=1)]
+    else:
+        apart = table[(table["a"] == metric) & (table["b"] != metric)]
+    texts = []
+    for dataset, rows in apart.groupby("dataset", sort=False):
+        row = rows.loc[rows["rho"].idxmax()]
+        pair = row["b"] if metric else f"{row['a']} and {row['b']}"
+        texts.append(f"{pair} on {dataset} (ρ = {row['rho']:.2f})")
+    return ", ".join(texts)
+
+
+def ranking_beyond_size(table: pd.DataFrame, column: str = "partial") -> str:
+    """Say which metrics rank best after size, per dataset, by a column of :func:`size_apart`."""
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        best = rows.nlargest(3, column)
+        values = (f"{row['metric']} ({row[column]:.2f})" for _, row in best.iterrows())
+        texts.append(f"{dataset}: {', '.join(values)}")
+    return "; ".join(texts)
+
+
+def no_better_than_size(table: pd.DataFrame) -> str:
+    """Say which metrics rank no better than the number of parameters, per dataset."""
+    table = table[~table["metric"].isin(SIZES)]
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        worse = rows.loc[rows["rho"] <= rows["rho_params"], "metric"]
+        names = f" ({', '.join(worse)})" if len(worse) else ""
+        texts.append(f"{len(worse)} of {len(rows)} on {dataset}{names}")
+    return "; ".join(texts)
+
+
+def halved_by_size(table: pd.DataFrame) -> str:
+    """Say which metrics keep less than half of their correlation after size, per dataset."""
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        lost = rows.loc[rows["partial"].abs() < rows["rho"].abs() / 2, "metric"]
+        texts.append(f"{', '.join(lost) if len(lost) else 'none'} on {dataset}")
+    return "; ".join(texts)
+
+
+def sampling_error(table: pd.DataFrame) -> str:
+    """Say how far a correlation over the smallest of the random samples may be off."""
+    n = table["n"].min()
+    return f"{1.96 / np.sqrt(n - 1):.2f} for {n:,} architectures"
+
+
+def best_picks(table: pd.DataFrame) -> str:
+    """Say how good the networks are that epsilon and the others rank first; see :func:`drawn`."""
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        highest = rows.set_index("metric")["highest"]
+        others = highest.drop("epsilon")
+        texts.append(
+            f"{highest['epsilon']:.2f} by epsilon and {others.max():.2f} by {others.idxmax()} "
+            f"on {dataset}"
+        )
+    return "; ".join(texts)
+
+
+def at_chance(found: Mapping[str, Scores], space_name: str = "nasbench201") -> str:
+    """Say how many networks are no better than guessing, and how many of them epsilon scores."""
+    target, _ = benchmarks.target(space_name)
+    texts = []
+    for dataset, metrics in found.items():
+        lost = metrics.frame[metrics.frame[target] < 101 / inputs.classes(dataset)]
+        texts.append(f"{len(lost)} on {dataset} ({lost['epsilon'].notna().sum()} with an epsilon)")
+    return ", ".join(texts)

@@ -1,0 +1,204 @@
+"""The growing stores of the competing metrics."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from epsutil import inputs, proxies, proxy_scoring, scoring, spaces
+
+SPACE = spaces.get("nasbench201")
+
+
+@pytest.fixture(autouse=True)
+def _no_recorded_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr("epsutil.paths.RECORDED_SCORES", tmp_path / "none")
+
+
+def score(folder, n_archs=6, group="linear_regions", **arguments):
+    return proxy_scoring.score(
+        "nasbench201", "normal", group, n_archs, folder=folder, n_jobs=1, **arguments
+    )
+
+
+def test_scores_are_those_of_compute(tmp_path):
+    frame = score(tmp_path, 3, "synflow")
+    assert sorted(frame.index) == sorted(proxy_scoring.order("nasbench201")[:3])
+    batch = inputs.batch("normal", 1, 42, 32)
+    for index, row in frame.iterrows():
+        network = SPACE.build(SPACE[index], 10)
+        value = proxies.compute(network, (batch.x, None), ["synflow"])["synflow"]
+        assert row["synflow"] == pytest.approx(value, rel=1e-9) and row["seconds"] > 0
+
+
+def test_a_store_grows_and_nothing_is_computed_twice(tmp_path, monkeypatch):
+    few = score(tmp_path, 5)
+    counted = []
+    chunk = proxy_scoring._score_chunk
+    monkeypatch.setattr(
+        proxy_scoring,
+        "_score_chunk",
+        lambda run, x, labels, todo: counted.append(len(todo)) or chunk(run, x, labels, todo),
+    )
+    many = score(tmp_path, 9)
+    structures = [SPACE.structure(SPACE[int(i)]) for i in proxy_scoring.order("nasbench201")]
+    assert sum(counted) == len(set(structures[:9]) - set(structures[:5])) > 0
+    pd.testing.assert_frame_equal(many.loc[few.index], few)
+    counted.clear()
+    pd.testing.assert_frame_equal(score(tmp_path, 5), few)
+    pd.testing.assert_frame_equal(score(tmp_path, 0), many)
+    assert not counted
+
+
+def test_nothing_stored_is_none(tmp_path):
+    assert score(tmp_path, 0) is None
+
+
+def test_an_interrupted_run_loses_at_most_a_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy_scoring, "CHUNK", 2)
+    chunk, done = proxy_scoring._score_chunk, []
+
+    def interrupted(run, x, labels, todo):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(len(todo))
+        return chunk(run, x, labels, todo)
+
+    monkeypatch.setattr(proxy_scoring, "_score_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path, 8)
+    (partial,) = tmp_path.glob("*.partial")
+    kept = [row for path in partial.glob("*.json") for row in json.loads(path.read_text())]
+    assert 2 <= len(kept) <= 4
+    again = []
+    monkeypatch.setattr(
+        proxy_scoring,
+        "_score_chunk",
+        lambda run, x, labels, todo: (
+            again.extend(s for s, _ in todo) or chunk(run, x, labels, todo)
+        ),
+    )
+    score(tmp_path, 8)
+    assert not set(again) & set(kept) and not partial.exists()
+
+
+def test_equal_networks_share_a_score(tmp_path):
+    order = proxy_scoring.order("nasbench201")
+    structures = pd.Series([SPACE.structure(SPACE[int(i)]) for i in order[:400]], index=order[:400])
+    frame = score(tmp_path, 400)
+    by_structure = frame["linear_regions"].groupby(structures.loc[frame.index].to_numpy())
+    assert (by_structure.nunique(dropna=False) == 1).all()
+    assert frame.attrs["run"]["networks"] == structures.nunique() < 400
+
+
+def test_other_code_is_never_reused(tmp_path, monkeypatch):
+    score(tmp_path, 2)
+    monkeypatch.setattr(proxy_scoring, "fingerprint", lambda *_: "other")
+    with pytest.raises(scoring.StoreError, match="written with another code"):
+        score(tmp_path, 2)
+    assert len(score(tmp_path, 2, rebuild=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nasbench201", "normal", "synflw", 3), "nasbench201 has no metrics 'synflw'; it has"),
+        (("nasbench101", "normal", "ntk", 3), "nasbench101 has no metrics 'ntk'"),
+        (("nasbench_nlp", "ptb", "naswot", 3), "it has synflow, text_gradients"),
+        (("nasbench201", "ptb", "synflow", 3), "nasbench201 does not read ptb, but cifar10"),
+        (("nasbench201", "normal", "synflow", 15626), "n_archs is 15626; nasbench201 has 15,625"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        proxy_scoring.score(*arguments)
+
+
+def test_a_fingerprint_covers_what_decides_and_no_more():
+    groups = proxy_scoring.groups("nasbench201")
+    prints = {proxy_scoring.fingerprint("nasbench201", group) for group in groups}
+    assert len(prints) == len(groups)
+    scoring.fingerprint.cache_clear()
+    original = scoring._definitions
+
+    def changed(module):  # another grasp: synflow does not care, the gradients do
+        found = original(module)
+        return [s for s in found if "grasp" not in scoring._defined(s)]
+
+    before = {g: proxy_scoring.fingerprint("nasbench201", g) for g in ("synflow", "gradients")}
+    scoring.fingerprint.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_definitions", changed)
+        after = {g: proxy_scoring.fingerprint("nasbench201", g) for g in before}
+    scoring.fingerprint.cache_clear()
+    assert after["synflow"] == before["synflow"] and after["gradients"] != before["gradients"]
+
+
+def test_patches_are_squares_of_the_images():
+    whole, patches = inputs.batch("normal", 50, 3), inputs.patches("normal", 50, 3)
+    assert patches.x.shape == (50, 1, 3, 3) and patches.labels is None
+    for image, (patch,) in zip(whole.x, patches.x, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(1, 2))
+        assert (windows == patch).all(axis=(-1, -2)).any()
+
+
+# What networks are the same ------------------------------------------------------------------
+
+
+def test_networks_of_nasbench201():
+    structures = [SPACE.structure(arch) for arch in SPACE]
+    keys = [SPACE.key(arch) for arch in SPACE]
+    assert len(set(structures)) == 5260
+    pairs = set(zip(structures, keys, strict=True))
+    assert len(pairs) == 5260  # what is the same network is the same function
+    assert len(set(keys)) == 4930
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (  # one convolution used twice, or two
+            "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|",
+            "|nor_conv_1x1~0|+|nor_conv_1x1~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+            False,
+        ),
+        (  # nodes 1 and 2 change places
+            "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_3x3~1|skip_connect~2|",
+            "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|skip_connect~1|nor_conv_3x3~2|",
+            True,
+        ),
+        (  # a convolution that reaches no output
+            "|nor_conv_1x1~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+            "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|",
+            True,
+        ),
+        (
+            "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|",
+            "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|",
+            False,
+        ),
+    ],
+)
+def test_structure(a, b, same):
+    assert (SPACE.structure(a) == SPACE.structure(b)) == same
+
+
+def test_thin_networks_of_te_nas():
+    arch, x = SPACE[1462], torch.randn(4, 3, 32, 32)
+    assert SPACE.thin(arch, 10)(x).shape == (4, 10)
+    assert sum(p.numel() for p in SPACE.thin(arch).parameters()) < 20_000
+    assert SPACE.single_cell(arch)(x[:, :1, :3, :3]).shape == (4, 1, 3, 3)
+
+
+def test_language_model_is_tied():
+    space = spaces.get("nasbench_nlp")
+    tokens = torch.randint(10_000, (3, 2), generator=torch.Generator().manual_seed(0))
+    network = space.language_model(space[0])
+    hidden = network.network(tokens)
+    logits = network(tokens)
+    assert logits.shape == (3, 2, 10_000) and hidden.shape == (3, 2, 400)
+    expected = hidden @ network.network.embedding.weight.T
+    torch.testing.assert_close(logits, expected)
+    assert network.network.embedding.weight.abs().max() <= 0.1

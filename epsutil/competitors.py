@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, statistics
+from epsutil import benchmarks, experiments, proxies, proxy_scoring, statistics
+from epsutil.tables import DATASETS
 
 SIZES = experiments.METRICS[1:]
 ARCHITECTURES = ("own", "common", "last")
@@ -346,8 +347,8 @@ def size_apart(
     -------
     pandas.DataFrame
         Its columns; ``dataset``; ``rho_params``, the correlation of the number of parameters itself
-        with what training gave, on the same architectures; ``partial_epsilon``, the partial
-        correlation over those that epsilon scores, too.
+        with what training gave, on the same architectures; ``n_epsilon`` and ``partial_epsilon``,
+        the partial correlation over those that epsilon scores, too.
     """
     target, _ = benchmarks.target(space_name)
     tables = []
@@ -356,7 +357,9 @@ def size_apart(
         frames = [metrics.together([name]).dropna(subset=name) for name in table["metric"]]
         table["rho_params"] = [stats.spearmanr(f["params"], f[target]).statistic for f in frames]
         common = metrics._replace(frame=metrics.frame.dropna(subset="epsilon"))
-        table["partial_epsilon"] = beyond_size(common, n_least, space_name)["partial"]
+        table[["n_epsilon", "partial_epsilon"]] = beyond_size(common, n_least, space_name)[
+            ["n", "partial"]
+        ]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -369,7 +372,9 @@ def covered_metrics(table: pd.DataFrame) -> str:
     texts = []
     for dataset, rows in table.groupby("dataset", sort=False):
         counts = rows.groupby("n")["metric"].agg(list).sort_index(ascending=False)
-        texts.append(f"{dataset}: " + ", ".join(f"{', '.join(m)} {n:,}" for n, m in counts.items()))
+        texts.append(
+            f"{DATASETS[dataset]}: " + ", ".join(f"{', '.join(m)} {n:,}" for n, m in counts.items())
+        )
     return "; ".join(texts)
 
 
@@ -383,7 +388,7 @@ def closest(table: pd.DataFrame, metric: str | None = None) -> str:
     for dataset, rows in apart.groupby("dataset", sort=False):
         row = rows.loc[rows["rho"].idxmax()]
         pair = row["b"] if metric else f"{row['a']} and {row['b']}"
-        texts.append(f"{pair} on {dataset} (ρ = {row['rho']:.2f})")
+        texts.append(f"{pair} on {DATASETS[dataset]} (ρ = {row['rho']:.2f})")
     return ", ".join(texts)
 
 
@@ -393,7 +398,7 @@ def ranking_beyond_size(table: pd.DataFrame, column: str = "partial") -> str:
     for dataset, rows in table.groupby("dataset", sort=False):
         best = rows.nlargest(3, column)
         values = (f"{row['metric']} ({row[column]:.2f})" for _, row in best.iterrows())
-        texts.append(f"{dataset}: {', '.join(values)}")
+        texts.append(f"{DATASETS[dataset]}: {', '.join(values)}")
     return "; ".join(texts)
 
 
@@ -404,7 +409,7 @@ def no_better_than_size(table: pd.DataFrame) -> str:
     for dataset, rows in table.groupby("dataset", sort=False):
         worse = rows.loc[rows["rho"] <= rows["rho_params"], "metric"]
         names = f" ({', '.join(worse)})" if len(worse) else ""
-        texts.append(f"{len(worse)} of {len(rows)} on {dataset}{names}")
+        texts.append(f"{len(worse)} of {len(rows)} on {DATASETS[dataset]}{names}")
     return "; ".join(texts)
 
 
@@ -413,13 +418,13 @@ def halved_by_size(table: pd.DataFrame) -> str:
     texts = []
     for dataset, rows in table.groupby("dataset", sort=False):
         lost = rows.loc[rows["partial"].abs() < rows["rho"].abs() / 2, "metric"]
-        texts.append(f"{', '.join(lost) if len(lost) else 'none'} on {dataset}")
+        texts.append(f"{', '.join(lost) if len(lost) else 'none'} on {DATASETS[dataset]}")
     return "; ".join(texts)
 
 
 def sampling_error(table: pd.DataFrame) -> str:
     """Say how far a correlation over the smallest of the random samples may be off."""
-    n = table["n"].min()
+    n = int(table[["n", "n_epsilon"]].min(axis=None))
     return f"{1.96 / np.sqrt(n - 1):.2f} for {n:,} architectures"
 
 
@@ -431,16 +436,19 @@ def best_picks(table: pd.DataFrame) -> str:
         others = highest.drop("epsilon")
         texts.append(
             f"{highest['epsilon']:.2f} by epsilon and {others.max():.2f} by {others.idxmax()} "
-            f"on {dataset}"
+            f"on {DATASETS[dataset]}"
         )
     return "; ".join(texts)
 
 
-def at_chance(found: Mapping[str, Scores], space_name: str = "nasbench201") -> str:
+def at_chance(found: Mapping[str, Scores]) -> str:
     """Say how many networks are no better than guessing, and how many of them epsilon scores."""
-    target, _ = benchmarks.target(space_name)
+    target, _ = benchmarks.target("nasbench201")
     texts = []
     for dataset, metrics in found.items():
-        lost = metrics.frame[metrics.frame[target] < 101 / inputs.classes(dataset)]
-        texts.append(f"{len(lost)} on {dataset} ({lost['epsilon'].notna().sum()} with an epsilon)")
+        chance = 100 / benchmarks._DATASETS[dataset].num_classes
+        lost = metrics.frame[metrics.frame[target] < 1.01 * chance]
+        texts.append(
+            f"{len(lost)} on {DATASETS[dataset]} ({lost['epsilon'].notna().sum()} with an epsilon)"
+        )
     return ", ".join(texts)

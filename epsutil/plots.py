@@ -10,13 +10,29 @@ import plotly.graph_objects as go
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+)
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 from epsutil.spaces import Space
 from epsutil.tables import DATASETS
 
 # Okabe and Ito's palette; every use has a second cue (marker, hatch, position or label).
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+LABELS = {  # where the names of tables.METRICS are too long; what is better when lower is negated
+    "cv": "−cv",
+    "ntk": "−ntk",
+    "linear_regions": "lin. regions",
+    "flops": "FLOPs",
+}
 _DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.85, dark=0.1)
 
 
@@ -125,6 +141,102 @@ def density(
     return figure
 
 
+def metric_grid(
+    frame: pd.DataFrame,
+    drawn: pd.DataFrame,
+    dataset: str,
+    x: str = "test_accuracy",
+    xlabel: str = "test accuracy (%)",
+) -> Figure:
+    """Plot several metrics against what training gave, a panel for each, as the paper's Figure 6.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns `x`, ``params`` and one for each metric (NaN is left out).
+    drawn : pandas.DataFrame
+        A row per panel: ``metric``, ``n_scored``, ``rho``.
+    dataset : str
+        For the title.
+    x, xlabel : str
+        The column on the horizontal axes, and their label.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Darker and larger dots have more parameters. A vertical axis is logarithmic where the scores
+        span more than three decades, on both sides of zero if need be.
+    """
+    style()
+    frame = frame.sort_values("params", ascending=False)
+    millions = frame["params"] / 1e6
+    relative = (millions - millions.min()) / max(float(np.ptp(millions)), 1e-9)
+    n_rows = -(-len(drawn) // 2)
+    figure, grid = plt.subplots(
+        n_rows, 2, figsize=(5.8, 2.15 * n_rows + 0.9), sharex=True, squeeze=False
+    )
+    for axes, (_, row) in zip(grid.flat, drawn.iterrows(), strict=False):
+        scored = frame[row["metric"]].notna()
+        score = frame.loc[scored, row["metric"]]
+        dots = axes.scatter(
+            frame.loc[scored, x],
+            score,
+            c=millions[scored],
+            s=(3 if len(score) > 3000 else 7) + 9 * relative[scored],
+            cmap=_DARK_IS_LARGE,
+            vmin=millions.min(),
+            vmax=millions.max(),
+            linewidths=0,
+        )
+        _fit_scale(axes, score.to_numpy())
+        axes.tick_params(labelsize=11)
+        axes.set_title(
+            f"{LABELS.get(row['metric'], row['metric'])}\nN = {row['n_scored']:,}, "
+            f"ρ = {row['rho']:.2f}".replace("-", "−"),
+            fontsize=11,
+        )
+    for axes in grid.flat[len(drawn) :]:
+        axes.set_axis_off()
+    for axes in grid.flat[max(len(drawn) - 2, 0) : len(drawn)]:
+        axes.set_xlabel(xlabel, fontsize=11)
+        axes.tick_params(labelbottom=True)
+    figure.suptitle(DATASETS.get(dataset, dataset), fontsize=13)
+    bar = figure.colorbar(dots, ax=grid, location="bottom", aspect=40, pad=0.01)
+    bar.set_label("parameters (millions): darker and larger", fontsize=11)
+    sns.despine(figure)
+    return figure
+
+
+def _fit_scale(axes: Axes, score: np.ndarray) -> None:
+    """Make the vertical axis logarithmic where most scores would else share one height."""
+    size = np.abs(score[score != 0])
+    if not len(size):
+        return
+    low, high = np.quantile(size, 0.05), size.max()
+    middle = float(np.subtract(*np.quantile(score, (0.9, 0.1))))
+    crowded = high > 100 * low and middle < np.ptp(score) / 20
+    if high <= 1000 * low and not crowded:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        return
+    if score.min() > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    else:
+        axes.set_yscale("symlog", linthresh=low)
+        top = int(np.floor(np.log10(high)))
+        step = max(int(np.ceil((top - np.log10(low)) / 3)), 1)
+        powers = 10.0 ** np.arange(top, np.log10(low) + step / 2, -step)
+        ticks = np.concatenate([-powers, [0], powers])
+        axes.set_yticks(ticks[(ticks >= score.min()) & (ticks <= score.max())])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _short(value: float, _: object = None) -> str:
+    """Write a tick's value in few characters."""
+    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("-", "−")
+
+
 def interactive_scatter(
     frame: pd.DataFrame,
     dataset: str,
@@ -211,6 +323,99 @@ def weight_map(frame: pd.DataFrame) -> Figure:
     )
     axes.grid(False)
     axes.set(xlabel="upper right: ours", ylabel="lower left: the paper's")
+    return figure
+
+
+def correlation_heatmap(pairs: pd.DataFrame) -> Figure:
+    """Plot the rank correlations of all metrics, those that rank alike side by side.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        Columns ``a``, ``b``, ``rho``, for every ordered pair; see
+        :func:`epsutil.competitors.correlations`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The tree joins metrics by their average 1 - ρ.
+    """
+    style()
+    order = list(dict.fromkeys(pairs["a"]))
+    rho = pairs.pivot(index="a", columns="b", values="rho").loc[order, order]
+    rho = rho.rename(index=LABELS, columns=LABELS)
+    apart = np.clip(1 - rho.fillna(0).to_numpy(), 0, None)
+    np.fill_diagonal(apart, 0)
+    tree = hierarchy.linkage(
+        distance.squareform((apart + apart.T) / 2), "average", optimal_ordering=True
+    )
+    size = 1.3 + 0.36 * len(rho)
+    with plt.rc_context({"figure.constrained_layout.use": False, "axes.grid": False}):
+        grid = sns.clustermap(
+            rho,
+            row_linkage=tree,
+            col_linkage=tree,
+            cmap="PuOr_r",
+            center=0,
+            vmin=-1,
+            vmax=1,
+            annot=rho.map(_two_digits),
+            fmt="",
+            annot_kws={"size": 9},
+            linewidths=0.6,
+            figsize=(size, size + 0.6),
+            dendrogram_ratio=(0.01, 0.1),
+            cbar_pos=None,
+        )
+    grid.ax_row_dendrogram.set_visible(False)
+    grid.ax_heatmap.set(xlabel="", ylabel="")
+    return grid.figure
+
+
+def _two_digits(rho: float) -> str:
+    """Write a correlation without its leading zero, so that it fits a small cell."""
+    if np.isnan(rho):
+        return ""
+    return f"{rho:.2f}".replace("0.", ".").replace("-", "−")
+
+
+def beyond_size(frame: pd.DataFrame) -> Figure:
+    """Plot each metric's correlation with what training gave, before and after size.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns ``dataset``, ``metric``, ``rho``, ``partial``; see
+        :func:`epsutil.competitors.beyond_size`.
+    """
+    style()
+    frame = frame.dropna(subset="partial")
+    order = frame.groupby("metric")["partial"].mean().sort_values().index
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    figure, panels = plt.subplots(
+        len(datasets),
+        1,
+        figsize=(5.6, (0.9 + 0.27 * len(order)) * len(datasets) + 0.4),
+        sharex=True,
+        squeeze=False,
+    )
+    for axes, dataset in zip(panels.flat, datasets, strict=True):
+        rows = frame[frame["dataset"] == dataset].set_index("metric").reindex(order)
+        height = np.arange(len(rows))
+        axes.hlines(height, rows["rho"], rows["partial"], color="#999999", linewidth=1.5)
+        axes.plot(rows["rho"], height, "o", color=PALETTE[0], markersize=7)
+        axes.plot(rows["partial"], height, "s", color=PALETTE[5], markersize=7, mfc="white", mew=2)
+        axes.axvline(0, color="#555555", linewidth=1)
+        axes.set_yticks(height, [LABELS.get(name, name) for name in order], fontsize=11)
+        axes.set_title(DATASETS.get(dataset, dataset), fontsize=12)
+    panels[-1, 0].set_xlabel("Spearman's ρ with accuracy")
+    handles = [
+        Line2D([], [], color=PALETTE[0], marker="o", linestyle="", markersize=7),
+        Line2D([], [], color=PALETTE[5], marker="s", linestyle="", markersize=7, mfc="w", mew=2),
+    ]
+    figure.legend(handles, ["ρ", "ρ given the number of parameters"], loc="outside upper center",
+                  ncols=2, frameon=False)  # fmt: skip
+    sns.despine(figure)
     return figure
 
 

@@ -380,7 +380,8 @@ def beyond_size(frame: pd.DataFrame, dataset: str) -> str:
             "ρ of the number of parameters": _score("rho", row["rho_params"]),
             "ρ of metric and parameters": _score("rho", row["rho_size"]),
             "ρ given parameters": _score("rho", row["partial"]),
-            "… where epsilon scores": _score("rho", row["partial_epsilon"]),
+            "N where epsilon scores": _count(row["n_epsilon"]),
+            "ρ given parameters, there": _score("rho", row["partial_epsilon"]),
         }
         for _, row in rows.iterrows()
     ]

@@ -1,0 +1,200 @@
+"""What is computed about the competing metrics, on made-up scores, against plain formulas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from epsutil import competitors, plots, tables
+from epsutil.competitors import Scores
+
+N = 300
+SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Three metrics of known strength; one has gaps, another only half of the architectures."""
+    rng = np.random.default_rng(0)
+    quality, size = rng.normal(size=(2, N))
+    frame = pd.DataFrame(
+        {
+            "test_accuracy": 90 + 2 * (quality + size),
+            "params": np.round(1e6 * np.exp(size / 3), -5),  # with ties
+            "flops": 1.0,
+        },
+        index=pd.Index(np.arange(N) * 2, name="index"),
+    )
+    frame["flops"] = 100 * frame["params"] + 7
+    for name, share in SIGNAL.items():
+        frame[name] = share * quality + size + 0.2 * rng.normal(size=N)
+    frame.loc[frame.index[:100], "epsilon"] = np.nan
+    half = frame.index[::2]
+    frame.loc[~frame.index.isin(half), "fisher"] = np.nan
+    evaluated = {
+        "synflow": frame.index,
+        "fisher": half,
+        "params": frame.index,
+        "flops": frame.index,
+        "epsilon": frame.index,
+    }
+    return Scores(frame, evaluated, dict.fromkeys(evaluated, np.nan))
+
+
+def ranked(values):
+    return stats.rankdata(values)
+
+
+def residual(ranks, size):
+    """What a straight line in size leaves."""
+    slope, intercept = np.polyfit(size, ranks, 1)
+    return ranks - slope * size - intercept
+
+
+# Pair by pair --------------------------------------------------------------------------------
+
+
+def test_correlations_are_those_of_pandas(found):
+    table = competitors.correlations(found, 0).set_index(["a", "b"])
+    expected = found.frame[list(found.evaluated)].corr("spearman")
+    for a in found.evaluated:
+        for b in found.evaluated:
+            assert table.loc[(a, b), "rho"] == pytest.approx(expected.loc[a, b], abs=1e-12)
+
+
+def test_correlations_count_what_both_metrics_score(found):
+    table = competitors.correlations(found, 0).set_index(["a", "b"])["n"]
+    assert table["synflow", "params"] == N
+    assert table["epsilon", "synflow"] == N - 100
+    assert table["fisher", "synflow"] == N // 2
+    assert table["fisher", "epsilon"] == table["epsilon", "fisher"] == N // 2 - 50
+
+
+def test_metrics_of_few_architectures_are_left_out(found):
+    assert set(competitors.correlations(found, N)["a"]) == {*found.evaluated} - {"fisher"}
+    assert "fisher" not in set(competitors.beyond_size(found, N)["metric"])
+    assert "fisher" in set(competitors.beyond_size(found, N // 2)["metric"])
+
+
+# Beyond size ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIGNAL)
+def test_the_partial_correlation_is_that_of_residuals_of_ranks(found, name):
+    row = competitors.beyond_size(found, 0).set_index("metric").loc[name]
+    frame = found.frame.dropna(subset=name)
+    score, size, accuracy = (ranked(frame[c]) for c in (name, "params", "test_accuracy"))
+    expected = stats.pearsonr(residual(score, size), residual(accuracy, size)).statistic
+    assert row["n"] == len(frame)
+    assert row["partial"] == pytest.approx(expected, abs=1e-9)
+    assert row["rho"] == pytest.approx(stats.spearmanr(score, accuracy).statistic)
+    assert row["rho_size"] == pytest.approx(stats.spearmanr(score, size).statistic)
+
+
+def test_what_ranks_as_size_does_has_nothing_left(found):
+    table = competitors.beyond_size(found, 0).set_index("metric")
+    assert "params" not in table.index
+    assert np.isnan(table.loc["flops", "partial"])
+    assert table.loc["epsilon", "partial"] > table.loc["synflow", "partial"] > 0.3
+    assert table.loc["fisher", "partial"] < table.loc["synflow", "partial"]
+
+
+def test_size_apart_adds_size_itself_and_the_architectures_of_epsilon(found):
+    table = competitors.size_apart({"cifar10": found}, 0).set_index("metric")
+    scored = found.frame.dropna(subset=["epsilon"])
+    assert (table["dataset"] == "cifar10").all()
+    for name in SIGNAL:
+        frame = found.frame.dropna(subset=name)
+        expected = stats.spearmanr(frame["params"], frame["test_accuracy"]).statistic
+        assert table.loc[name, "rho_params"] == pytest.approx(expected)
+        assert table.loc[name, "n_epsilon"] == scored[name].notna().sum()
+    assert table.loc["epsilon", "partial_epsilon"] == table.loc["epsilon", "partial"]
+    alone = Scores(scored, {"synflow": scored.index}, {})
+    expected = competitors.beyond_size(alone, 0)["partial"].iloc[0]
+    assert table.loc["synflow", "partial_epsilon"] == pytest.approx(expected)
+
+
+# What the figures show -----------------------------------------------------------------------
+
+
+def test_drawn_counts_and_finds_the_first_place(found):
+    table = competitors.drawn({"cifar100": found}).set_index("metric")
+    assert table.loc["epsilon", ["n", "n_scored"]].tolist() == [N, N - 100]
+    assert table.loc["fisher", ["n", "n_scored"]].tolist() == [N // 2, N // 2]
+    scored = found.frame.dropna(subset="epsilon")
+    first = scored.loc[scored["epsilon"].idxmax()]
+    assert table.loc["epsilon", "highest"] == first["test_accuracy"]
+    largest = found.frame[found.frame["params"] == found.frame["params"].max()]
+    assert table.loc["params", "highest"] == pytest.approx(largest["test_accuracy"].mean())
+    assert table.loc["epsilon", "best_scored"] == scored["test_accuracy"].max()
+
+
+def test_sentences_name_the_right_metrics(found):
+    both = {"cifar10": found, "ImageNet16-120": found}
+    pairs, size = competitors.pairs(both, 0), competitors.size_apart(both, 0)
+    rho = competitors.correlations(found, 0).set_index(["a", "b"])["rho"]["epsilon"]
+    nearest = rho.drop("epsilon").idxmax()
+    assert f"{nearest} on CIFAR-10 (ρ = {rho[nearest]:.2f})" in competitors.closest(
+        pairs, "epsilon"
+    )
+    closest = competitors.closest(pairs)
+    assert "params" not in closest and closest.count(" and ") == 2
+    assert competitors.ranking_beyond_size(size).startswith("CIFAR-10: epsilon (")
+    assert "epsilon" not in competitors.halved_by_size(size)
+    worse = competitors.no_better_than_size(size)
+    assert "fisher" in worse and "flops" not in worse and "of 3 on ImageNet16-120" in worse
+    fewest = int(size["n_epsilon"].min())
+    assert competitors.sampling_error(size).endswith(f"for {fewest:,} architectures")
+    drawn = competitors.drawn(both)
+    assert f"synflow, params, flops, epsilon {N}, fisher {N // 2}" in (
+        competitors.covered_metrics(drawn)
+    )
+    assert "by epsilon and" in competitors.best_picks(drawn)
+
+
+def test_networks_that_learn_nothing_are_counted(found):
+    frame = found.frame.copy()
+    frame.loc[frame.index[95:105], "test_accuracy"] = 10.0  # the first 100 have no epsilon
+    text = competitors.at_chance({"cifar10": found._replace(frame=frame)})
+    assert text == "10 on CIFAR-10 (5 with an epsilon)"
+    assert competitors.at_chance({"cifar10": found}).startswith("0 on")
+
+
+def test_tables_have_a_row_per_metric(found):
+    drawn, size = (
+        competitors.drawn({"cifar10": found}),
+        competitors.size_apart({"cifar10": found}, 0),
+    )
+    assert tables.drawn(drawn, "cifar10").count("\n") == 2 + len(found.evaluated)
+    text = tables.beyond_size(size, "cifar10")
+    assert text.count("\n") == 2 + len(found.evaluated) - 1 and "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("score", "scale"),
+    [
+        (np.linspace(-3, 5, 50), "linear"),
+        (np.logspace(-3, 40, 50), "log"),
+        (np.append(np.logspace(-3, 40, 50), 0), "symlog"),
+        (np.append(np.logspace(-3, 3, 50), -np.logspace(-3, 2, 20)), "symlog"),
+        (np.append(np.linspace(1, 2, 50), 1000), "log"),
+        (np.zeros(5), "linear"),
+        (np.array([]), "linear"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_scores_would_crowd(found, score, scale):
+    frame = pd.DataFrame({"synflow": score, "params": 1e6, "test_accuracy": 50.0})
+    drawn = pd.DataFrame({"metric": ["synflow"], "n_scored": [len(score)], "rho": [0.5]})
+    figure = plots.metric_grid(frame, drawn, "cifar10")
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    assert axes.get_yscale() == scale
+    assert len(axes.get_yticks()) <= 12
+    plots.plt.close(figure)
+
+
+def test_the_heat_map_has_a_number_in_every_cell(found):
+    figure = plots.correlation_heatmap(competitors.correlations(found, 0))
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert len(shown) == len(found.evaluated) ** 2 and all(shown)
+    plots.plt.close(figure)

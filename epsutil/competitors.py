@@ -379,47 +379,43 @@ def covered_metrics(table: pd.DataFrame) -> str:
 
 
 def closest(table: pd.DataFrame, metric: str | None = None) -> str:
-    """Say which two metrics, sizes aside, or which to one, rank most alike, per dataset."""
+    """Say which two metrics, sizes aside, or which to one, rank most alike; see :func:`pairs`."""
     if metric is None:
         apart = table[(table["a"] < table["b"]) & ~table[["a", "b"]].isin(SIZES).any(axis=1)]
     else:
         apart = table[(table["a"] == metric) & (table["b"] != metric)]
-    texts = []
-    for dataset, rows in apart.groupby("dataset", sort=False):
-        row = rows.loc[rows["rho"].idxmax()]
-        pair = row["b"] if metric else f"{row['a']} and {row['b']}"
-        texts.append(f"{pair} on {DATASETS[dataset]} (ρ = {row['rho']:.2f})")
-    return ", ".join(texts)
+    best = apart.loc[apart.groupby("dataset", sort=False)["rho"].idxmax()].set_index("dataset")
+    return _per_dataset(best["b"] if metric else best["a"] + " and " + best["b"])
 
 
-def ranking_beyond_size(table: pd.DataFrame, column: str = "partial") -> str:
-    """Say which metrics rank best after size, per dataset, by a column of :func:`size_apart`."""
-    texts = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        best = rows.nlargest(3, column)
-        values = (f"{row['metric']} ({row[column]:.2f})" for _, row in best.iterrows())
-        texts.append(f"{DATASETS[dataset]}: {', '.join(values)}")
-    return "; ".join(texts)
+def best_beyond_size(table: pd.DataFrame, column: str = "partial") -> str:
+    """Say which metric ranks best after size, by a column of :func:`size_apart`."""
+    best = table.loc[table.groupby("dataset", sort=False)[column].idxmax()]
+    return _per_dataset(best.set_index("dataset")["metric"])
+
+
+def _per_dataset(answers: pd.Series) -> str:
+    """Write an answer per dataset, an answer that is always the same only once."""
+    if answers.nunique() == 1:
+        return f"{answers.iloc[0]}"
+    return ", ".join(f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items())
 
 
 def no_better_than_size(table: pd.DataFrame) -> str:
-    """Say which metrics rank no better than the number of parameters, per dataset."""
-    table = table[~table["metric"].isin(SIZES)]
-    texts = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        worse = rows.loc[rows["rho"] <= rows["rho_params"], "metric"]
-        names = f" ({', '.join(worse)})" if len(worse) else ""
-        texts.append(f"{len(worse)} of {len(rows)} on {DATASETS[dataset]}{names}")
-    return "; ".join(texts)
+    """Say which metrics rank no better than the number of parameters on any dataset."""
+    return _always(table, table["rho"] <= table["rho_params"])
 
 
 def halved_by_size(table: pd.DataFrame) -> str:
-    """Say which metrics keep less than half of their correlation after size, per dataset."""
-    texts = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        lost = rows.loc[rows["partial"].abs() < rows["rho"].abs() / 2, "metric"]
-        texts.append(f"{', '.join(lost) if len(lost) else 'none'} on {DATASETS[dataset]}")
-    return "; ".join(texts)
+    """Say which metrics keep less than half of their correlation after size on every dataset."""
+    return _always(table, table["partial"].abs() < table["rho"].abs() / 2)
+
+
+def _always(table: pd.DataFrame, is_so: pd.Series) -> str:
+    """Name the metrics, sizes aside, for which something is so on every dataset that they have."""
+    always = is_so.groupby(table["metric"], sort=False).all()
+    names = [name for name, so in always.items() if so and name not in SIZES]
+    return ", ".join(names) or "none"
 
 
 def sampling_error(table: pd.DataFrame) -> str:

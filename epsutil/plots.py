@@ -244,8 +244,9 @@ def interactive_scatter(
     x: str = "test_accuracy",
     xlabel: str = "test accuracy (%)",
     log: str = "",
+    y: str = "epsilon",
 ) -> go.Figure:
-    """Plot the same as :func:`scatter` with the architecture on hover.
+    """Plot the same as :func:`scatter`, or another metric, with the architecture on hover.
 
     Parameters
     ----------
@@ -257,13 +258,16 @@ def interactive_scatter(
         Describes the architectures.
     x, xlabel, log
         As for :func:`scatter`.
+    y : str
+        The metric's column. What is not positive is left out on a logarithmic axis.
     """
-    shown = frame.dropna(subset="epsilon")
+    shown = frame.dropna(subset=y)
+    small = "float32" if shown[y].max() < 1e38 else "float64"  # synflow exceeds float32
     millions = (shown["params"] / 1e6).to_numpy("float32")
     figure = go.Figure(
         go.Scattergl(
             x=shown[x].to_numpy("float32"),
-            y=shown["epsilon"].to_numpy("float32"),
+            y=shown[y].to_numpy(small),
             mode="markers",
             text=[f"{i}\n{space.describe(space[i])}".replace("\n", "<br>") for i in shown.index],
             marker={
@@ -273,7 +277,7 @@ def interactive_scatter(
                 "size": 4 + 3 * millions / millions.max(),
                 "colorbar": {"title": {"text": "params (M)"}, "thickness": 12},
             },
-            hovertemplate=f"%{{text}}<br>{xlabel} %{{x:.2f}}<br>epsilon %{{y:.4f}}"
+            hovertemplate=f"%{{text}}<br>{xlabel} %{{x:.2f}}<br>{y} %{{y:.4g}}"
             "<br>%{marker.color:.2f} M parameters<extra></extra>",
         )
     )
@@ -281,7 +285,11 @@ def interactive_scatter(
         template="plotly_white",
         title=DATASETS.get(dataset, dataset),
         xaxis={"title": {"text": xlabel}, "type": "log" if "x" in log else "linear"},
-        yaxis={"title": {"text": "epsilon"}, "type": "log" if "y" in log else "linear"},
+        yaxis={
+            "title": {"text": y},
+            "type": "log" if "y" in log else "linear",
+            "exponentformat": "power",
+        },
         height=460,
         margin={"l": 50, "r": 10, "t": 50, "b": 45},
         hoverlabel={"align": "left"},
@@ -349,7 +357,8 @@ def correlation_heatmap(pairs: pd.DataFrame) -> Figure:
     tree = hierarchy.linkage(
         distance.squareform((apart + apart.T) / 2), "average", optimal_ordering=True
     )
-    size = 1.3 + 0.36 * len(rho)
+    cell, left, bottom, tree_height = 0.31, 0.05, 1.0, 0.5  # inches
+    width, height = left + cell * len(rho) + 1.05, bottom + cell * len(rho) + tree_height
     with plt.rc_context({"figure.constrained_layout.use": False, "axes.grid": False}):
         grid = sns.clustermap(
             rho,
@@ -361,22 +370,26 @@ def correlation_heatmap(pairs: pd.DataFrame) -> Figure:
             vmax=1,
             annot=rho.map(_two_digits),
             fmt="",
-            annot_kws={"size": 9},
+            annot_kws={"size": 9.5},
             linewidths=0.6,
-            figsize=(size, size + 0.6),
-            dendrogram_ratio=(0.01, 0.1),
+            figsize=(width, height),
             cbar_pos=None,
         )
     grid.ax_row_dendrogram.set_visible(False)
     grid.ax_heatmap.set(xlabel="", ylabel="")
+    grid.ax_heatmap.tick_params(labelsize=11, length=0)
+    across, up, start = cell * len(rho) / width, cell * len(rho) / height, bottom / height
+    grid.ax_heatmap.set_position((left / width, start, across, up))
+    grid.ax_col_dendrogram.set_position((left / width, start + up, across, 0.95 - start - up))
     return grid.figure
 
 
 def _two_digits(rho: float) -> str:
-    """Write a correlation without its leading zero, so that it fits a small cell."""
+    """Write a correlation in three characters, so that it fits a small cell."""
     if np.isnan(rho):
         return ""
-    return f"{rho:.2f}".replace("0.", ".").replace("-", "−")
+    text = f"{rho:.2f}".replace("-", "−")
+    return "1" if text == "1.00" else text.replace("0.", ".")
 
 
 def beyond_size(frame: pd.DataFrame) -> Figure:

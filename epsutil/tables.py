@@ -377,11 +377,11 @@ def beyond_size(frame: pd.DataFrame, dataset: str) -> str:
             "Metric": METRICS.get(row["metric"], row["metric"]),
             "N": _count(row["n"]),
             "ρ": _score("rho", row["rho"]),
-            "ρ of the number of parameters": _score("rho", row["rho_params"]),
-            "ρ of metric and parameters": _score("rho", row["rho_size"]),
-            "ρ given parameters": _score("rho", row["partial"]),
-            "N where epsilon scores": _count(row["n_epsilon"]),
-            "ρ given parameters, there": _score("rho", row["partial_epsilon"]),
+            "ρ beyond size": _score("rho", row["partial"]),
+            "ρ with size": _score("rho", row["rho_size"]),
+            "ρ of size": _score("rho", row["rho_params"]),
+            "N, epsilon's": _count(row["n_epsilon"]),
+            "ρ beyond size, epsilon's": _score("rho", row["partial_epsilon"]),
         }
         for _, row in rows.iterrows()
     ]

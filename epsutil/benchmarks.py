@@ -92,6 +92,11 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
     return _TRAINED[space_name].read(dataset)
 
 
+def num_classes(dataset: str) -> int:
+    """Return how many classes the networks of NAS-Bench-201 were trained to tell apart."""
+    return _dataset(dataset).num_classes
+
+
 def target(space_name: str) -> tuple[str, bool]:
     """Return the column of :func:`trained` that ranks networks, and whether less is better."""
     return _TRAINED[space_name].target, _TRAINED[space_name].minimise

@@ -241,6 +241,58 @@ def same_architectures(
     return pd.DataFrame(rows)
 
 
+def initialisations(
+    weights: Sequence[float],
+    batch_size: int,
+    seed: int,
+    n_archs: int,
+    n_draws: int,
+    n_jobs: int,
+    dataset: str = "cifar10",
+) -> pd.DataFrame:
+    """Compute Table 9: epsilon from two random draws of the weights instead of two constants.
+
+    Parameters
+    ----------
+    weights, batch_size, seed, n_archs, n_jobs, dataset
+        Of epsilon with constants, see :func:`epsutil.experiments.scored`.
+    n_draws : int
+        How many architectures to score with draws; 0 takes what is stored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per scheme (``initialisation``), the last one ``"constant"``: ``n``, ``archs`` (how
+        many have a score), the six scores; as reported with the suffix ``_paper``; ``seconds`` for
+        one network on one core.
+    """
+    drawn = proxy_scoring.score("nasbench201", dataset, "draws", n_draws, n_jobs=n_jobs)
+    if drawn is None:
+        raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
+    frame = experiments.scored(
+        dataset, weights, batch_size, seed, n_archs, n_jobs, more=drawn.index
+    ).loc[drawn.index]
+    target, _ = benchmarks.target("nasbench201")
+    paper = experiments.reported("table09")
+    paper["initialisation"] = paper["initialisation"].str.lower()
+    names = {n: f"epsilon_{n.replace(' ', '_')}" for n in paper["initialisation"]}
+    columns = {scheme: drawn[name] for scheme, name in names.items()}
+    columns["constant"] = frame["epsilon"]
+    rows = []
+    for scheme, score in columns.items():
+        values = statistics.evaluate(score, frame[target])
+        rows.append(
+            {"initialisation": scheme, "n": len(frame), "archs": values["n_scored"]}
+            | values[list(statistics.SCORES)].to_dict()
+            | {"seconds": drawn[proxy_scoring.SECONDS].mean() / len(names)}
+        )
+    joined = pd.DataFrame(rows).merge(
+        paper, on="initialisation", how="left", suffixes=("", "_paper"), validate="1:1"
+    )
+    joined.loc[joined["initialisation"] == "constant", "seconds"] = np.nan
+    return joined
+
+
 def same_counts(table: pd.DataFrame) -> str:
     """Say how many architectures :func:`same_architectures` compares on."""
     first = table.groupby("dataset", sort=False).first()
@@ -442,7 +494,7 @@ def at_chance(found: Mapping[str, Scores]) -> str:
     target, _ = benchmarks.target("nasbench201")
     texts = []
     for dataset, metrics in found.items():
-        chance = 100 / benchmarks._DATASETS[dataset].num_classes
+        chance = 100 / benchmarks.num_classes(dataset)
         lost = metrics.frame[metrics.frame[target] < 1.01 * chance]
         texts.append(
             f"{len(lost)} on {DATASETS[dataset]} ({lost['epsilon'].notna().sum()} with an epsilon)"

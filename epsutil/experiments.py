@@ -915,6 +915,14 @@ def scoreboard_embeddings(table: pd.DataFrame) -> pd.DataFrame:
     return scoreboard("Table 10", named, ("rho", "tau"))
 
 
+def scoreboard_initialisations(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare Table 9 with the reported one."""
+    named = table.dropna(subset="rho_paper").rename(
+        columns={"initialisation": "row", "archs": "n_scored"}
+    )
+    return scoreboard("Table 9", named, ("rho", "tau"), COMPETITORS_TOLERANCE)
+
+
 def scoreboard_weights(table: pd.DataFrame) -> pd.DataFrame:
     """Compare the weights that the published rule selects with the paper's (Table 8)."""
     rows = []

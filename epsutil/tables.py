@@ -58,7 +58,7 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Table 6": "table06_weights_nasbench201",
     "Table 7": "table07_weights_nasbench_nlp",
     "Table 8": "table08_weights",
-    "Table 9": "",
+    "Table 9": "table09_initialisations",
     "Table 10": "table10_embeddings",
     "Table 11": "",
     "Figure 1": "figure01_nasbench201_scatter",
@@ -66,7 +66,7 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Figure 3": "",
     "Figure 4": "",
     "Figure 5": "",
-    "Figure 6": "",
+    "Figure 6": "figure06_other_metrics",
 }
 
 
@@ -278,7 +278,7 @@ def counts(frame: pd.DataFrame) -> str:
 
 
 def steiger(frame: pd.DataFrame) -> str:
-    """Return Steiger's test of epsilon against the sizes."""
+    """Return Steiger's test of epsilon against other metrics."""
     lines = [
         {
             "Dataset": DATASETS[row["dataset"]],
@@ -286,8 +286,8 @@ def steiger(frame: pd.DataFrame) -> str:
             "N": _count(row["n"]),
             "ρ epsilon": _score("rho", row["rho_a"]),
             "ρ other": _score("rho", row["rho_b"]),
-            "z": f"{row['z']:.1f}",
-            "p": "< 1e-16" if row["pvalue"] < 1e-16 else f"{row['pvalue']:.1e}",
+            "z": "" if pd.isna(row["z"]) else f"{row['z']:.1f}",
+            "p": "" if pd.isna(row["z"]) else _pvalue(row["pvalue"]),
         }
         for _, row in frame.iterrows()
     ]
@@ -303,6 +303,11 @@ def weight_pairs(frame: pd.DataFrame, of_loss: bool = False) -> str:
 def embeddings(frame: pd.DataFrame) -> str:
     """Return Table 10: a row per embedding, every cell ours and, in brackets, the paper's."""
     return _beside_paper(frame.assign(name=frame["embedding"]), "Embedding", of_loss=True)
+
+
+def initialisations(frame: pd.DataFrame) -> str:
+    """Return Table 9: a row per scheme, every cell ours and, in brackets, the paper's."""
+    return _beside_paper(frame.assign(name=frame["initialisation"]), "Weights", of_loss=False)
 
 
 def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
@@ -527,6 +532,10 @@ def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
 
 def _count(value: float) -> str:
     return f"{int(value):,}"
+
+
+def _pvalue(value: float) -> str:
+    return "< 1e-16" if value < 1e-16 else f"{value:.1e}"
 
 
 def _number(value: float) -> str:

@@ -12,13 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import yaml
+from click.core import ParameterSource
 
-from epsutil import inputs, notebooks, paths, results, scoring, sources, spaces
+from epsutil import (
+    inputs,
+    notebooks,
+    paths,
+    proxies,
+    proxy_scoring,
+    results,
+    scoring,
+    sources,
+    spaces,
+    user_modules,
+)
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons.
 _WRONG_INPUT_NAMES = ("ValueError", "SourceError", "StoreError", "FileNotFoundError")
+_BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,8 +75,48 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
         click.echo(path)
 
 
-@cli.command()
-@click.argument("space", type=click.Choice(spaces.names()))
+class _Several(click.Command):
+    """A command whose option --metrics takes several values, as argparse's ``nargs="+"``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest, repeated = list(args), []
+        while rest:
+            option, equals, value = (word := rest.pop(0)).partition("=")
+            if option != "--metrics":
+                repeated.append(word)
+                continue
+            values = [value] if equals else []
+            while rest and not rest[0].startswith("-") and rest[0] not in spaces.names():
+                values.append(rest.pop(0))
+            if not values:
+                raise click.BadOptionUsage(option, f"Option '{option}' requires an argument.", ctx)
+            for value in values:
+                repeated += [option, value]
+        return super().parse_args(ctx, repeated)
+
+
+@cli.command(cls=_Several)
+@click.argument("space", type=click.Choice(spaces.names()), required=False)
+@click.option(
+    "--module",
+    metavar="PACKAGE.MODULE:NAME",
+    help="In place of SPACE, a network of yours: a torch.nn.Module, its class, or a function "
+    "without arguments that returns one. The current folder is importable.",
+)
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="NAME...",
+    help=f"By default epsilon. Known: {', '.join(proxies.names())}.",
+)
+@click.option(
+    "--batch",
+    "batch_kind",
+    metavar="KIND|FILE",
+    help="What to put into the --module: a kind as of --dataset, by default "
+    f"{user_modules.DEFAULT_BATCH}, or a .npz file with x and, if there are any, labels.",
+)
+@click.option("--image-size", type=click.IntRange(1), help="Pixels a side, for synthetic --batch.")
 @click.option(
     "--dataset",
     type=click.Choice(inputs.KINDS),
@@ -73,12 +127,22 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     "--weights",
     type=float,
     nargs=2,
-    help="The two constant shared weights; by default the paper's for the space (Table 8).",
+    help="The two constant shared weights of epsilon; by default the paper's for the space "
+    "(Table 8), for a --module 1e-7 and 1.",
 )
 @click.option("--arch", help="Score only this architecture, given as its string.")
 @click.option("--n-archs", type=click.IntRange(1), help="Score a random sample of this size.")
-@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=21, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(2),
+    help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
+    f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help=f"By default {_SEED}; for a --module, and for metrics other than epsilon, {proxies.SEED}.",
+)
 @click.option("--dtype", type=click.Choice(scoring.DTYPES), default="float32", show_default=True)
 @click.option(
     "--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is one per core."
@@ -89,60 +153,200 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the scores to this CSV file.",
 )
+@click.pass_context
 def score(
-    space: str,
+    ctx: click.Context,
+    space: str | None,
+    module: str | None,
+    metrics: tuple[str, ...],
+    batch_kind: str | None,
+    image_size: int | None,
     dataset: str | None,
     weights: tuple[float, float] | None,
     arch: str | None,
     n_archs: int | None,
-    batch_size: int,
-    seed: int,
+    batch_size: int | None,
+    seed: int | None,
     dtype: str,
     jobs: int,
     rebuild: bool,
     output: Path | None,
 ) -> None:
-    """Score a search space, a sample of it or one architecture with epsilon.
+    """Score a search space, a sample of it, one architecture, or a network of yours.
 
     \b
     epsutil score nasbench201 --dataset cifar10 --weights 1e-7 1
     epsutil score nasbench201 --dataset grey \\
         --arch "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
     epsutil score nasbench_nlp --dataset random_tokens --n-archs 100
+    epsutil score nasbench201 --metrics naswot synflow --n-archs 50
+    epsutil score --module mypackage:build_model --metrics epsilon synflow --batch normal
+
+    Metrics other than epsilon take one --arch like a --module: at full width, all on one batch.
+    They take a sample as the authors of each do, with its batch size and network.
     """  # noqa: D301
-    space_ = spaces.get(space)
-    weights = weights or space_.weights
-    archs = None
-    if n_archs is not None:
-        if arch is not None:
-            raise ValueError("give --arch or --n-archs, not both")
-        archs = list(scoring.sample(space, n_archs, seed))
+    names = [name for text in metrics for name in text.split(",") if name] or ["epsilon"]
+    names = list(dict.fromkeys(proxies.get(name).name for name in names))
+    if (space is None) == (module is None):
+        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
+    if arch is not None and n_archs is not None:
+        raise ValueError("give --arch or --n-archs, not both")
     if output is not None and not output.absolute().parent.is_dir():
         raise ValueError(f"--output: there is no folder {output.absolute().parent}")
-    batch = inputs.batch(dataset or inputs.kinds(space)[0], batch_size, seed)
+    if weights is not None:
+        scoring._checked_weights(weights)
+    if module is not None:
+        _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
+        seed = proxies.SEED if seed is None else seed
+        kind = batch_kind or user_modules.DEFAULT_BATCH
+        batch = user_modules.load_batch(kind, batch_size, seed, image_size)
+        network = user_modules.load_module(module)
+        values = user_modules.score(network, batch, names, seed, weights or (1e-7, 1.0))
+        _tell(values, batch, seed, output, "" if batch_kind else "; --batch names another")
+        return
+
+    assert space is not None
+    dataset = dataset or inputs.kinds(space)[0]
+    if dataset not in inputs.kinds(space):
+        raise ValueError(f"{space} does not read {dataset}, but {', '.join(inputs.kinds(space))}")
+    space_ = spaces.get(space)
+    weights = weights or space_.weights
+    if names == ["epsilon"]:
+        taken = "metrics dataset weights arch n_archs batch_size seed dtype jobs rebuild"
+        _refuse_others(ctx, "a search space", taken)
+        batch = inputs.batch(dataset, batch_size or _BATCH_SIZE, _SEED if seed is None else seed)
+        _score_epsilon(space_, batch, weights, arch, n_archs, dtype, jobs, rebuild, output)
+    elif arch is not None:
+        _refuse_others(ctx, "--arch by --metrics", "metrics dataset weights arch batch_size seed")
+        seed = proxies.SEED if seed is None else seed
+        batch = inputs.batch(dataset, batch_size or proxies.BATCH_SIZE, seed)
+        build = getattr(space_, "language_model", space_.build)  # with the decoder, for a loss
+        network = build(space_.parse(arch), inputs.classes(dataset))
+        others = [name for name in names if name != "epsilon"]
+        values = user_modules.score(network, batch, others, seed)
+        values["epsilon"] = space_.score(arch, batch.x, weights)
+        _tell({name: values[name] for name in names}, batch, seed, output)
+    else:
+        _refuse_others(
+            ctx, "a sample by --metrics", "metrics dataset weights n_archs seed jobs rebuild"
+        )
+        _score_sample(space_, dataset, names, weights, n_archs, seed, jobs, rebuild, output)
+
+
+def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
+    """Refuse the options that would have no effect."""
+    parameters = {parameter.name: parameter for parameter in ctx.command.params}
+    for name, parameter in parameters.items():
+        given = ctx.get_parameter_source(str(name)) is ParameterSource.COMMANDLINE
+        if given and name not in ("space", "module", "output", *taken.split()):
+            options = ", ".join(parameters[name].opts[0] for name in taken.split())
+            raise ValueError(f"{parameter.opts[0]} does not go with {what}, which takes {options}")
+
+
+def _score_epsilon(
+    space: spaces.Space,
+    batch: inputs.Batch,
+    weights: tuple[float, float],
+    arch: str | None,
+    n_archs: int | None,
+    dtype: str,
+    jobs: int,
+    rebuild: bool,
+    output: Path | None,
+) -> None:
+    archs = None if n_archs is None else list(scoring.sample(space.name, n_archs, batch.seed))
     if arch is not None:
-        value = space_.score(arch, batch.x, weights, dtype)
-        click.echo("undefined (no score)" if math.isnan(value) else f"{value:.6g}")
+        value = space.score(arch, batch.x, weights, dtype)
+        click.echo(_number(value))
         if output is None:
             return
-        archs = [space_.index(arch)]
-    frame = scoring.score(space, batch, weights, archs, dtype, n_jobs=jobs, rebuild=rebuild)
+        archs = [space.index(arch)]
+    frame = scoring.score(space.name, batch, weights, archs, dtype, n_jobs=jobs, rebuild=rebuild)
     if output is not None:
-        temporary = output.with_name(f".{output.name}.part")
-        frame.assign(arch=[space_.text(space_[i]) for i in frame.index]).to_csv(temporary)
-        temporary.replace(output)
-        click.echo(f"written: {output}")
+        _write(frame.assign(arch=[space.text(space[i]) for i in frame.index]), output)
     if arch is None:
-        _summarise(frame, scoring.pair(weights), batch.source, space_)
+        _summarise(frame[scoring.pair(weights)], "epsilon", batch.source, space)
 
 
-def _summarise(frame: Any, name: str, source: str, space: spaces.Space) -> None:
-    scored = frame[name].notna().sum()
+def _score_sample(
+    space: spaces.Space,
+    dataset: str,
+    names: list[str],
+    weights: tuple[float, float],
+    n_archs: int | None,
+    seed: int | None,
+    jobs: int,
+    rebuild: bool,
+    output: Path | None,
+) -> None:
+    group_of = {
+        name: group
+        for group in proxy_scoring.groups(space.name)
+        for name in proxy_scoring.GROUPS[group].names
+    }
+    if missing := [name for name in names if name not in (*group_of, "epsilon")]:
+        raise ValueError(
+            f"no {missing[0]} for a sample of {space.name}, but epsilon, {', '.join(group_of)}; "
+            "--arch takes all metrics"
+        )
+    if n_archs is None:
+        raise ValueError(
+            f"{', '.join(names)}: some take seconds for each architecture; give --n-archs or --arch"
+        )
+    labels = [name for name in names if proxies.get(name).labels]
+    if labels and not inputs.needs(dataset) and inputs.batch(dataset, 2).labels is None:
+        raise ValueError(f"{labels[0]} needs labels, and {dataset} images have none")
+    columns, sources_ = {}, {}
+    for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
+        seed_ = proxies.SEED if seed is None else seed
+        frame = proxy_scoring.score(space.name, dataset, group, n_archs, seed_, jobs, rebuild)
+        assert frame is not None
+        for name in frame.columns.intersection(names):
+            columns[name], sources_[name] = frame[name], frame.attrs["run"]["input"]
+    if "epsilon" in names:  # of the same architectures
+        archs = sorted(proxy_scoring.order(space.name)[:n_archs])
+        batch = inputs.batch(dataset, _BATCH_SIZE, _SEED if seed is None else seed)
+        frame = scoring.score(space.name, batch, weights, archs, n_jobs=jobs, rebuild=rebuild)
+        columns["epsilon"] = frame[scoring.pair(weights)]
+        sources_["epsilon"] = batch.source
+    table = pd.DataFrame({name: columns[name] for name in names})
+    if output is not None:
+        _write(table.assign(arch=[space.text(space[i]) for i in table.index]), output)
+    for name in names:
+        _summarise(table[name], name, sources_[name], space)
+
+
+def _summarise(scores: pd.Series, metric: str, source: str, space: spaces.Space) -> None:
     click.echo(f"inputs: {source}")
-    click.echo(f"scored: {scored:,} of {len(frame):,}; the others have no epsilon")
-    click.echo("best by epsilon:")
-    for index, value in frame[name].nlargest(5).items():
-        click.echo(f"  {value:.4f}  {index:>6}  {space.text(space[index])}")
+    click.echo(f"scored: {scores.notna().sum():,} of {len(scores):,}; the others have no {metric}")
+    click.echo(f"best by {metric}:")
+    best = scores.nsmallest(5) if proxies.get(metric).lower_is_better else scores.nlargest(5)
+    for index, value in best.items():
+        click.echo(f"  {value:<11.6g}  {index:>6}  {space.text(space[index])}")
+
+
+def _tell(
+    values: dict[str, float], batch: inputs.Batch, seed: int, output: Path | None, note: str = ""
+) -> None:
+    """Print the metrics of one network."""
+    click.echo(f"inputs: {batch.source}; {' x '.join(map(str, batch.x.shape))}, seed {seed}{note}")
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name:{width}}  {_number(value)}")
+    if output is not None:
+        _write(pd.Series(values, name="value").rename_axis("metric"), output)
+
+
+def _number(value: float) -> str:
+    return "undefined (no score)" if math.isnan(value) else f"{value:.6g}"
+
+
+def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
+    """Write a CSV file, whole or not at all."""
+    temporary = output.with_name(f".{output.name}.part")
+    table.to_csv(temporary)
+    temporary.replace(output)
+    click.echo(f"written: {output}")
 
 
 @cli.command()
@@ -241,7 +445,7 @@ def _guarded(command: Callable[[], Any]) -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {' '.join(message.split())}", err=True)  # torch's messages have many lines
     sys.exit(2)
 
 

@@ -1,13 +1,15 @@
 """The command line as a user meets it: what it prints, how mistakes end."""
 
 import os
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from epsutil import cli, inputs, paths, spaces
+from epsutil import cli, inputs, paths, proxies, proxy_scoring, spaces
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 
@@ -126,3 +128,301 @@ def test_the_installed_command():
     command = [sys.executable, "-m", "epsutil.cli", "score", "nasbench201", "--dataset", "none"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT, env=os.environ)
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+# A network of the user's own -----------------------------------------------------------------
+
+OWN = """
+import torch
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Linear(16, 10),
+        )
+    def forward(self, x):
+        return self.net(x)
+
+class Pair(Tiny):
+    def forward(self, x):
+        return self.net(x), x
+
+class Frozen(Tiny):
+    def forward(self, x):
+        with torch.no_grad():
+            return self.net(x)
+
+class Constant(Tiny):
+    def forward(self, x):
+        return 0 * self.net(x)
+
+class Fails(Tiny):
+    def forward(self, x):
+        raise RuntimeError("first line\\nsecond line")
+
+class Text(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.linear = nn.Embedding(10_000, 4), nn.Linear(4, 8)
+    def forward(self, x):
+        return self.linear(self.embedding(x).cumsum(0))
+
+def build_model():
+    return Tiny()
+
+def build(width):
+    return Tiny()
+
+def exits():
+    raise SystemExit(3)
+
+lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+settings = {}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Work in a folder with a module and some files of inputs; return the module's name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the folder
+    (tmp_path / "own_network.py").write_text(OWN)
+    (tmp_path / "own_broken.py").write_text("import no_such_package")
+    random = np.random.default_rng(0)
+    x, labels = random.normal(size=(6, 3, 8, 8)), np.arange(6)
+    files = {
+        "good": {"x": x, "labels": labels},
+        "unlabelled": {"x": x.astype(np.float16)},
+        "no_x": {"images": x},
+        "bytes": {"x": np.zeros((6, 3, 8, 8), np.uint8)},
+        "nan": {"x": np.where(x > 2, np.nan, x)},
+        "empty": {"x": x[:0]},
+        "pickled": {"x": np.array([{}])},
+        "few_labels": {"x": x, "labels": labels[:3]},
+        "real_labels": {"x": x, "labels": labels / 2},
+        "wrong_labels": {"x": x, "labels": labels[:, None]},
+        "many_classes": {"x": x, "labels": 10 * labels},
+    }
+    for name, arrays in files.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    (tmp_path / "text.npz").write_text("not an archive")
+    yield "own_network"
+    sys.modules.pop("own_network", None)  # the next test writes another file
+
+
+def printed(out):
+    """Return the lines `name  value`."""
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
+
+
+def test_score_a_module_by_several_metrics(run, own):
+    """The line of the help."""
+    module = ["--module", f"{own}:build_model"]
+    code, out, err = run("score", *module, "--metrics", "epsilon", "synflow", "--batch", "normal")
+    import own_network
+
+    batch = inputs.batch("normal", proxies.BATCH_SIZE, proxies.SEED)
+    expected = proxies.compute(own_network.Tiny(), (batch.x, None), ["epsilon", "synflow"])
+    assert code == 0 and not err
+    assert list(printed(out)) == ["inputs:", "epsilon", "synflow"]
+    for name, value in expected.items():
+        assert printed(out)[name] == f"{value:.6g}"
+    assert f"inputs: {batch.source}; 64 x 3 x 32 x 32, seed 42" in out
+
+
+def test_a_module_without_options(run, own):
+    code, out, _ = run("score", "--module", f"{own}:Tiny")
+    assert code == 0 and list(printed(out)) == ["inputs:", "epsilon"]
+    assert "normal(0, 1); 64 x 3 x 32 x 32, seed 42; --batch names another" in out
+
+
+def test_metrics_may_be_written_in_several_ways(run, own):
+    module, batch = ["--module", f"{own}:lazy"], ["--batch", "grey", "--image-size", 8]
+    batch += ["--batch-size", 4]
+    names = ["params", "flops", "synflow"]
+    together = run("score", *module, "--metrics", *names, *batch)
+    assert together[0] == 0 and list(printed(together[1])) == ["inputs:", *names]
+    assert run("score", *module, *batch, "--metrics", *names) == together
+    assert run("score", "--metrics=params", "flops,synflow", *module, *batch) == together
+    repeated = [word for name in names for word in ("--metrics", name)]
+    assert run("score", *repeated, *module, *batch) == together
+
+
+def test_a_space_may_follow_the_metrics(run):
+    options = ["--dataset", "grey", "--arch", ARCH]
+    first = run("score", "nasbench201", "--metrics", "params", "epsilon", *options)
+    assert first[0] == 0
+    assert run("score", *options, "--metrics", "params", "epsilon", "nasbench201") == first
+
+
+def test_weights_and_seed_reach_a_module(run, own):
+    module = ["--module", f"{own}:Tiny", "--metrics", "epsilon", "synflow", "--batch", "good.npz"]
+    plain = printed(run("score", *module)[1])
+    other = printed(run("score", *module, "--weights", "1e-2", "1")[1])
+    assert other["epsilon"] != plain["epsilon"] and other["synflow"] == plain["synflow"]
+    other = printed(run("score", *module, "--seed", 1)[1])
+    assert other["epsilon"] == plain["epsilon"] and other["synflow"] != plain["synflow"]
+
+
+def test_a_batch_from_a_file(run, own, tmp_path):
+    file = tmp_path / "scores.csv"
+    arguments = ["--metrics", "snip", "epsilon", "--batch", "good.npz", "--output", file]
+    code, out, _ = run("score", "--module", f"{own}:Tiny", *arguments)
+    assert code == 0 and "inputs: good.npz with labels; 6 x 3 x 8 x 8" in out
+    import own_network
+
+    with np.load("good.npz") as arrays:
+        batch = arrays["x"].astype(np.float32), arrays["labels"]
+    expected = proxies.compute(own_network.Tiny(), batch, ["snip", "epsilon"])
+    written = pd.read_csv(file, index_col="metric")["value"]
+    assert written.to_dict() == pytest.approx(expected)
+
+    code, out, _ = run("score", "--module", f"{own}:Tiny", "--batch", "unlabelled.npz")
+    assert code == 0 and "inputs: unlabelled.npz; 6 x 3 x 8 x 8" in out
+
+
+def test_a_module_that_reads_text(run, own):
+    arguments = ["--batch", "random_tokens", "--batch-size", 2, "--metrics", "epsilon", "params"]
+    code, out, _ = run("score", "--module", f"{own}:Text", *arguments)
+    assert code == 0 and float(printed(out)["epsilon"]) > 0
+    assert printed(out)["params"] == "40040"
+
+
+def test_a_metric_that_is_undefined_says_so(run, own):
+    code, out, _ = run("score", "--module", f"{own}:Constant", "--metrics", "epsilon", "synflow")
+    assert code == 0
+    assert printed(out)["epsilon"] == "undefined (no score)" and printed(out)["synflow"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "give a search space or --module"),
+        ("nasbench201 --module own_network:Tiny", "one of the two"),
+        ("--module own_network", "'own_network' is not of the form PACKAGE.MODULE:NAME"),
+        ("--module own_network.py:", "not of the form PACKAGE.MODULE:NAME"),
+        ("--module ./own_network.py:Tiny", "not of the form PACKAGE.MODULE:NAME"),
+        (
+            "--module own_netwrk:Tiny",
+            "cannot import own_netwrk: ModuleNotFoundError: No module named 'own_netwrk'",
+        ),
+        ("--module own_broken:Tiny", "cannot import own_broken: ModuleNotFoundError: No module"),
+        ("--module own_network:Tinny", "own_network has no Tinny; did you mean Tiny"),
+        ("--module own_network:Tiny.build", "own_network has no Tiny.build"),
+        ("--module own_network:settings", "own_network:settings is of type dict, not a torch.nn"),
+        ("--module own_network:dict", "own_network has no dict"),
+        ("--module own_network:torch.Size", "torch.Size() is of type Size, not a torch.nn.Module"),
+        ("--module own_network:build", "build() fails: TypeError: build() missing 1 required"),
+        ("--module own_network:exits", "exits() fails: SystemExit: 3"),
+        (
+            "--module own_network:Tiny --metrics epsilon synflo",
+            "unknown metric 'synflo'; the known",
+        ),
+        ("--module own_network:Tiny --metrics", "Option '--metrics' requires an argument"),
+        ("--metrics --module own_network:Tiny", "Option '--metrics' requires an argument"),
+        ("--module own_network:Tiny --metrics snip", "snip needs labels, and the batch has none"),
+        ("--module own_network:Tiny --weights 1 1", "two or more different finite numbers"),
+        ("--module own_network:Tiny --batch mnist", "'mnist' is neither a .npz file nor one of"),
+        ("--module own_network:Tiny --dataset grey", "--dataset does not go with --module"),
+        ("--module own_network:Tiny --n-archs 9", "which takes --metrics, --batch, --image-size"),
+        ("nasbench201 --batch grey", "--batch does not go with a search space"),
+        ("--module own_network:Tiny --batch good.npz --batch-size 2", "do not go with a file"),
+        ("--module own_network:Tiny --batch ptb --image-size 8", "ptb holds tokens, not images"),
+        ("--module own_network:Tiny --batch none.npz", "there is no file none.npz"),
+        ("--module own_network:Tiny --batch text.npz", "text.npz is not a file of plain arrays"),
+        ("--module own_network:Tiny --batch pickled.npz", "pickled.npz is not a file of plain"),
+        ("--module own_network:Tiny --batch no_x.npz", "no_x.npz has no array x, but images"),
+        ("--module own_network:Tiny --batch bytes.npz", "x in bytes.npz is uint8; images must be"),
+        ("--module own_network:Tiny --batch nan.npz", "x in nan.npz holds NaN"),
+        ("--module own_network:Tiny --batch empty.npz", "x in empty.npz has the shape (0, 3"),
+        ("--module own_network:Tiny --batch few_labels.npz", "holds labels of shape (3,) for x of"),
+        ("--module own_network:Tiny --batch real_labels.npz", "are float64, not whole numbers"),
+        (
+            "--module own_network:Tiny --batch wrong_labels.npz --metrics cv",
+            "cv: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
+        ),
+        (
+            "--module own_network:Tiny --batch many_classes.npz --metrics snip",
+            "the loss fails on logits of shape (6, 10) and labels of shape (6,), at most 50",
+        ),
+        (
+            "--module own_network:Tiny --batch random_tokens",
+            "Tiny fails on inputs of shape (70, 64) and type torch.int64",
+        ),
+        (
+            "--module own_network:Fails",
+            "Fails fails on inputs of shape (64, 3, 32, 32) and type torch.float32: first line "
+            "second line",
+        ),
+        ("--module own_network:Pair", "Pair must return a floating-point tensor, not tuple"),
+        ("--module own_network:Text --batch random_tokens --metrics naswot", "no torch.nn.ReLU"),
+        (
+            "--module own_network:Frozen --metrics epsilon jacob_cov",
+            "epsilon, jacob_cov of Frozen fails: RuntimeError: element 0 of tensors does not",
+        ),
+        ("nasbench201 --metrics synflow", "give --n-archs or --arch"),
+        ("nasbench201 --metrics params --n-archs 2", "no params for a sample of nasbench201, but"),
+        ("nasbench201 --metrics synflow --n-archs 2 --batch-size 4", "--batch-size does not go"),
+        (
+            f"nasbench201 --metrics params --arch {ARCH} --dataset random_tokens",
+            "nasbench201 does not read random_tokens, but cifar10",
+        ),
+        ("nasbench201 --metrics ntk --n-archs 2 --dataset ptb", "nasbench201 does not read ptb"),
+        (
+            "nasbench201 --metrics synflow snip --n-archs 2 --dataset grey",
+            "snip needs labels, and grey images have none",
+        ),
+    ],
+)
+def test_a_mistake_with_a_module_or_metrics_is_one_line(run, own, arguments, message):
+    code, out, err = run("score", *arguments.split())
+    assert code == 2 and not out
+    *usage, last = err.splitlines()
+    assert last.startswith("Error: ") and message in last
+    assert not usage or usage[0].startswith("Usage: ")  # click's, for a malformed line
+
+
+def test_one_architecture_by_other_metrics(run, tmp_path):
+    arguments = ["--dataset", "normal", "--batch-size", 4, "--arch", ARCH]
+    names = ["epsilon", "params", "synflow"]
+    file = tmp_path / "scores.csv"
+    code, out, _ = run("score", "nasbench201", *arguments, "--metrics", *names, "--output", file)
+    space, x = spaces.get("nasbench201"), inputs.batch("normal", 4, proxies.SEED).x
+    expected = proxies.compute(space.build(ARCH, 10), (x, None), names)
+    expected["epsilon"] = space.score(ARCH, x)  # of one output, as without --metrics
+    assert code == 0 and pd.read_csv(file)["metric"].tolist() == names
+    for name, value in expected.items():
+        assert float(printed(out)[name]) == pytest.approx(value, rel=1e-5)
+
+
+def test_a_sample_by_other_metrics(run, tmp_path):
+    """With epsilon of the same architectures beside."""
+    file = tmp_path / "scores.csv"
+    arguments = ["--dataset", "grey", "--n-archs", 2, "--jobs", 1, "--output", file]
+    code, out, _ = run("score", "nasbench201", *arguments, "--metrics", "epsilon", "synflow")
+    frame = pd.read_csv(file, index_col="index")
+    space = spaces.get("nasbench201")
+    assert code == 0 and list(frame) == ["epsilon", "synflow", "arch"]
+    assert set(frame.index) == set(proxy_scoring.order("nasbench201")[:2])
+    for index, row in frame.iterrows():
+        epsilon = space.score(space[index], inputs.batch("grey").x)
+        assert row["epsilon"] == pytest.approx(epsilon, rel=1e-5, nan_ok=True)
+    expected = proxy_scoring.score("nasbench201", "grey", "synflow", 2)["synflow"]
+    assert frame["synflow"].to_dict() == pytest.approx(expected.to_dict())
+    assert "best by epsilon:" in out and "scored: 2 of 2; the others have no synflow" in out
+    best = frame["arch"][frame["synflow"].idxmax()]
+    assert best in out.partition("best by synflow:\n")[2].splitlines()[0]
+
+
+def test_the_how_to_page_lists_the_metrics_as_registered():
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (paths.BOOK / "howto.md").read_text(), re.M)
+    listed = {name: [cell.strip() for cell in cells.split("|")[-5:]] for name, cells in rows}
+    assert tuple(listed) == proxies.names()
+    for name, cells in listed.items():
+        chosen = proxies.get(name)
+        needs = ["yes" if need else "" for need in (chosen.data, chosen.labels, chosen.gradients)]
+        better = "lower" if chosen.lower_is_better else "higher"
+        assert cells == [*needs, str(chosen.batch_size), better], name

@@ -1,0 +1,182 @@
+"""A user's own network and batch, for the command line: found, checked, scored.
+
+Whatever is wrong with them ends in a ValueError whose message says what.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from epsutil import inputs, proxies
+from epsutil.inputs import Batch
+
+DEFAULT_BATCH = "normal"
+_FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
+
+
+def load_module(text: str) -> nn.Module:
+    """Import a network by name; the current folder is importable.
+
+    Parameters
+    ----------
+    text : str
+        ``"package.module:name"``. The name is that of a ``torch.nn.Module``, of a class of them, or
+        of a function that returns one; class and function are called without arguments.
+
+    Raises
+    ------
+    ValueError
+        There is no such thing, or it gives no network.
+    """
+    place, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in [*place.split("."), *name.split(".")]):
+        raise ValueError(f"--module: {text!r} is not of the form {_FORM}")
+    if os.getcwd() not in sys.path:  # an installed command does not look there
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(place)
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise
+        raise ValueError(f"--module: cannot import {place}: {_cause(error)}") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            close = difflib.get_close_matches(part, dir(found))
+            hint = f"; did you mean {' or '.join(close)}" if close else ""
+            raise ValueError(f"--module: {place} has no {name}{hint}")
+        found = getattr(found, part)
+    network = found
+    if callable(found) and not isinstance(found, nn.Module):
+        try:
+            network = found()
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"--module: {text}() fails: {_cause(error)}") from error
+    if not isinstance(network, nn.Module):
+        what = text if network is found else f"{text}()"
+        raise ValueError(
+            f"--module: {what} is of type {type(network).__name__}, not a torch.nn.Module"
+        )
+    return network
+
+
+def load_batch(
+    kind: str, batch_size: int | None, seed: int, image_size: int | None = None
+) -> Batch:
+    """Draw a batch by its kind, or read it from a file.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`epsutil.inputs.KINDS`, or the path of a ``.npz`` file with ``x`` and, if
+        there are any, ``labels``. Real numbers become float32, whole numbers (tokens) int64.
+    batch_size : int or None
+        By default `epsutil.proxies.BATCH_SIZE`. Of a file, the whole is taken.
+    seed : int
+    image_size : int, optional
+        See :func:`epsutil.inputs.batch`.
+
+    Raises
+    ------
+    ValueError
+        There is no such kind or file, or the file does not hold a batch.
+    """
+    if kind in inputs.KINDS:
+        return inputs.batch(kind, batch_size or proxies.BATCH_SIZE, seed, image_size)
+    file = Path(kind)
+    if file.suffix != ".npz":
+        raise ValueError(
+            f"--batch: {kind!r} is neither a .npz file nor one of {', '.join(inputs.KINDS)}"
+        )
+    if batch_size is not None or image_size is not None:
+        raise ValueError("--batch-size and --image-size do not go with a file, which is the batch")
+    return _read(file, seed)
+
+
+def _read(file: Path, seed: int) -> Batch:
+    if not file.is_file():
+        raise ValueError(f"--batch: there is no file {file}")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            x, labels = arrays.get("x"), arrays.get("labels")
+            names = ", ".join(arrays)
+    except OSError as error:
+        raise ValueError(f"--batch: cannot read {file}: {_cause(error)}") from error
+    except Exception as error:  # numpy, zipfile and zlib each have their own
+        raise ValueError(
+            f"--batch: {file} is not a file of plain arrays as numpy.savez writes it"
+        ) from error
+    if x is None:
+        raise ValueError(f"--batch: {file} has no array x, but {names or 'nothing'}")
+    if x.ndim < 1 or not x.size:
+        raise ValueError(f"--batch: x in {file} has the shape {x.shape}, which holds no inputs")
+    x = _as_numbers(x, file)
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise ValueError(f"--batch: labels in {file} are {labels.dtype}, not whole numbers")
+    sizes = x.shape[:1] if x.dtype.kind == "f" else x.shape[:2]  # of tokens, time may come first
+    if labels is not None and labels.shape[:1] not in [(size,) for size in sizes]:
+        raise ValueError(
+            f"--batch: {file} holds labels of shape {labels.shape} for x of shape {x.shape}"
+        )
+    labels = None if labels is None else labels.astype(np.int64)
+    return Batch(x, labels, "file", seed, f"{file}{'' if labels is None else ' with labels'}")
+
+
+def _as_numbers(x: NDArray, file: Path) -> NDArray:
+    """Convert to what torch's networks read by default."""
+    if x.dtype in (np.int32, np.int64):
+        return x.astype(np.int64)
+    if x.dtype.kind != "f":  # also bytes: pixels from 0 to 255 are not yet normalised
+        raise ValueError(
+            f"--batch: x in {file} is {x.dtype}; images must be real numbers, normalised as the "
+            "network expects them, and tokens int32 or int64"
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise ValueError(f"--batch: x in {file} holds NaN or infinite values")
+    return x
+
+
+def score(
+    network: nn.Module,
+    batch: Batch,
+    names: Sequence[str],
+    seed: int,
+    weights: tuple[float, float] = (1e-7, 1.0),
+) -> dict[str, float]:
+    """Score a network as :func:`epsutil.proxies.compute` does, and explain what fails.
+
+    Raises
+    ------
+    ValueError
+        Also where the network raises another exception, in one forward pass or in a metric.
+    """
+    x = torch.from_numpy(batch.x)
+    labels = None if batch.labels is None else torch.from_numpy(batch.labels)
+    with torch.no_grad():  # before any metric, and before lazy layers are copied
+        logits = proxies._logits(network.eval(), x)
+    needy = [name for name in names if proxies.get(name).labels]
+    if needy and labels is not None and labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"{needy[0]}: labels of shape {tuple(labels.shape)} do not fit outputs of shape "
+            f"{tuple(logits.shape)}, which ends in the classes"
+        )
+    try:
+        return proxies.compute(network, (x, labels), names, seed, weights=weights)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever torch says to an unusual network
+        raise ValueError(
+            f"{', '.join(names)} of {type(network).__name__} fails: {_cause(error)}"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -3,10 +3,11 @@
     make speed                                   # everything, a quarter of an hour on two cores
     python tests/speed.py --only whole ratio     # some measurements
     python tests/speed.py --space nasbench101    # one search space
+    python tests/speed.py --only proxies         # the competing metrics, with cv: long
 
-Each line shows what was measured, the target and whether it is met. Ratios are taken in one run, so
-that a slow or a busy machine slows both sides. Images are synthetic where the real ones are not at
-hand; that changes no time.
+Each line shows what was measured, the target and whether it is met, "-" where there is none. Ratios
+are taken in one run, so that a slow or a busy machine slows both sides. Images are synthetic where
+the real ones are not at hand; that changes no time.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from epsutil import experiments, inputs, scoring, spaces
+from epsutil import experiments, inputs, proxies, proxy_scoring, scoring, spaces
 
 
 class Plan(NamedTuple):
@@ -56,12 +57,15 @@ PLANS = {
         1e-3, 1000,  # through 70 steps of three layers
     ),
 }  # fmt: skip
+N_COMPETED = 3  # architectures that the competing metrics are timed on
+LONG = 6.0  # seconds for an architecture, beyond which one must do
 MEMORY = 2.0  # GiB, of all processes together
 
 
-def report(what: str, value: str, target: str, met: bool) -> None:
-    """Print one line of the table."""
-    print(f"{what:58} {value:>14}   {target:>12}   {'PASS' if met else 'MISS'}", flush=True)
+def report(what: str, value: str, target: str = "-", met: bool | None = None) -> None:
+    """Print one line of the table; what has no target gets no verdict."""
+    verdict = "-" if met is None else "PASS" if met else "MISS"
+    print(f"{what:58} {value:>14}   {target:>12}   {verdict}", flush=True)
 
 
 @contextmanager
@@ -144,13 +148,71 @@ def agreement(name: str, plan: Plan) -> None:
                not row.outside)  # fmt: skip
 
 
-MEASUREMENTS = {"whole": whole, "ratio": ratio, "agreement": agreement}
+def competitors(name: str, plan: Plan, everything: bool = False) -> None:
+    """Time the metrics that epsilon competes with, on one core; they have no target.
+
+    As stored scores are computed, on a few random architectures, on one where a group takes long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    space = spaces.get(name)
+    kind = next(kind for kind in plan.inputs if inputs.available(kind))
+    archs = [int(index) for index in proxy_scoring.order(name)[:N_COMPETED]]
+    x = inputs.batch(kind, 256).x
+    space.score(space[archs[0]], x, space.weights)  # compiles, warms up
+    start = time.perf_counter()
+    for index in archs:
+        space.score(space[index], x, space.weights)
+    epsilon = (time.perf_counter() - start) / len(archs)
+    report(f"{name}: epsilon, batch 256, {len(archs)} networks", f"{epsilon:.4f} s")
+
+    def tell(what: str, seconds: list[float], size: int) -> None:
+        networks = f"{len(seconds)} network{'s' if len(seconds) > 1 else ''}"
+        each = np.mean(seconds)
+        times = each / epsilon
+        value = f"{each:.3g} s ({times:.{0 if times > 9 else 1}f} x)"  # times epsilon's
+        report(f"{name}: {what}, batch {size}, {networks}", value)
+
+    for group_name in proxy_scoring.groups(name):
+        if group_name == "cv" and not everything:  # a hundred initialisations
+            continue
+        group = proxy_scoring.GROUPS[group_name]
+        batch = proxy_scoring._batch(name, kind, group_name, proxies.SEED)
+        run = proxy_scoring.Run(name, kind, group_name, batch.size, batch.seed, "", "")
+        labels = batch.labels
+        if labels is None:  # no data at hand, or none needed
+            labels = np.random.default_rng(0).integers(inputs.classes(kind), size=batch.size)
+        seconds: list[float] = []
+        for index in archs:
+            (row,) = proxy_scoring._score_chunk(run, batch.x, labels, [("", index)]).values()
+            seconds.append(row[-1])
+            if seconds[0] > LONG:
+                break
+        n_metrics = len(group.names)
+        tell(group_name if n_metrics == 1 else f"{group_name} ({n_metrics} metrics)", seconds,
+             batch.size)  # fmt: skip
+        if n_metrics > 1 and seconds[0] < LONG:
+            build = getattr(space, "language_model", space.build)
+            network = build(space[archs[0]], 1 if group.one_output else inputs.classes(kind))
+            for metric in group.names:
+                start = time.perf_counter()
+                proxies.compute(network, (batch.x, labels), [metric])
+                tell(f"{metric} alone", [time.perf_counter() - start], batch.size)
+    torch.set_num_threads(threads)  # the measurements that follow
+
+
+MEASUREMENTS = {
+    "whole": whole,
+    "ratio": ratio,
+    "agreement": agreement,
+    "proxies": competitors,
+}
 
 
 def main() -> None:
     """Measure what the options name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS)
     parser.add_argument("--space", nargs="+", choices=PLANS, default=list(PLANS))
     options = parser.parse_args()
     print(
@@ -158,8 +220,9 @@ def main() -> None:
     )
     start = time.perf_counter()
     for name in options.space:
-        for measurement in options.only:
-            MEASUREMENTS[measurement](name, PLANS[name])
+        for measurement in options.only or MEASUREMENTS:
+            asked = {"everything": True} if measurement == "proxies" and options.only else {}
+            MEASUREMENTS[measurement](name, PLANS[name], **asked)
     print(f"in {time.perf_counter() - start:.0f} s")
 
 

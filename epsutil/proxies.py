@@ -311,7 +311,10 @@ def flops(passes: Passes) -> float:
 @proxy()
 def epsilon(passes: Passes) -> float:
     """Return epsilon at full width (Gracheva, arXiv:2302.04406, Eqs 1-4)."""
-    return metric.epsilon(copy.deepcopy(passes.network), passes.x, passes.constants)
+    network = copy.deepcopy(passes.network)
+    with torch.no_grad():
+        _logits(network, passes.x[:2] if not _is_text(passes.x) else passes.x)  # says what is wrong
+    return metric.epsilon(network, passes.x, passes.constants)
 
 
 def _epsilon_of_draws(passes: Passes, scheme: str) -> float:

@@ -341,6 +341,8 @@ class Pair(nn.Module):
         ("synflw", network(), None, "unknown metric 'synflw'; the known ones are params, flops"),
         ("snip", network(), None, "snip needs labels, and the batch has none"),
         ("jacob_cov", Fails(), None, "Fails fails on inputs of shape"),
+        ("epsilon", Fails(), None, "Fails fails on inputs of shape"),
+        ("epsilon", Pair(), None, "Pair must return a floating-point tensor, not tuple"),
         ("flops", Pair(), None, "Pair must return a floating-point tensor, not tuple"),
         ("synflow", Pair(), None, "Pair must return a floating-point tensor, not tuple"),
         ("snip", network(), torch.zeros(3, dtype=int), "labels of shape \\(3,\\) do not fit"),

@@ -175,6 +175,7 @@ class Passes:
         self.network = replace_all_batch_norm_modules_(network).eval()
         self.x, self.labels, self.loss = x, labels, loss
         self.seed, self.constants, self.wanted = seed, weights, wanted
+        self.n_weights: list[int] = []  # of one channel, for the activations of `forward`
 
     @cached_property
     def named_weights(self) -> dict[str, nn.Parameter]:
@@ -191,8 +192,13 @@ class Passes:
         """Return inputs, logits, and the outputs of convolutions and linear layers for fisher."""
         activations: list[Tensor] = []
         layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+        def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+            activations.append(output)
+            self.n_weights.append(module.weight[0].numel())  # type: ignore[index]
+
         hooks = [
-            module.register_forward_hook(lambda *call: activations.append(call[2]))
+            module.register_forward_hook(keep)
             for module in self.network.modules()
             if "fisher" in self.wanted and isinstance(module, layers)
         ]
@@ -429,8 +435,8 @@ def fisher(passes: Passes) -> float:
     r"""Return the Fisher information of channels (Theis et al., arXiv:1801.05787, Eq. 7), summed.
 
     For each channel of a convolution or unit of a linear layer, before BatchNorm,
-    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`, as Abdelfattah et
-    al. (arXiv:2101.08134, Eq. 3) use it.
+    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`. As in the code of
+    Abdelfattah et al. (arXiv:2101.08134, Eq. 3) a channel counts once for each of its weights.
     """
     _, _, activations = passes.forward
     if not activations:
@@ -440,10 +446,10 @@ def fisher(passes: Passes) -> float:
         )
     _, gradients = passes.loss_gradients
     total = 0.0
-    for activation, gradient in zip(activations, gradients, strict=True):
-        each = (activation * gradient).detach().flatten(2) if activation.ndim > 2 else None
-        sums = (activation * gradient).detach() if each is None else each.sum(2)  # batch, channels
-        total += float(sums.square().mean(0).sum()) / 2
+    for a, g, n_weights in zip(activations, gradients, passes.n_weights, strict=True):
+        product = (a * g).detach()
+        sums = product.flatten(2).sum(2) if product.ndim > 2 else product  # batch, channels
+        total += n_weights * float(sums.square().mean(0).sum()) / 2
     return total
 
 
@@ -554,13 +560,17 @@ def ntk(passes: Passes) -> float:
     """Return the neural tangent kernel's condition number (Chen et al., arXiv:2102.11535, 3.1.1).
 
     The largest over the smallest eigenvalue of the products of the images' gradients of their
-    summed logits. The authors take a thin network of three channels with one cell a stage.
+    summed logits, by all weights and, as in the authors' code, scales of BatchNorm. The authors
+    take a thin network of three channels with one cell a stage.
     """
     _, logits, _ = passes.forward
+    weights = [p for name, p in passes.network.named_parameters() if "weight" in name]
+    if not weights:
+        raise ValueError(f"{type(passes.network).__name__} has no weights")
     rows = []
     for output in logits:  # images
         gradients = torch.autograd.grad(
-            output.sum(), passes.weights, retain_graph=True, materialize_grads=True
+            output.sum(), weights, retain_graph=True, materialize_grads=True
         )
         rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
     jacobian = torch.stack(rows).double()

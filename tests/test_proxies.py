@@ -113,22 +113,22 @@ def test_grasp_is_minus_weights_times_hessian_times_gradient():
 
 def test_fisher():
     net = drawn()
-    outputs: list[torch.Tensor] = []
+    outputs: list[tuple[int, torch.Tensor]] = []
 
     def keep(module, arguments, output):
         output.retain_grad()
-        outputs.append(output)
+        outputs.append((module.weight[0].numel(), output))
 
     for layer in layers(net):
         layer.register_forward_hook(keep)
     loss_and_backward(net, *batch())
     expected = 0.0
-    for a in outputs:
+    for n_weights, a in outputs:  # a channel counts for each of its weights
         if a.grad is not None:
             per_channel = a * a.grad
             while per_channel.ndim > 2:
                 per_channel = per_channel.sum(-1)
-            expected += (per_channel**2).mean(0).sum().item() / 2
+            expected += n_weights * (per_channel**2).mean(0).sum().item() / 2
     assert len(outputs) == 4
     assert one("fisher") == pytest.approx(expected, rel=1e-5)
 
@@ -168,8 +168,12 @@ def test_ntk():
     net, (x, labels) = drawn().double(), batch()
     rows = []
     for output in net(x.double()):
+        scales = [m.weight for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         parts = torch.autograd.grad(
-            output.sum(), [la.weight for la in layers(net)], retain_graph=True, allow_unused=True
+            output.sum(),
+            [*scales, *(la.weight for la in layers(net))],
+            retain_graph=True,
+            allow_unused=True,
         )
         rows.append(torch.cat([p.flatten() for p in parts if p is not None]))
     kernel = np.array([[float(a @ b) for b in rows] for a in rows])

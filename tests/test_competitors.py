@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import competitors, plots, tables
+from epsutil import competitors, experiments, plots, proxies, tables
 from epsutil.competitors import Scores
 
 N = 300
@@ -202,3 +202,108 @@ def test_the_heat_map_has_a_number_in_every_cell(found):
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert len(shown) == len(found.evaluated) ** 2 and all(shown)
     plots.plt.close(figure)
+
+
+# Tables 1, 3, 4 and 9 ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics_table(found, monkeypatch):
+    monkeypatch.setattr(competitors, "scores", lambda *arguments: found)
+
+    def table(architectures, n_least=0):
+        return competitors.metrics_table(
+            "table01", ["cifar10"], [1e-7, 1.0], 8, 0, N, 5, 0, 1, architectures, n_least
+        )
+
+    return table
+
+
+def test_every_metric_on_what_it_was_computed_for(found, metrics_table):
+    table = metrics_table("own").query("source == 'computed'").set_index("metric")
+    assert table["n"].to_dict() == {name: len(i) for name, i in found.evaluated.items()}
+    for name, index in found.evaluated.items():
+        both = found.frame.loc[index, [name, "test_accuracy"]].dropna()
+        assert table.loc[name, "n_scored"] == len(both)
+        assert table.loc[name, "rho"] == pytest.approx(stats.spearmanr(both).statistic)
+    assert pd.isna(table.loc["fisher", "top64_top5"])  # a count of 64 of half as many
+    assert table.loc["synflow", "top64_top5"] >= 0
+
+
+@pytest.mark.parametrize("architectures", ["common", "last"])
+def test_every_metric_on_the_same_architectures(found, metrics_table, architectures):
+    half = found.frame.loc[found.evaluated["fisher"]]
+    expected = half.dropna() if architectures == "common" else half.fillna(-1e9)
+    table = metrics_table(architectures).query("source == 'computed'").set_index("metric")
+    assert (table["n"] == len(expected)).all()
+    for name in found.evaluated:
+        rho = stats.spearmanr(expected[name], expected["test_accuracy"]).statistic
+        assert table.loc[name, "rho"] == pytest.approx(rho)
+    assert "fisher" not in set(
+        metrics_table(architectures, n_least=N).query("source == 'computed'")["metric"]
+    )
+
+
+def test_both_comparisons_side_by_side(found, metrics_table):
+    table = competitors.same_architectures(
+        ["cifar10"], [1e-7, 1.0], 8, 0, N, 0, 0, 1
+    ).set_index("metric")  # fmt: skip
+    for which in ("common", "last"):
+        rows = metrics_table(which).query("source == 'computed'").set_index("metric")
+        pd.testing.assert_series_equal(
+            table[f"rho_{which}"], rows["rho"], check_names=False, check_exact=False
+        )
+    text = competitors.same_counts(table.reset_index())
+    assert text == "cifar10: 100 that all metrics score, of 150 that all were computed for"
+    assert tables.same_architectures(table.reset_index()).count("CIFAR-10") == 5
+
+
+def test_an_unknown_choice_is_refused(metrics_table):
+    with pytest.raises(ValueError, match="architectures is 'all'; choose one of own, common, last"):
+        metrics_table("all")
+
+
+def test_epsilon_against_each(found, metrics_table):
+    table = competitors.against_epsilon(["cifar10"], [1e-7, 1.0], 8, 0, N, 0, 1)
+    assert list(table["other"]) == ["synflow", "fisher", "params", "flops"]
+    row = table.set_index("other").loc["fisher"]
+    both = found.frame.loc[found.evaluated["fisher"]].dropna()
+    assert row["n"] == len(both)
+    rho = stats.spearmanr(both["fisher"], both["test_accuracy"]).statistic
+    assert row["rho_b"] == pytest.approx(rho)
+
+
+def test_reported_and_ours_meet_in_the_scoreboard(metrics_table):
+    board = experiments.scoreboard_metrics("Table 1", metrics_table("own"))
+    assert list(board["row"]) == ["cifar10"] * 2 + ["synflow, cifar10", "fisher, cifar10"]
+    assert list(board["paper"]) == [0.87, 0.70, 0.74, 0.36]
+    close = (board["reproduced"] - board["paper"]).abs() <= [0.025, 0.025, 0.055, 0.055]
+    assert list(board["verdict"] == "reproduced") == list(close)
+
+
+def test_columns_of_cost_and_difference(metrics_table):
+    text = tables.competitors(metrics_table("own"), "cifar10")
+    assert text.count("\n") == 2 + 5 and "| 0.74 |" in " ".join(text.split())
+
+
+def test_table_9_has_the_constants_last(found, monkeypatch):
+    names = [n for n in proxies.names() if n.startswith("epsilon_")]
+    drawn = pd.DataFrame(
+        {name: found.frame["synflow"] + i for i, name in enumerate(names)} | {"seconds": 5.0}
+    ).iloc[:40]
+    drawn.loc[drawn.index[0], names[0]] = np.nan
+    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: drawn)
+    monkeypatch.setattr(competitors.experiments, "scored", lambda *_, **__: found.frame)
+    table = competitors.initialisations([1e-7, 1.0], 8, 0, N, 40, 1)
+    assert list(table["initialisation"])[-1] == "constant" and (table["n"] == 40).all()
+    assert table["archs"].tolist() == [39, 40, 40, 40, 40, 0]
+    assert table["rho_paper"].tolist()[:2] == [0.14, 0.44] and table["seconds"].iloc[0] == 1
+    board = experiments.scoreboard_initialisations(table)
+    assert len(board) == 10 and set(board["row"]) == set(table["initialisation"][:-1])
+    assert tables.initialisations(table).count("\n") == 8
+
+
+def test_table_9_without_scores_says_how_to_get_them(monkeypatch):
+    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="give n_draws"):
+        competitors.initialisations([1e-7, 1.0], 8, 0, N, 0, 1)

@@ -5,6 +5,7 @@ As in :mod:`epsutil.experiments`, every function returns a tidy DataFrame. Score
 them mean better by higher.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from epsutil import benchmarks, experiments, proxies, proxy_scoring, statistics
+from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, spaces, statistics
 from epsutil.tables import DATASETS
 
 SIZES = experiments.METRICS[1:]
@@ -65,12 +66,10 @@ def scores(
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name, more=more
     )
-    run = frame.attrs["run"]
     names = list(filter(frame.__contains__, SIZES))
     evaluated = dict.fromkeys(("epsilon", *names), frame.index)
-    cores = int(run["machine"].split(", ")[1].split()[0])
     seconds = dict.fromkeys(names, np.nan)
-    seconds |= {"epsilon": cores * run["seconds"] / run["distinct_functions"]}
+    seconds |= {"epsilon": _seconds(dataset, weights, batch_size, seed, space_name)}
     for group in proxy_scoring.groups(space_name) if groups is None else groups:
         if not set(proxy_scoring.GROUPS[group].names) & set(order(space_name)):
             continue
@@ -85,6 +84,19 @@ def scores(
             seconds[name] = stored[proxy_scoring.SECONDS].mean()
     ordered = [name for name in order(space_name) if name in evaluated]
     return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
+
+
+def _seconds(
+    dataset: str, weights: Sequence[float], batch_size: int, seed: int, space_name: str
+) -> float:
+    """Time epsilon on a few random architectures, on one core."""
+    space, x = spaces.get(space_name), inputs.batch(dataset, batch_size, seed).x
+    archs = [space[int(i)] for i in proxy_scoring.order(space_name)[:20]]
+    space.score(archs[0], x, weights)  # compiles
+    start = time.perf_counter()
+    for arch in archs:
+        space.score(arch, x, weights)
+    return (time.perf_counter() - start) / len(archs)
 
 
 def order(space_name: str) -> tuple[str, ...]:

@@ -877,10 +877,11 @@ def scoreboard(
     return pd.DataFrame(rows)
 
 
-def scoreboard_metrics(item: str, table: pd.DataFrame) -> pd.DataFrame:
+def scoreboard_metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFrame:
     """Compare the rows of a table of metrics with the reported ones, epsilon's first.
 
-    Of the competing metrics ρ counts, within `COMPETITORS_TOLERANCE`.
+    Of the competing metrics ρ counts, within `COMPETITORS_TOLERANCE`; with `of_loss`, their
+    reported values have the reversed sign.
     """
     ours = table.query("source == 'computed'")
     paper = table.query("source == 'reported'")[["dataset", "metric", *statistics.SCORES]]
@@ -891,6 +892,8 @@ def scoreboard_metrics(item: str, table: pd.DataFrame) -> pd.DataFrame:
     boards = [scoreboard(item, joined[epsilon], ("rho", "tau"))]
     if not epsilon.all():
         others = joined[~epsilon].dropna(subset="rho")
+        if of_loss:
+            others = others.assign(rho_paper=-others["rho_paper"])
         boards.append(scoreboard(item, others, ("rho",), COMPETITORS_TOLERANCE))
     return pd.concat(boards, ignore_index=True)
 

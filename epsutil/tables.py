@@ -94,10 +94,16 @@ def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
     return markdown(lines, numeric=SCORES.values())
 
 
-def competitors(frame: pd.DataFrame, dataset: str) -> str:
-    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost."""
+def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
+    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost.
+
+    With `of_loss`, the reported values of epsilon's competitors, whose sign others reversed, get
+    their sign back.
+    """
     rows = frame[frame["dataset"] == dataset]
     paper = rows[rows["source"] == "reported"].set_index("metric")["rho"]
+    if of_loss:
+        paper = paper.where(paper.index == "epsilon", -paper)
     lines = []
     for _, row in rows[rows["source"] == "computed"].iterrows():
         reported = paper.get(row["metric"], float("nan"))

@@ -281,6 +281,13 @@ def test_reported_and_ours_meet_in_the_scoreboard(metrics_table):
     assert list(board["verdict"] == "reproduced") == list(close)
 
 
+def test_reversed_signs_of_others_are_reversed_back(metrics_table):
+    table = metrics_table("own")
+    board = experiments.scoreboard_metrics("Table 4", table, of_loss=True)
+    assert list(board["paper"]) == [0.87, 0.70, -0.74, -0.36]
+    assert "| -0.74 |" in " ".join(tables.competitors(table, "cifar10", of_loss=True).split())
+
+
 def test_columns_of_cost_and_difference(metrics_table):
     text = tables.competitors(metrics_table("own"), "cifar10")
     assert text.count("\n") == 2 + 5 and "| 0.74 |" in " ".join(text.split())

@@ -102,7 +102,7 @@ def _seconds(
 def order(space_name: str) -> tuple[str, ...]:
     """Return the metrics of a search space in the order of a table, epsilon last."""
     paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
-    more = ("jacob_cov", "naswot", "cv", "ntk", "linear_regions")
+    more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
     known = {n for g in proxy_scoring.groups(space_name) for n in proxy_scoring.GROUPS[g].names}
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 

@@ -200,7 +200,7 @@ class Passes:
         hooks = [
             module.register_forward_hook(keep)
             for module in self.network.modules()
-            if "fisher" in self.wanted and isinstance(module, layers)
+            if {"fisher", "fisher_weighted"} & set(self.wanted) and isinstance(module, layers)
         ]
         x = self.x
         if "jacob_cov" in self.wanted and x.is_floating_point():
@@ -435,9 +435,23 @@ def fisher(passes: Passes) -> float:
     r"""Return the Fisher information of channels (Theis et al., arXiv:1801.05787, Eq. 7), summed.
 
     For each channel of a convolution or unit of a linear layer, before BatchNorm,
-    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`. As in the code of
-    Abdelfattah et al. (arXiv:2101.08134, Eq. 3) a channel counts once for each of its weights.
+    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`; the sum is that of
+    Abdelfattah et al. (arXiv:2101.08134, Eq. 3).
     """
+    return sum(information for information, _ in _fisher_of_layers(passes))
+
+
+@proxy(labels=True, gradients=True)
+def fisher_weighted(passes: Passes) -> float:
+    """Return `fisher` with every channel counted once for each of its weights.
+
+    So does the released code of Abdelfattah et al. when it sums what it made for pruning.
+    """
+    return sum(information * n_weights for information, n_weights in _fisher_of_layers(passes))
+
+
+def _fisher_of_layers(passes: Passes) -> list[tuple[float, int]]:
+    """Return each layer's Fisher information, and how many weights one of its channels has."""
     _, _, activations = passes.forward
     if not activations:
         raise ValueError(
@@ -445,12 +459,12 @@ def fisher(passes: Passes) -> float:
             "activations fisher is defined"
         )
     _, gradients = passes.loss_gradients
-    total = 0.0
+    layers = []
     for a, g, n_weights in zip(activations, gradients, passes.n_weights, strict=True):
         product = (a * g).detach()
         sums = product.flatten(2).sum(2) if product.ndim > 2 else product  # batch, channels
-        total += n_weights * float(sums.square().mean(0).sum()) / 2
-    return total
+        layers.append((float(sums.square().mean(0).sum()) / 2, n_weights))
+    return layers
 
 
 # How outputs and gradients vary over a batch -------------------------------------------------

@@ -43,7 +43,9 @@ class Group(NamedTuple):
 
 GROUPS = {
     "synflow": Group(("synflow",), 1, data="shape"),
-    "gradients": Group(("grad_norm", "snip", "grasp", "fisher", "jacob_cov"), 64),
+    "gradients": Group(
+        ("grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "jacob_cov"), 64
+    ),
     "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
     "naswot": Group(("naswot",), 128),
     "grad_sign": Group(("grad_sign",), 64),

@@ -25,6 +25,7 @@ METRICS = {
     "epsilon": "**epsilon**",
     "params": "number of parameters",
     "flops": "FLOPs",
+    "fisher_weighted": "fisher, weighted",
     "cv": "cv (negated)",
     "ntk": "NTK condition number (negated)",
     "linear_regions": "linear regions",

@@ -12,7 +12,6 @@ from epsutil import initialise, metric, proxies, spaces
 from epsutil.spaces import nasbench_nlp
 
 BATCH = 12
-GRADIENTS = ["grad_norm", "snip", "grasp", "fisher", "jacob_cov"]
 
 
 class Branch(nn.Module):
@@ -122,15 +121,18 @@ def test_fisher():
     for layer in layers(net):
         layer.register_forward_hook(keep)
     loss_and_backward(net, *batch())
-    expected = 0.0
-    for n_weights, a in outputs:  # a channel counts for each of its weights
+    expected = weighted = 0.0
+    for n_weights, a in outputs:
         if a.grad is not None:
             per_channel = a * a.grad
             while per_channel.ndim > 2:
                 per_channel = per_channel.sum(-1)
-            expected += n_weights * (per_channel**2).mean(0).sum().item() / 2
+            information = (per_channel**2).mean(0).sum().item() / 2
+            expected += information
+            weighted += n_weights * information
     assert len(outputs) == 4
     assert one("fisher") == pytest.approx(expected, rel=1e-5)
+    assert one("fisher_weighted") == pytest.approx(weighted, rel=1e-5)
 
 
 def test_jacob_cov():

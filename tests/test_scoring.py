@@ -139,7 +139,10 @@ def test_outdated_files_are_removed(folder):
     frame = scoring.read(path)
     frame.attrs["run"] = frame.attrs["run"] | {"code": "old"}
     scoring.write(path, frame)
+    frame.attrs["run"] |= {"group": "synflow"}  # a store of competing metrics stays
+    scoring.write(folder / "hours.parquet", frame)
     assert scoring.remove_outdated(folder) == [path] and not path.exists()
+    assert (folder / "hours.parquet").exists()
 
 
 # Interruptions -------------------------------------------------------------------------------

@@ -833,10 +833,15 @@ def differing_choices(table: pd.DataFrame) -> str:
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
+COMPETITORS_LEAST = 500  # architectures, below which their sampling error exceeds that
 
 
 def scoreboard(
-    item: str, table: pd.DataFrame, quantities: Sequence[str], tolerance: float = TOLERANCE
+    item: str,
+    table: pd.DataFrame,
+    quantities: Sequence[str],
+    tolerance: float = TOLERANCE,
+    n_least: int = 0,
 ) -> pd.DataFrame:
     """Compare a table's values with the reported ones.
 
@@ -851,6 +856,8 @@ def scoreboard(
         Which of the six scores count.
     tolerance : float
         Largest difference that counts as reproduced, beyond rounding.
+    n_least : int
+        With fewer architectures the verdict is ``"too few"``, for chance would decide it.
 
     Returns
     -------
@@ -871,7 +878,11 @@ def scoreboard(
                     "reproduced": ours,
                     "n_scored": row["n_scored"],
                     "n": row["n"],
-                    "verdict": "reproduced" if close else "differs",
+                    "verdict": "too few"
+                    if row["n"] < n_least
+                    else "reproduced"
+                    if close
+                    else "differs",
                 }
             )
     return pd.DataFrame(rows)
@@ -894,7 +905,7 @@ def scoreboard_metrics(item: str, table: pd.DataFrame, of_loss: bool = False) ->
         others = joined[~epsilon].dropna(subset="rho")
         if of_loss:
             others = others.assign(rho_paper=-others["rho_paper"])
-        boards.append(scoreboard(item, others, ("rho",), COMPETITORS_TOLERANCE))
+        boards.append(scoreboard(item, others, ("rho",), COMPETITORS_TOLERANCE, COMPETITORS_LEAST))
     return pd.concat(boards, ignore_index=True)
 
 
@@ -923,7 +934,7 @@ def scoreboard_initialisations(table: pd.DataFrame) -> pd.DataFrame:
     named = table.dropna(subset="rho_paper").rename(
         columns={"initialisation": "row", "archs": "n_scored"}
     )
-    return scoreboard("Table 9", named, ("rho", "tau"), COMPETITORS_TOLERANCE)
+    return scoreboard("Table 9", named, ("rho", "tau"), COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
 
 
 def scoreboard_weights(table: pd.DataFrame) -> pd.DataFrame:

@@ -439,7 +439,8 @@ def scoreboard(frame: pd.DataFrame) -> str:
     """Return the landing page's table: every item of the paper, with verdict and headline.
 
     `frame` holds the rows of all pages' ``scoreboard.csv``; an item without a row is not yet
-    reproduced. Of several rows the one that differs most is shown.
+    reproduced. Of several rows the one that differs most is shown. Rows with too few architectures
+    are not judged.
     """
     lines = []
     for item, page in ITEMS.items():
@@ -449,8 +450,12 @@ def scoreboard(frame: pd.DataFrame) -> str:
             badge = _badge("reproduced", "shown") if page else _badge("notyet", "not yet")
             lines.append({"Item": link, "Verdict": badge})
             continue
-        verdicts = rows["verdict"].value_counts()
-        differs = int(verdicts.get("differs", 0))
+        judged = rows[rows["verdict"] != "too few"]
+        if judged.empty:
+            lines.append({"Item": link, "Verdict": _badge("notyet", "too few to judge")})
+            continue
+        rows = judged
+        differs = int((rows["verdict"] == "differs").sum())
         verdict = _badge("differs", "differs") if differs else _badge("reproduced", "reproduced")
         for number, (_, row) in enumerate(_headlines(rows).iterrows()):
             lines.append(

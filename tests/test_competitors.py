@@ -273,7 +273,16 @@ def test_epsilon_against_each(found, metrics_table):
     assert row["rho_b"] == pytest.approx(rho)
 
 
-def test_reported_and_ours_meet_in_the_scoreboard(metrics_table):
+def test_few_architectures_are_not_judged(metrics_table, monkeypatch):
+    board = experiments.scoreboard_metrics("Table 1", metrics_table("own"))  # of 300 and 150
+    assert list(board["verdict"][2:]) == ["too few", "too few"]
+    text = " ".join(tables.scoreboard(board).split())
+    assert "of 2 |" in text and "synflow" not in text  # epsilon's two rows are judged
+    assert "too few to judge" in tables.scoreboard(board[2:])
+
+
+def test_reported_and_ours_meet_in_the_scoreboard(metrics_table, monkeypatch):
+    monkeypatch.setattr(experiments, "COMPETITORS_LEAST", 100)
     board = experiments.scoreboard_metrics("Table 1", metrics_table("own"))
     assert list(board["row"]) == ["cifar10"] * 2 + ["synflow, cifar10", "fisher, cifar10"]
     assert list(board["paper"]) == [0.87, 0.70, 0.74, 0.36]

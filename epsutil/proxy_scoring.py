@@ -20,6 +20,7 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
+import psutil
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -59,6 +60,7 @@ GROUPS = {
     ),
 }
 SECONDS = "seconds"
+GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that is much
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ def _extend(
     }
     todo = list(reversed(missing.items()))
     chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
+    n_jobs = _fitting(run, n_jobs)
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(_score_chunk)(run, batch.x, batch.labels, chunk) for chunk in chunks
     )
@@ -264,6 +267,16 @@ def _extend(
         index=pd.Index(structures, name="index"),
     )
     return frame.sort_index()
+
+
+def _fitting(run: Run, n_jobs: int) -> int:
+    """Return how many processes the free memory has room for, at most `n_jobs`."""
+    need = GIB.get((run.space, run.group))
+    wanted = joblib.effective_n_jobs(n_jobs)
+    room = int(psutil.virtual_memory().available / 2**30 // need) if need else wanted
+    if room < wanted:
+        log.warning("%d processes, not %d: each takes %d GiB", max(1, room), wanted, need)
+    return max(1, min(room, wanted))
 
 
 def _score_chunk(

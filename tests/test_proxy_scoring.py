@@ -101,6 +101,18 @@ def test_other_code_is_never_reused(tmp_path, monkeypatch):
     assert len(score(tmp_path, 2, rebuild=True)) == 2
 
 
+@pytest.mark.parametrize(("free", "processes"), [(40, 2), (23, 1), (3, 1)])
+def test_no_more_processes_than_memory_holds(monkeypatch, caplog, free, processes):
+    """Second derivatives of NAS-Bench-101's networks take 12 GiB."""
+    memory = type("Memory", (), {"available": free * 2**30})
+    monkeypatch.setattr(proxy_scoring.psutil, "virtual_memory", lambda: memory)
+    run = proxy_scoring.Run("nasbench101", "cifar10", "gradients", 64, 42, "", "")
+    assert proxy_scoring._fitting(run, 2) == processes
+    assert ("1 processes, not 2: each takes 12 GiB" in caplog.text) == (processes == 1)
+    small = proxy_scoring.Run("nasbench201", "cifar10", "gradients", 64, 42, "", "")
+    assert proxy_scoring._fitting(small, 2) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

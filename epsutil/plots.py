@@ -31,6 +31,7 @@ LABELS = {  # where the names of tables.METRICS are too long; what is better whe
     "cv": "−cv",
     "ntk": "−ntk",
     "linear_regions": "lin. regions",
+    "fisher_weighted": "fisher wtd.",
     "flops": "FLOPs",
 }
 _DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.85, dark=0.1)

@@ -62,7 +62,7 @@ def test_checksum_covers_the_shape():
 @pytest.mark.parametrize("kind", real)
 def test_real_images_undo_to_those_of_the_file(kind):
     batch = inputs.batch(kind, 64)
-    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][-2:])
+    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][3:5])
     with np.load(sources.path(REAL[kind])) as arrays:
         images = [image.tobytes() for image in arrays["images"].transpose(0, 3, 1, 2)]
         found = dict(zip(images, arrays["labels"], strict=True))
@@ -237,7 +237,7 @@ def test_official_archive(kind, archive):
 
     batch = inputs.batch(kind, 20)
     assert inputs.needs(kind) == (f"images/{name}",) and inputs.available(kind)
-    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][-2:])
+    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][3:5])
     drawn = np.rint(batch.x * std + mean).astype(np.uint8)
     expected = pixels.reshape(-1, 3, 32, 32)[batch.labels]  # labelled by position
     np.testing.assert_array_equal(drawn, expected)

@@ -7,7 +7,7 @@ them mean better by higher.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,11 @@ def scores(
     return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
 
 
+def all_scores(datasets: Sequence[str], *arguments: Any, **more: Any) -> dict[str, Scores]:
+    """Return :func:`scores`, which takes the other arguments, of several datasets by name."""
+    return {dataset: scores(dataset, *arguments, **more) for dataset in datasets}
+
+
 def _seconds(
     dataset: str, weights: Sequence[float], batch_size: int, seed: int, space_name: str
 ) -> float:
@@ -109,18 +114,12 @@ def order(space_name: str) -> tuple[str, ...]:
 
 def metrics_table(
     table: str,
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
+    found: Mapping[str, Scores],
     n_resamples: int,
-    n_competitors: int,
-    n_jobs: int,
+    seed: int,
     architectures: str = "own",
     n_least: int = 500,
     space_name: str = "nasbench201",
-    groups: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Compute all rows of a table of the paper that compares metrics.
 
@@ -128,8 +127,10 @@ def metrics_table(
     ----------
     table : {"table01", "table03", "table04"}
         Whose reported rows to put beside.
-    n_competitors, groups
-        See :func:`scores`.
+    found : mapping of str to Scores
+        See :func:`all_scores`.
+    n_resamples, seed : int
+        Of the bootstrap.
     architectures : {"own", "common", "last"}
         What a metric is evaluated on: all architectures that it was computed for; those that all
         metrics score; or those that all metrics were computed for, the unscored ranking last.
@@ -153,26 +154,25 @@ def metrics_table(
         )
     target, minimise = benchmarks.target(space_name)
     rows = []
-    for dataset in datasets:
-        found = scores(
-            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
-        )
-        names = found.names(0 if architectures == "own" else n_least)
-        together = found.together(names)
+    for dataset, metrics in found.items():
+        names = metrics.names(0 if architectures == "own" else n_least)
+        together = metrics.together(names)
         for name in names:
-            frame = found.frame.loc[found.evaluated[name]] if architectures == "own" else together
+            frame = together
+            if architectures == "own":
+                frame = metrics.frame.loc[metrics.evaluated[name]]
             if architectures == "common":
                 frame = frame.dropna(subset=names)
             score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
             values = experiments.evaluation(score, frame[target], n_resamples, seed, minimise)
-            if len(frame) < 0.9 * len(found.frame):  # a count of 64 depends on how many there are
+            if len(frame) < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
                 values |= {key: np.nan for key in values if key.startswith("top64_top5")}
             rows.append(
                 {"dataset": dataset, "metric": name, "source": "computed"}
                 | values
-                | {"seconds": found.seconds[name]}
+                | {"seconds": metrics.seconds[name]}
             )
-    paper = experiments.reported_metrics(table, datasets).assign(source="reported")
+    paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
 
 
@@ -181,17 +181,7 @@ def _unscored_last(score: pd.Series) -> pd.Series:
     return score.rank(method="dense").fillna(0)
 
 
-def against_epsilon(
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_competitors: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-    groups: Sequence[str] | None = None,
-) -> pd.DataFrame:
+def against_epsilon(found: Mapping[str, Scores], space_name: str = "nasbench201") -> pd.DataFrame:
     """Compare epsilon's rho with that of every other metric by Steiger's test.
 
     Returns
@@ -202,28 +192,16 @@ def against_epsilon(
     """
     target, minimise = benchmarks.target(space_name)
     rows = []
-    for dataset in datasets:
-        found = scores(
-            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
-        )
-        for name in found.names()[:-1]:
-            frame = found.together([name, "epsilon"])
+    for dataset, metrics in found.items():
+        for name in metrics.names()[:-1]:
+            frame = metrics.together([name, "epsilon"])
             test = statistics.steiger(frame["epsilon"], frame[name], frame[target], minimise)
             rows.append({"dataset": dataset, "other": name} | test._asdict())
     return pd.DataFrame(rows)
 
 
 def same_architectures(
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_competitors: int,
-    n_least: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-    groups: Sequence[str] | None = None,
+    found: Mapping[str, Scores], n_least: int, space_name: str = "nasbench201"
 ) -> pd.DataFrame:
     """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
 
@@ -236,12 +214,9 @@ def same_architectures(
     """
     target, minimise = benchmarks.target(space_name)
     rows = []
-    for dataset in datasets:
-        found = scores(
-            dataset, weights, batch_size, seed, n_archs, n_competitors, n_jobs, space_name, groups
-        )
-        names = found.names(n_least)
-        last = found.together(names)
+    for dataset, metrics in found.items():
+        names = metrics.names(n_least)
+        last = metrics.together(names)
         common = last.dropna(subset=names)
         for name in names:
             row = {"dataset": dataset, "metric": name}

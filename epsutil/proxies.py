@@ -237,7 +237,7 @@ class Passes:
         return list(gradients[:n_weights]), list(gradients[n_weights:])
 
     def relus(self, x: Tensor, use: Callable[[int, Tensor], None]) -> Tensor:
-        """Run the network without gradients; `use` gets the number and inputs of each ReLU."""
+        """Run the network; `use` gets the number and the inputs of each ReLU that is called."""
         calls = 0
 
         def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:

@@ -208,12 +208,10 @@ def test_the_heat_map_has_a_number_in_every_cell(found):
 
 
 @pytest.fixture
-def metrics_table(found, monkeypatch):
-    monkeypatch.setattr(competitors, "scores", lambda *arguments: found)
-
+def metrics_table(found):
     def table(architectures, n_least=0):
         return competitors.metrics_table(
-            "table01", ["cifar10"], [1e-7, 1.0], 8, 0, N, 5, 0, 1, architectures, n_least
+            "table01", {"cifar10": found}, 5, 0, architectures, n_least
         )
 
     return table
@@ -245,9 +243,7 @@ def test_every_metric_on_the_same_architectures(found, metrics_table, architectu
 
 
 def test_both_comparisons_side_by_side(found, metrics_table):
-    table = competitors.same_architectures(
-        ["cifar10"], [1e-7, 1.0], 8, 0, N, 0, 0, 1
-    ).set_index("metric")  # fmt: skip
+    table = competitors.same_architectures({"cifar10": found}, 0).set_index("metric")
     for which in ("common", "last"):
         rows = metrics_table(which).query("source == 'computed'").set_index("metric")
         pd.testing.assert_series_equal(
@@ -263,8 +259,8 @@ def test_an_unknown_choice_is_refused(metrics_table):
         metrics_table("all")
 
 
-def test_epsilon_against_each(found, metrics_table):
-    table = competitors.against_epsilon(["cifar10"], [1e-7, 1.0], 8, 0, N, 0, 1)
+def test_epsilon_against_each(found):
+    table = competitors.against_epsilon({"cifar10": found})
     assert list(table["other"]) == ["synflow", "fisher", "params", "flops"]
     row = table.set_index("other").loc["fisher"]
     both = found.frame.loc[found.evaluated["fisher"]].dropna()

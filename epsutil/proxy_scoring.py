@@ -145,11 +145,11 @@ def score(
         A stored file is damaged or was written by other code.
     """
     space = spaces.get(space_name)
-    size = len(space)
     if group_name not in groups(space_name):
         raise ValueError(
             f"{space_name} has no metrics {group_name!r}; it has {', '.join(groups(space_name))}"
         )
+    size = len(space)
     if not 0 <= n_archs <= size:
         raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
     batch = _batch(space_name, dataset, group_name, seed)

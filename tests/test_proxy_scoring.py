@@ -207,7 +207,7 @@ def test_thin_networks_of_te_nas():
 def test_language_model_is_tied():
     space = spaces.get("nasbench_nlp")
     tokens = torch.randint(10_000, (3, 2), generator=torch.Generator().manual_seed(0))
-    network = space.language_model(space[0])
+    network = space.language_model(space.generate(np.random.default_rng(0)))
     hidden = network.network(tokens)
     logits = network(tokens)
     assert logits.shape == (3, 2, 10_000) and hidden.shape == (3, 2, 400)

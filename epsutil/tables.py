@@ -38,6 +38,7 @@ SCORES = {
     "top10_top10": "Top-10%/ top-10%",
     "top64_top5": "Top-64/ top-5%",
 }
+CORRELATIONS = [name for name in SCORES if name.startswith(("rho", "tau"))]
 # The columns of a scoreboard.csv, and their headings on the landing page.
 SCOREBOARD = {
     "item": "Item",
@@ -72,39 +73,20 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
 
 
 def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
-    """Return a row per metric, reported and ours, the best value of each column bold.
-
-    Correlations with a loss (`of_loss`) are best where they are largest in size: the paper passes
-    on signs that others reversed.
-    """
-    rows = frame[frame["dataset"] == dataset]
-    best = (rows[list(SCORES)].abs() if of_loss else rows[list(SCORES)]).max()
-    lines = [
-        {
-            "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Values": _origin(row, rows["n"].max()),
-        }
-        | {
-            title: _bold(
-                _score(name, row[name]), (abs(row[name]) if of_loss else row[name]) == best[name]
-            )
-            for name, title in SCORES.items()
-        }
-        for _, row in rows.iterrows()
-    ]
-    return markdown(lines, numeric=SCORES.values())
+    """Return a row per metric, every cell ours and, in brackets, the paper's."""
+    rows = frame[frame["dataset"] == dataset].set_index("metric")
+    paper = _reported(rows, of_loss)
+    ours = rows[rows["source"] == "computed"].rename(columns={"n": "archs"})
+    order = [*paper.index.difference(ours.index, sort=False), *ours.index]
+    wide = ours[["archs", *SCORES]].reindex(order).join(paper.add_suffix("_paper"))
+    names = [METRICS.get(name, name) for name in order]
+    return _beside_paper(wide.assign(name=names, archs_paper=pd.NA), "Metric", of_loss)
 
 
 def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
-    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost.
-
-    With `of_loss`, the reported values of epsilon's competitors, whose sign others reversed, get
-    their sign back.
-    """
+    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost."""
     rows = frame[frame["dataset"] == dataset]
-    paper = rows[rows["source"] == "reported"].set_index("metric")["rho"]
-    if of_loss:
-        paper = paper.where(paper.index == "epsilon", -paper)
+    paper = _reported(rows.set_index("metric"), of_loss)["rho"]
     lines = []
     for _, row in rows[rows["source"] == "computed"].iterrows():
         reported = paper.get(row["metric"], float("nan"))
@@ -116,8 +98,7 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
                 "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
                 "ρ ours": _score("rho", row["rho"]),
                 "Difference": _score("rho", row["rho"] - reported, sign="+"),
-                "95% interval": f"{_score('rho', row['rho_low'])} to "
-                f"{_score('rho', row['rho_high'])}",
+                "95% interval": _interval("rho", row),
                 "Unscored last": _score("rho", row["rho_all"]),
                 "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
             }
@@ -125,25 +106,21 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
     return markdown(lines, numeric=list(lines[0])[1:])
 
 
-def same_architectures(frame: pd.DataFrame) -> str:
+def same_architectures(frame: pd.DataFrame, dataset: str) -> str:
     """Return ρ and τ of all metrics on the same architectures, unscored left out or last."""
-    lines = []
-    for _, group in frame.groupby("dataset", sort=False):
-        best = group.select_dtypes("number").abs().max()
-        lines += [
-            {
-                "Dataset": DATASETS[row["dataset"]],
-                "Metric": METRICS.get(row["metric"], row["metric"]),
-            }
-            | {
-                f"{title}, {words}": _bold(_score(name, row[key]), abs(row[key]) == best[key])
-                for which, words in (("common", "all scored"), ("last", "unscored last"))
-                for name, title in (("rho", "ρ"), ("tau", "τ"))
-                for key in [f"{name}_{which}"]
-            }
-            for _, row in group.iterrows()
-        ]
-    return markdown(lines, numeric=list(lines[0])[2:])
+    rows = frame[frame["dataset"] == dataset]
+    best = rows.select_dtypes("number").abs().max()
+    lines = [
+        {"Metric": METRICS.get(row["metric"], row["metric"])}
+        | {
+            f"{title}, {words}": _bold(_score(name, row[key]), abs(row[key]) == best[key])
+            for which, words in (("common", "all scored"), ("last", "unscored last"))
+            for name, title in (("rho", "ρ"), ("tau", "τ"))
+            for key in [f"{name}_{which}"]
+        }
+        for _, row in rows.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def comparison(frame: pd.DataFrame, dataset: str) -> str:
@@ -157,8 +134,7 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
             "Paper": _score(name, paper[name]),
             "Ours": _score(name, ours[name]),
             "Difference": _score(name, ours[name] - paper[name], sign="+"),
-            "95% interval": f"{_score(name, ours[f'{name}_low'])} to "
-            f"{_score(name, ours[f'{name}_high'])}",
+            "95% interval": _interval(name, ours),
             "Unscored last": _score(name, ours[f"{name}_all"]),
         }
         for name, title in SCORES.items()
@@ -167,8 +143,9 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
 
 
 def coverage(frame: pd.DataFrame) -> str:
-    """Return how many architectures have a score, per dataset and metric."""
+    """Return how many architectures epsilon and others that leave some out score."""
     rows = frame[frame["source"] == "computed"]
+    rows = rows[(rows["n_scored"] < rows["n"]) | (rows["metric"] == "epsilon")]
     lines = [
         {
             "Dataset": DATASETS.get(row["dataset"], row["dataset"]),
@@ -284,11 +261,10 @@ def counts(frame: pd.DataFrame) -> str:
     return markdown(lines, numeric=list(lines[0])[1:])
 
 
-def steiger(frame: pd.DataFrame) -> str:
+def steiger(frame: pd.DataFrame, dataset: str) -> str:
     """Return Steiger's test of epsilon against other metrics."""
     lines = [
         {
-            "Dataset": DATASETS[row["dataset"]],
             "epsilon against": METRICS.get(row["other"], row["other"]),
             "N": _count(row["n"]),
             "ρ epsilon": _score("rho", row["rho_a"]),
@@ -296,9 +272,9 @@ def steiger(frame: pd.DataFrame) -> str:
             "z": "" if pd.isna(row["z"]) else f"{row['z']:.1f}",
             "p": "" if pd.isna(row["z"]) else _pvalue(row["pvalue"]),
         }
-        for _, row in frame.iterrows()
+        for _, row in frame[frame["dataset"] == dataset].iterrows()
     ]
-    return markdown(lines, numeric=list(lines[0])[2:])
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def weight_pairs(frame: pd.DataFrame, of_loss: bool = False) -> str:
@@ -321,8 +297,7 @@ def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
     scores = frame[list(SCORES)]
     best = scores.max()
     if of_loss:  # a good metric has negative correlations with a loss
-        correlations = [name for name in SCORES if name.startswith(("rho", "tau"))]
-        best[correlations] = scores[correlations].min()
+        best[CORRELATIONS] = scores[CORRELATIONS].min()
     lines = [
         {heading: row["name"], "Archs": _beside("archs", row, count=True)}
         | {
@@ -504,6 +479,17 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     return "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
 
 
+def _reported(rows: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
+    """Return the reported scores by metric.
+
+    With `of_loss`, the competitors' correlations, whose sign others reversed, get theirs back.
+    """
+    paper = rows.loc[rows["source"] == "reported", list(SCORES)].copy()
+    if of_loss:
+        paper.loc[paper.index != "epsilon", CORRELATIONS] *= -1
+    return paper
+
+
 # Cells ---------------------------------------------------------------------------------------
 
 
@@ -516,13 +502,6 @@ def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:
     return f"{text}\n"
 
 
-def _origin(row: Mapping[str, Any], largest: float) -> str:
-    """Say whose values these are, and of how many architectures if not of all."""
-    if row["source"] == "reported":
-        return "reported"
-    return "ours" if row["n"] == largest else f"ours, N = {_count(row['n'])}"
-
-
 def _score(name: str, value: float, sign: str = "-") -> str:
     """Format one of the six scores as the paper does, with one more digit for correlations."""
     if pd.isna(value):
@@ -532,10 +511,16 @@ def _score(name: str, value: float, sign: str = "-") -> str:
     return f"{value:{sign}.2f}" if name == "top10_top10" else f"{value:{sign}.3f}"
 
 
+def _interval(name: str, row: Mapping[str, Any]) -> str:
+    """Return the ends of a bootstrap interval, on one line."""
+    low, high = _score(name, row[f"{name}_low"]), _score(name, row[f"{name}_high"])
+    return f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
+
+
 def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
     ours, paper = row[name], row[f"{name}_paper"]
     if count:
-        return f"{_count(ours)} ({_count(paper)})" if pd.notna(paper) else _count(ours)
+        return _count(ours) + (f" ({_count(paper)})" if pd.notna(paper) else "")
     printed = (
         "" if pd.isna(paper) else f" ({paper:.0f})" if name == "top64_top5" else f" ({paper:.2f})"
     )
@@ -543,7 +528,7 @@ def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{int(value):,}"
+    return "" if pd.isna(value) else f"{int(value):,}"
 
 
 def _pvalue(value: float) -> str:

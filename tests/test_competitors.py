@@ -251,7 +251,7 @@ def test_both_comparisons_side_by_side(found, metrics_table):
         )
     text = competitors.same_counts(table.reset_index())
     assert text == "cifar10: 100 that all metrics score, of 150 that all were computed for"
-    assert tables.same_architectures(table.reset_index()).count("CIFAR-10") == 5
+    assert tables.same_architectures(table.reset_index(), "cifar10").count("\n") == 2 + 5
 
 
 def test_an_unknown_choice_is_refused(metrics_table):
@@ -291,6 +291,29 @@ def test_reversed_signs_of_others_are_reversed_back(metrics_table):
     board = experiments.scoreboard_metrics("Table 4", table, of_loss=True)
     assert list(board["paper"]) == [0.87, 0.70, -0.74, -0.36]
     assert "| -0.74 |" in " ".join(tables.competitors(table, "cifar10", of_loss=True).split())
+    text = tables.metrics(table, "cifar10", of_loss=True)
+    assert "(-0.74)" in text and "(0.87)" in text
+
+
+def test_a_metric_has_one_row_ours_and_the_papers(metrics_table):
+    table = metrics_table("own")
+    lines = {
+        line.split("|")[1].strip(): line
+        for line in tables.metrics(table, "cifar10").splitlines()[2:]
+    }
+    computed = table.query("source == 'computed'").set_index("metric")
+    for name in computed.index:
+        assert f"{computed.loc[name, 'rho']:.3f}" in lines[tables.METRICS.get(name, name)]
+    assert "(0.74)" in lines["synflow"] and "(0.87)" in lines["**epsilon**"]
+    assert lines["grasp"].split("|")[2].strip() == "" and "(0.51)" in lines["grasp"]
+
+
+def test_coverage_lists_those_that_leave_some_out(metrics_table):
+    table = metrics_table("own")
+    full = table["n_scored"] == table["n"]
+    expected = table[(table["source"] == "computed") & (~full | (table["metric"] == "epsilon"))]
+    text = tables.coverage(table)
+    assert text.count("\n") == 2 + len(expected) and "synflow" not in text
 
 
 def test_columns_of_cost_and_difference(metrics_table):

@@ -283,6 +283,7 @@ def _score_sample(
         name: group
         for group in proxy_scoring.groups(space.name)
         for name in proxy_scoring.GROUPS[group].names
+        if not proxy_scoring.GROUPS[group].apart
     }
     if missing := [name for name in names if name not in (*group_of, "epsilon")]:
         raise ValueError(

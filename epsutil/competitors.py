@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, spaces, statistics
-from epsutil.tables import DATASETS
+from epsutil.tables import DATASETS, SCORES
 
 SIZES = experiments.METRICS[1:]
 ARCHITECTURES = ("own", "common", "last")
@@ -71,7 +71,9 @@ def scores(
     seconds = dict.fromkeys(names, np.nan)
     seconds |= {"epsilon": _seconds(dataset, weights, batch_size, seed, space_name)}
     for group in proxy_scoring.groups(space_name) if groups is None else groups:
-        if not set(proxy_scoring.GROUPS[group].names) & set(order(space_name)):
+        if proxy_scoring.GROUPS[group].apart or not (
+            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
+        ):
             continue
         stored = proxy_scoring.score(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
         if stored is None:
@@ -174,6 +176,62 @@ def metrics_table(
             )
     paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
+
+
+def fisher_networks(
+    found: Mapping[str, Scores], n_resamples: int, seed: int, n_competitors: int, n_jobs: int
+) -> pd.DataFrame:
+    """Compute fisher on NAS-Bench-201's networks and on those of Abdelfattah et al.
+
+    The latter have biases, see :meth:`epsutil.spaces.nasbench201.NASBench201.biased`.
+
+    Parameters
+    ----------
+    found, n_resamples, seed
+        See :func:`metrics_table`.
+    n_competitors, n_jobs : int
+        See :func:`scores`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset, metric and network (``biased``), on the architectures that both networks
+        were computed for; those without biases only where `found` has fisher. The reported values
+        of fisher are in columns that end in ``_paper``.
+
+    Raises
+    ------
+    ValueError
+        Nothing is stored and `n_competitors` is 0.
+    """
+    target, minimise = benchmarks.target("nasbench201")
+    paper = experiments.reported_metrics("table01", list(found))
+    rows = []
+    for dataset, metrics in found.items():
+        biased = proxy_scoring.score(
+            "nasbench201", dataset, "fisher_biased", n_competitors, n_jobs=n_jobs
+        )
+        if biased is None:
+            raise ValueError(f"no fisher with biases is stored for {dataset}; give n_competitors")
+        index = biased.index.intersection(metrics.evaluated.get("fisher", metrics.frame.index))
+        reported = paper.query("metric == 'fisher' and dataset == @dataset").iloc[0]
+        for name in ("fisher", "fisher_weighted"):
+            for has_bias, scored in ((False, metrics.frame), (True, biased)):
+                if name not in scored:
+                    continue
+                values = experiments.evaluation(
+                    scored.loc[index, name],
+                    metrics.frame.loc[index, target],
+                    n_resamples,
+                    seed,
+                    minimise,
+                )
+                rows.append(
+                    {"dataset": dataset, "metric": name, "biased": has_bias}
+                    | values
+                    | {f"{key}_paper": reported[key] for key in SCORES}
+                )
+    return pd.DataFrame(rows)
 
 
 def _unscored_last(score: pd.Series) -> pd.Series:

@@ -40,6 +40,7 @@ class Group(NamedTuple):
     network: str = "build"  # the method of the search space that makes the network
     data: str = "real"  # or "shape", "patches"
     one_output: bool = False
+    apart: bool = False  # the same metrics as in another group, of other networks
 
 
 GROUPS = {
@@ -48,6 +49,7 @@ GROUPS = {
         ("grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "jacob_cov"), 64
     ),
     "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
+    "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
     "naswot": Group(("naswot",), 128),
     "grad_sign": Group(("grad_sign",), 64),
     "cv": Group(("cv",), 256),

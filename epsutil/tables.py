@@ -106,6 +106,22 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
     return markdown(lines, numeric=list(lines[0])[1:])
 
 
+def fisher_networks(frame: pd.DataFrame) -> str:
+    """Return fisher's scores on two kinds of networks, ours and, in brackets, the paper's."""
+    names = ["rho", "rho_top10", "tau", "tau_top10", "top10_top10"]
+    lines = [
+        {
+            "Dataset": DATASETS[row["dataset"]],
+            "Metric": METRICS.get(row["metric"], row["metric"]),
+            "Biases": "with" if row["biased"] else "without",
+            "Archs": _count(row["n"]),
+        }
+        | {SCORES[name]: _beside(name, row) for name in names}
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[3:])
+
+
 def same_architectures(frame: pd.DataFrame, dataset: str) -> str:
     """Return ρ and τ of all metrics on the same architectures, unscored left out or last."""
     rows = frame[frame["dataset"] == dataset]

@@ -308,6 +308,26 @@ def test_a_metric_has_one_row_ours_and_the_papers(metrics_table):
     assert lines["grasp"].split("|")[2].strip() == "" and "(0.51)" in lines["grasp"]
 
 
+def test_fisher_with_and_without_biases(found, monkeypatch):
+    few = found.evaluated["fisher"][:40]
+    accuracy = found.frame.loc[few, "test_accuracy"]
+    stored = pd.DataFrame({"fisher": -accuracy, "fisher_weighted": accuracy, "seconds": 1.0})
+    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: stored)
+    table = competitors.fisher_networks({"cifar10": found}, 5, 0, 0, 1)
+    assert table["metric"].tolist() == ["fisher"] * 2 + ["fisher_weighted"]  # found has no other
+    assert table["biased"].tolist() == [False, True, True]
+    assert table["rho"].iloc[1:].tolist() == pytest.approx([-1, 1])
+    alone = stats.spearmanr(found.frame.loc[few, "fisher"], accuracy).statistic
+    assert table["rho"].iloc[0] == pytest.approx(alone)
+    assert (table["n"] == 40).all() and (table["rho_paper"] == 0.36).all()
+    lines = tables.fisher_networks(table).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == ["without", "with", "with"]
+    assert all("(0.36)" in line for line in lines)
+    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="give n_competitors"):
+        competitors.fisher_networks({"cifar10": found}, 5, 0, 0, 1)
+
+
 def test_coverage_lists_those_that_leave_some_out(metrics_table):
     table = metrics_table("own")
     full = table["n_scored"] == table["n"]

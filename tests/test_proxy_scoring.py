@@ -204,6 +204,28 @@ def test_thin_networks_of_te_nas():
     assert SPACE.single_cell(arch)(x[:, :1, :3, :3]).shape == (4, 1, 3, 3)
 
 
+def test_biases_change_fisher_and_no_output():
+    arch, x = SPACE[1462], torch.randn(8, 3, 16, 16)
+    plain, biased = SPACE.build(arch, 10), SPACE.biased(arch, 10)
+    added = biased.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert len(added) == 15 * 6 and all(name.endswith(".1.bias") for name in added)
+    torch.testing.assert_close(biased(x), plain(x), rtol=1e-3, atol=1e-4)
+    batch = (x, torch.arange(8))
+    metrics = ["grad_norm", "fisher"]
+    norm, fisher = proxies.compute(plain, batch, metrics, seed=None).values()
+    norm_b, fisher_b = proxies.compute(biased, batch, metrics, seed=None).values()
+    assert norm_b == pytest.approx(norm, rel=1e-3)
+    assert abs(fisher_b / fisher - 1) > 0.01
+
+
+@pytest.mark.parametrize("space", spaces.names())
+def test_a_space_has_a_metric_in_one_group(space):
+    groups = [proxy_scoring.GROUPS[name] for name in proxy_scoring.groups(space)]
+    names = [name for group in groups if not group.apart for name in group.names]
+    assert len(names) == len(set(names))
+    assert all(set(group.names) <= set(names) for group in groups)
+
+
 def test_language_model_is_tied():
     space = spaces.get("nasbench_nlp")
     tokens = torch.randint(10_000, (3, 2), generator=torch.Generator().manual_seed(0))

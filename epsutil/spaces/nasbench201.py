@@ -190,6 +190,22 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         return nn.Sequential(Cell(self.parse(arch), 1), nn.BatchNorm2d(1), nn.ReLU())
 
+    def biased(self, arch: str, num_classes: int = 1) -> nn.Module:
+        """Build the network with biases in its cells, as Abdelfattah et al. (2021) do.
+
+        There the convolutions of cells have biases. BatchNorm takes them away again, so that the
+        network computes the same function; but the output of a convolution, at which fisher looks,
+        has them.
+        """
+        network = self.build(arch, num_classes)
+        for cell in network.modules():
+            if isinstance(cell, Cell):
+                for layer in cell.modules():
+                    if isinstance(layer, nn.Conv2d):
+                        layer.bias = nn.Parameter(torch.empty(layer.out_channels))
+                        layer.reset_parameters()
+        return network
+
     def outputs(
         self,
         arch: str,

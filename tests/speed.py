@@ -174,9 +174,9 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
         report(f"{name}: {what}, batch {size}, {networks}", value)
 
     for group_name in proxy_scoring.groups(name):
-        if group_name == "cv" and not everything:  # a hundred initialisations
-            continue
         group = proxy_scoring.GROUPS[group_name]
+        if group_name == "cv" and not everything or group.apart:  # a hundred initialisations
+            continue
         batch = proxy_scoring._batch(name, kind, group_name, proxies.SEED)
         run = proxy_scoring.Run(name, kind, group_name, batch.size, batch.seed, "", "")
         labels = batch.labels

@@ -234,6 +234,13 @@ def fisher_networks(
     return pd.DataFrame(rows)
 
 
+def between_fishers(table: pd.DataFrame) -> str:
+    """Say for how many datasets the reported ρ lies between both fishers' with biases."""
+    groups = table[table["biased"]].groupby("dataset")
+    ours, paper = groups["rho"].agg(["min", "max"]), groups["rho_paper"].first()
+    return f"{int(paper.between(ours['min'], ours['max']).sum())} of {len(ours)}"
+
+
 def _unscored_last(score: pd.Series) -> pd.Series:
     """Return ranks, the architectures without a score below all others."""
     return score.rank(method="dense").fillna(0)

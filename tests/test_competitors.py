@@ -320,6 +320,8 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     alone = stats.spearmanr(found.frame.loc[few, "fisher"], accuracy).statistic
     assert table["rho"].iloc[0] == pytest.approx(alone)
     assert (table["n"] == 40).all() and (table["rho_paper"] == 0.36).all()
+    assert competitors.between_fishers(table) == "1 of 1"  # -1 and 1
+    assert competitors.between_fishers(table[:2]) == "0 of 1"
     lines = tables.fisher_networks(table).splitlines()[2:]
     assert [line.split("|")[3].strip() for line in lines] == ["without", "with", "with"]
     assert all("(0.36)" in line for line in lines)

@@ -27,7 +27,7 @@ METRICS = {
     "flops": "FLOPs",
     "fisher_weighted": "fisher, weighted",
     "cv": "cv (negated)",
-    "ntk": "NTK condition number (negated)",
+    "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
 }
 SCORES = {

@@ -151,7 +151,7 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
     outputs = metric.outputs(SPACE.build(arch), x, (w1, w2))
     full, collapsed = metric.from_outputs(outputs), SPACE.score(arch, x, (w1, w2))
     # How many representable numbers lie between the smallest and the largest output.
-    steps = (np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))).min()
+    steps = float((np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))).min())
     if steps > 1e5:
         assert collapsed == pytest.approx(full, rel=1e-4, abs=1e-5, nan_ok=True)
     elif steps == 0 and (outputs == 0).all(axis=1).any():

@@ -783,7 +783,7 @@ def covered(table: pd.DataFrame) -> str:
 
 def covered_spaces(counts101: pd.DataFrame, counts_nlp: pd.DataFrame) -> str:
     """Say how many architectures of two spaces have a score, from :func:`counts` of each."""
-    (n101, n_nlp) = (
+    n101, n_nlp = (
         f"{int(table['n_scored'].iloc[0]):,} of {int(table['n'].iloc[0]):,}"
         for table in (counts101, counts_nlp)
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import metric, sources, spaces
-from epsutil.spaces.nasbench201 import EDGES
+from epsutil.spaces.nasbench201 import EDGES, AveragePool
 
 SPACE = spaces.get("nasbench201")
 ARCHS = st.integers(0, len(SPACE) - 1).map(SPACE.__getitem__)
@@ -82,6 +82,31 @@ def test_sizes_are_those_of_the_network(index):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, 16, 16))
     assert SPACE.flops(SPACE[index], image_size=16) * 2 == counter.get_total_flops()
+
+
+@given(st.integers(1, 20), st.integers(2, 9), st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=20)
+def test_average_pool_equals_torchs_bit_for_bit(channels, size, dtype):
+    """Forward, backward, twice differentiated, and image by image under vmap."""
+
+    def loss(x: torch.Tensor, pool: torch.nn.Module) -> torch.Tensor:
+        return pool(pool(x).pow(3)).mul(x).sum()
+
+    x = torch.randn(
+        4, channels, size, size, dtype=dtype, generator=torch.Generator().manual_seed(size)
+    )
+    x.requires_grad_()
+    results = []
+    for pool in (
+        AveragePool(),
+        torch.nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
+    ):
+        (first,) = torch.autograd.grad(loss(x, pool), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        each = torch.func.vmap(torch.func.grad(lambda image, p=pool: loss(image[None], p)))
+        results.append((pool(x), first, second, each(x)))
+    for ours, torchs in zip(*results, strict=True):
+        assert torch.equal(ours, torchs)
 
 
 # Keys ----------------------------------------------------------------------------------------

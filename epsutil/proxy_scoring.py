@@ -41,6 +41,7 @@ class Group(NamedTuple):
     data: str = "real"  # or "shape", "patches"
     one_output: bool = False
     apart: bool = False  # the same metrics as in another group, of other networks
+    channels_last: bool = False  # a third faster forward on a CPU, but rounds otherwise
 
 
 GROUPS = {
@@ -52,7 +53,7 @@ GROUPS = {
     "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
     "naswot": Group(("naswot",), 128),
     "grad_sign": Group(("grad_sign",), 64),
-    "cv": Group(("cv",), 256),
+    "cv": Group(("cv",), 256, channels_last=True),
     "ntk": Group(("ntk",), 72, network="thin"),
     "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
     "draws": Group(
@@ -290,7 +291,10 @@ def _score_chunk(
     torch.set_num_threads(1)
     space, group = spaces.get(run.space), GROUPS[run.group]
     classes = 1 if group.one_output else inputs.classes(run.dataset)
-    batch = (torch.tensor(x), None if labels is None else torch.tensor(labels))
+    images = torch.tensor(x)
+    if group.channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    batch = (images, None if labels is None else torch.tensor(labels))
     rows = {}
     for structure, index in chunk:
         network = getattr(space, _method(run.space, group))(space[index], classes)

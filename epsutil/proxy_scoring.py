@@ -41,7 +41,7 @@ class Group(NamedTuple):
     data: str = "real"  # or "shape", "patches"
     one_output: bool = False
     apart: bool = False  # the same metrics as in another group, of other networks
-    channels_last: bool = False  # a third faster forward on a CPU, but rounds otherwise
+    channels_last: bool = False  # images' layout: a faster forward pass, other rounding
 
 
 GROUPS = {
@@ -51,7 +51,7 @@ GROUPS = {
     ),
     "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
     "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
-    "naswot": Group(("naswot",), 128),
+    "naswot": Group(("naswot",), 128, channels_last=True),
     "grad_sign": Group(("grad_sign",), 64),
     "cv": Group(("cv",), 256, channels_last=True),
     "ntk": Group(("ntk",), 72, network="thin"),

@@ -7,7 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from epsutil import experiments, notebooks, paths, results, sources, tables
+from epsutil import experiments, notebooks, paths, results, sources, tables, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -151,7 +151,7 @@ def test_table_1_agrees_with_the_paper():
     """Issue: within 0.02 of the paper, or the page shows by evidence why not."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "table01.csv")
     batches = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "batches.csv")
-    board = experiments.scoreboard_metrics("Table 1", table)
+    board = verdicts.metrics("Table 1", table)
     epsilon = board[board["row"].isin(["cifar10", "cifar100", "ImageNet16-120"])]
     assert len(epsilon) == 6
     for _, row in epsilon[epsilon["verdict"] == "differs"].iterrows():
@@ -162,7 +162,7 @@ def test_table_1_agrees_with_the_paper():
 def test_competing_metrics_agree_with_the_paper():
     """Issue: rho within 0.05, or the page shows why not, as it does for fisher."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "table01.csv")
-    board = experiments.scoreboard_metrics("Table 1", table)
+    board = verdicts.metrics("Table 1", table)
     others = board[board["row"].str.contains(", ")]
     assert len(others) == 18 and (others["n"] >= 1000).all()
     differing = others[others["verdict"] == "differs"]

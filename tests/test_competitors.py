@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import competitors, experiments, plots, proxies, tables
+from epsutil import competitors, plots, proxies, tables, verdicts
 from epsutil.competitors import Scores
 
 N = 300
@@ -270,7 +270,7 @@ def test_epsilon_against_each(found):
 
 
 def test_few_architectures_are_not_judged(metrics_table, monkeypatch):
-    board = experiments.scoreboard_metrics("Table 1", metrics_table("own"))  # of 300 and 150
+    board = verdicts.metrics("Table 1", metrics_table("own"))  # of 300 and 150
     assert list(board["verdict"][2:]) == ["too few", "too few"]
     text = " ".join(tables.scoreboard(board).split())
     assert "of 2 |" in text and "synflow" not in text  # epsilon's two rows are judged
@@ -278,8 +278,8 @@ def test_few_architectures_are_not_judged(metrics_table, monkeypatch):
 
 
 def test_reported_and_ours_meet_in_the_scoreboard(metrics_table, monkeypatch):
-    monkeypatch.setattr(experiments, "COMPETITORS_LEAST", 100)
-    board = experiments.scoreboard_metrics("Table 1", metrics_table("own"))
+    monkeypatch.setattr(verdicts, "COMPETITORS_LEAST", 100)
+    board = verdicts.metrics("Table 1", metrics_table("own"))
     assert list(board["row"]) == ["cifar10"] * 2 + ["synflow, cifar10", "fisher, cifar10"]
     assert list(board["paper"]) == [0.87, 0.70, 0.74, 0.36]
     close = (board["reproduced"] - board["paper"]).abs() <= [0.025, 0.025, 0.055, 0.055]
@@ -288,7 +288,7 @@ def test_reported_and_ours_meet_in_the_scoreboard(metrics_table, monkeypatch):
 
 def test_reversed_signs_of_others_are_reversed_back(metrics_table):
     table = metrics_table("own")
-    board = experiments.scoreboard_metrics("Table 4", table, of_loss=True)
+    board = verdicts.metrics("Table 4", table, of_loss=True)
     assert list(board["paper"]) == [0.87, 0.70, -0.74, -0.36]
     assert "| -0.74 |" in " ".join(tables.competitors(table, "cifar10", of_loss=True).split())
     text = tables.metrics(table, "cifar10", of_loss=True)
@@ -355,7 +355,7 @@ def test_table_9_has_the_constants_last(found, monkeypatch):
     assert list(table["initialisation"])[-1] == "constant" and (table["n"] == 40).all()
     assert table["archs"].tolist() == [39, 40, 40, 40, 40, 0]
     assert table["rho_paper"].tolist()[:2] == [0.14, 0.44] and table["seconds"].iloc[0] == 1
-    board = experiments.scoreboard_initialisations(table)
+    board = verdicts.initialisations(table)
     assert len(board) == 10 and set(board["row"]) == set(table["initialisation"][:-1])
     assert tables.initialisations(table).count("\n") == 8
 

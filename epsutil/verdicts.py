@@ -1,0 +1,197 @@
+"""How a page's tables compare with the paper: verdicts for the scoreboard, and words.
+
+The tables are those of :mod:`epsutil.experiments` and :mod:`epsutil.competitors`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from epsutil import statistics
+
+TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
+COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
+COMPETITORS_LEAST = 500  # architectures, below which their sampling error exceeds that
+
+
+def compare(
+    item: str,
+    table: pd.DataFrame,
+    quantities: Sequence[str],
+    tolerance: float = TOLERANCE,
+    n_least: int = 0,
+) -> pd.DataFrame:
+    """Compare a table's values with the reported ones.
+
+    Parameters
+    ----------
+    item : str
+        The paper's table, for example ``"Table 6"``.
+    table : pandas.DataFrame
+        Columns ``row`` (a name), ``n``, ``n_scored``, and for every quantity ``<quantity>`` and
+        ``<quantity>_paper``.
+    quantities : sequence of str
+        Which of the six scores count.
+    tolerance : float
+        Largest difference that counts as reproduced, beyond rounding.
+    n_least : int
+        With fewer architectures the verdict is ``"too few"``, for chance would decide it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per row and quantity, with the columns of :data:`epsutil.tables.SCOREBOARD`.
+    """
+    rows = []
+    for _, row in table.iterrows():
+        for quantity in quantities:
+            ours, paper = row[quantity], row[f"{quantity}_paper"]
+            close = abs(ours - paper) <= tolerance + 0.005  # printed with two decimals
+            rows.append(
+                {
+                    "item": item,
+                    "row": row["row"],
+                    "quantity": quantity,
+                    "paper": paper,
+                    "reproduced": ours,
+                    "n_scored": row["n_scored"],
+                    "n": row["n"],
+                    "verdict": "too few"
+                    if row["n"] < n_least
+                    else "reproduced"
+                    if close
+                    else "differs",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFrame:
+    """Compare the rows of a table of metrics with the reported ones, epsilon's first.
+
+    Of the competing metrics ρ counts, within `COMPETITORS_TOLERANCE`; with `of_loss`, their
+    reported values have the reversed sign.
+    """
+    ours = table.query("source == 'computed'")
+    paper = table.query("source == 'reported'")[["dataset", "metric", *statistics.SCORES]]
+    joined = ours.merge(paper, on=["dataset", "metric"], suffixes=("", "_paper"))
+    epsilon = joined["metric"] == "epsilon"
+    names = joined["dataset"].where(epsilon, joined["metric"] + ", " + joined["dataset"])
+    joined = joined.assign(row=names)
+    boards = [compare(item, joined[epsilon], ("rho", "tau"))]
+    if not epsilon.all():
+        others = joined[~epsilon].dropna(subset="rho")
+        if of_loss:
+            others = others.assign(rho_paper=-others["rho_paper"])
+        boards.append(compare(item, others, ("rho",), COMPETITORS_TOLERANCE, COMPETITORS_LEAST))
+    return pd.concat(boards, ignore_index=True)
+
+
+def pairs(item: str, table: pd.DataFrame, first: Sequence[float] | None = None) -> pd.DataFrame:
+    """Compare a table of pairs of weights with the reported one, some pair first."""
+    table = table.dropna(subset="rho_paper")
+    named = table.assign(
+        row=[f"{w1:g}, {w2:g}" for w1, w2 in zip(table["w1"], table["w2"], strict=True)]
+    )
+    if first is not None:
+        chosen = (named["w1"] == first[0]) & (named["w2"] == first[1])
+        named = pd.concat([named[chosen], named[~chosen]])
+    return compare(item, named.rename(columns={"archs": "n_scored"}), ("rho", "tau"))
+
+
+def embeddings(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare Table 10 with the reported one."""
+    named = table.rename(columns={"embedding": "row", "archs": "n_scored"})
+    return compare("Table 10", named, ("rho", "tau"))
+
+
+def initialisations(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare Table 9 with the reported one."""
+    named = table.dropna(subset="rho_paper").rename(
+        columns={"initialisation": "row", "archs": "n_scored"}
+    )
+    return compare("Table 9", named, ("rho", "tau"), COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
+
+
+def weights(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare the weights that the published rule selects with the paper's (Table 8)."""
+    rows = []
+    for (space, dataset), group in table.groupby(["space", "dataset"], sort=False):
+        paper, rule = (group[group["chosen_by"] == name].iloc[0] for name in ("paper", "rule"))
+        for weight in ("w1", "w2"):
+            rows.append(
+                {
+                    "item": "Table 8",
+                    "row": f"{space}, {dataset}",
+                    "quantity": f"log10 {weight}",
+                    "paper": np.log10(paper[weight]),
+                    "reproduced": np.log10(rule[weight]),
+                    "n_scored": rule["n_scored"],
+                    "n": rule["n"],
+                    "verdict": "reproduced" if paper[weight] == rule[weight] else "differs",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# In words ------------------------------------------------------------------------------------
+
+
+def covered(table: pd.DataFrame) -> str:
+    """Say how many architectures epsilon scores, per dataset."""
+    if "metric" in table:
+        table = table.query("metric == 'epsilon' and source == 'computed'")
+    return "; ".join(
+        f"{row['dataset']}: {row['n_scored']:,.0f} of {row['n']:,.0f} scored"
+        for _, row in table.iterrows()
+    )
+
+
+def covered_spaces(counts101: pd.DataFrame, counts_nlp: pd.DataFrame) -> str:
+    """Say how many architectures of two spaces have a score, from the counts of each."""
+    n101, n_nlp = (
+        f"{int(table['n_scored'].iloc[0]):,} of {int(table['n'].iloc[0]):,}"
+        for table in (counts101, counts_nlp)
+    )
+    return f"NAS-Bench-101: {n101} scored; NAS-Bench-NLP: {n_nlp} that finished training"
+
+
+def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
+    """Say how many architectures each row of an ablation scores."""
+    return (
+        f"{table['n'].iloc[0]:,} architectures; {table['archs'].min():,.0f} to "
+        f"{table['archs'].max():,.0f} scored, depending on the {what}"
+    )
+
+
+def largest_difference(table: pd.DataFrame) -> str:
+    """Say where ρ differs most from the paper."""
+    row = table.loc[(table["rho"] - table["rho_paper"]).abs().idxmax()]
+    return (
+        f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
+        f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
+    )
+
+
+def within_batches(table: pd.DataFrame) -> str:
+    """Say how many reported ρ and τ lie in the range that batches of images span."""
+    inside = [
+        group[name].min() - 0.005 <= group[f"{name}_paper"].iloc[0] <= group[name].max() + 0.005
+        for _, group in table.groupby("dataset")
+        for name in ("rho", "tau")
+    ]
+    return f"{sum(inside)} of {len(inside)}"
+
+
+def rho_difference(table: pd.DataFrame) -> float:
+    """Return by how much epsilon's ρ exceeds the paper's, for a table of one dataset."""
+    rho = table.query("metric == 'epsilon'").set_index("source")["rho"]
+    return float(rho["computed"] - rho["reported"])
+
+
+def differing_choices(table: pd.DataFrame) -> str:
+    """Say for how many datasets the rule's weights are not the paper's."""
+    board = weights(table)
+    differ = board[board["verdict"] == "differs"]["row"].nunique()
+    return f"{differ} of {board['row'].nunique()}"

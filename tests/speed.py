@@ -23,6 +23,7 @@ import psutil
 import torch
 
 from epsutil import experiments, inputs, proxies, proxy_scoring, scoring, spaces
+from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
 
 class Plan(NamedTuple):
@@ -132,6 +133,27 @@ def ratio(name: str, plan: Plan) -> None:
     report(text, f"{times:.0f} times", f">= {plan.ratio:.0f}", times >= plan.ratio)
 
 
+def pooling(name: str, plan: Plan) -> None:
+    """Compare NAS-Bench-201's average pooling with torch's, both passes, on one core."""
+    if name != "nasbench201":
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    x = torch.randn(64, STAGES[0], 32, 32, requires_grad=True)
+    seconds = []
+    for pool in (torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False), AveragePool()):
+        torch.autograd.grad(pool(x).sum(), x)  # warms up
+        start = time.perf_counter()
+        for _ in range(20):
+            torch.autograd.grad(pool(x).sum(), x)
+        seconds.append((time.perf_counter() - start) / 20)
+    torchs, ours = (1e3 * each for each in seconds)
+    text = f"{name}: average pooling, torch's {torchs:.1f} ms, ours {ours:.1f} ms"
+    times = seconds[0] / seconds[1]
+    report(text, f"{times:.1f} times", ">= 2", times >= 2)
+    torch.set_num_threads(threads)
+
+
 def agreement(name: str, plan: Plan) -> None:
     """Hold the collapse to full width on random architectures and weights, in both precisions."""
     rows = experiments.agreement(
@@ -204,6 +226,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
 MEASUREMENTS = {
     "whole": whole,
     "ratio": ratio,
+    "pooling": pooling,
     "agreement": agreement,
     "proxies": competitors,
 }

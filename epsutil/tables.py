@@ -309,22 +309,6 @@ def initialisations(frame: pd.DataFrame) -> str:
     return _beside_paper(frame.assign(name=frame["initialisation"]), "Weights", of_loss=False)
 
 
-def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
-    scores = frame[list(SCORES)]
-    best = scores.max()
-    if of_loss:  # a good metric has negative correlations with a loss
-        best[CORRELATIONS] = scores[CORRELATIONS].min()
-    lines = [
-        {heading: row["name"], "Archs": _beside("archs", row, count=True)}
-        | {
-            title: _bold(_beside(name, row), row[name] == best[name])
-            for name, title in SCORES.items()
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=["Archs", *SCORES.values()])
-
-
 def counting(frame: pd.DataFrame) -> str:
     """Return the six scores under several ways of counting what lacks a value."""
     lines = [
@@ -495,6 +479,9 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     return "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
 
 
+# Parts of tables -----------------------------------------------------------------------------
+
+
 def _reported(rows: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     """Return the reported scores by metric.
 
@@ -506,7 +493,20 @@ def _reported(rows: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     return paper
 
 
-# Cells ---------------------------------------------------------------------------------------
+def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
+    scores = frame[list(SCORES)]
+    best = scores.max()
+    if of_loss:  # a good metric has negative correlations with a loss
+        best[CORRELATIONS] = scores[CORRELATIONS].min()
+    lines = [
+        {heading: row["name"], "Archs": _beside("archs", row, count=True)}
+        | {
+            title: _bold(_beside(name, row), row[name] == best[name])
+            for name, title in SCORES.items()
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=["Archs", *SCORES.values()])
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:

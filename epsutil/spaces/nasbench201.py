@@ -526,7 +526,7 @@ def _window_sum(x: Tensor) -> Tensor:
 
 
 @_window_sum.register_vmap
-def _(_: object, dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
+def _window_sums(_: object, dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
     x = x.movedim(dims[0], 0)
     return _window_sum(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
 

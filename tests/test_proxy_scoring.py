@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, inputs, proxies, proxy_scoring, scoring, spaces
+from epsutil import initialise, inputs, paths, proxies, proxy_scoring, scoring, spaces
 
 SPACE = spaces.get("nasbench201")
 
@@ -240,3 +240,12 @@ def test_language_model_is_tied():
     expected = hidden @ network.network.embedding.weight.T
     torch.testing.assert_close(logits, expected)
     assert network.network.embedding.weight.abs().max() <= 0.1
+
+
+def test_recorded_scores_are_of_this_code():
+    """Else a book without data would not show them, and one with data would take hours."""
+    for path in paths.RECORDED_SCORES.glob("*.parquet"):
+        run = scoring.read(path).attrs["run"]
+        group = [run["group"]] if "group" in run else []
+        code = (proxy_scoring if group else scoring).fingerprint(run["space"], *group)
+        assert run["code"] == code, f"{path.name} was written by other code"

@@ -174,6 +174,12 @@ def largest_difference(table: pd.DataFrame) -> str:
     )
 
 
+def differences(table: pd.DataFrame) -> str:
+    """Say by how much ρ differs from the paper at least and at most."""
+    difference = (table["rho"] - table["rho_paper"]).dropna()
+    return f"{difference.min():+.2f} to {difference.max():+.2f}"
+
+
 def within_batches(table: pd.DataFrame) -> str:
     """Say how many reported ρ and τ lie in the range that batches of images span."""
     inside = [

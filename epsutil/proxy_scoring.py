@@ -193,7 +193,7 @@ def score(
 
 
 def fingerprint(space_name: str, group_name: str) -> str:
-    """Return a checksum of the code that decides the scores of a group."""
+    """Return a checksum of the code and the settings that decide the scores of a group."""
     group = GROUPS[group_name]
     start = (
         *group.names,
@@ -203,7 +203,12 @@ def fingerprint(space_name: str, group_name: str) -> str:
         "__init__",
         "forward",
     )
-    return scoring.fingerprint(space_name, start, ("metric", "initialise", "proxies"))
+    code = scoring.fingerprint(space_name, start, ("metric", "initialise", "proxies"))
+    usual = Group._field_defaults
+    settings = {name: value for name, value in group._asdict().items() if name in usual}
+    del settings["apart"]  # decides which table shows them only
+    changed = {name: value for name, value in settings.items() if value != usual[name]}
+    return hashlib.sha256(f"{code} {changed}".encode()).hexdigest()[:16]
 
 
 def _method(space_name: str, group: Group) -> str:

@@ -299,7 +299,7 @@ def fingerprint(
     wanted, reached = set(start), []
     while found := [s for s in definitions if s not in reached and wanted & _defined(s)]:
         reached += found
-        wanted = {name for statement in found for name in _names(statement)}
+        wanted = {name for statement in found for name in _names(statement)} - {"_"}
     code = "".join(ast.dump(statement) for statement in definitions if statement in reached)
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 

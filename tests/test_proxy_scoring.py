@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, inputs, paths, proxies, proxy_scoring, scoring, spaces
+from epsutil import initialise, inputs, proxies, proxy_scoring, scoring, spaces
 
 SPACE = spaces.get("nasbench201")
 
@@ -242,10 +242,9 @@ def test_language_model_is_tied():
     assert network.network.embedding.weight.abs().max() <= 0.1
 
 
-def test_recorded_scores_are_of_this_code():
-    """Else a book without data would not show them, and one with data would take hours."""
-    for path in paths.RECORDED_SCORES.glob("*.parquet"):
-        run = scoring.read(path).attrs["run"]
-        group = [run["group"]] if "group" in run else []
-        code = (proxy_scoring if group else scoring).fingerprint(run["space"], *group)
-        assert run["code"] == code, f"{path.name} was written by other code"
+@pytest.mark.parametrize("setting", [{"channels_last": True}, {"one_output": True}])
+def test_a_groups_settings_are_part_of_a_store(monkeypatch, setting):
+    before = proxy_scoring.fingerprint("nasbench201", "grad_sign")
+    group = proxy_scoring.GROUPS["grad_sign"]
+    monkeypatch.setitem(proxy_scoring.GROUPS, "grad_sign", group._replace(**setting))
+    assert proxy_scoring.fingerprint("nasbench201", "grad_sign") != before

@@ -287,7 +287,8 @@ class Some:
 FACTOR, MORE = 2, 3
 
 def shrink(x):
-    return collapse.relu(x) / FACTOR
+    _, y = None, x
+    return collapse.relu(y) / FACTOR
 """
 CODE = {
     "metric": "def from_outputs(x): return x\n\ndef epsilon(x): return x",
@@ -319,8 +320,9 @@ def code(monkeypatch, tmp_path):
         ("spaces/some", "return MORE", "return FACTOR"),
         ("collapse", "def pool(x): return x", "def pool(x): return 3\n\ndef more(): pass"),
         ("metric", "epsilon(x): return x", "epsilon(x): return 1"),
+        ("collapse", "EPS = 1", "EPS = 1\n\ndef _(x): return x"),
     ],
-    ids=["words", "mutate", "unused primitive", "reference"],
+    ids=["words", "mutate", "unused primitive", "reference", "a name for what is not used"],
 )
 def test_fingerprint_ignores_what_does_not_decide_a_score(code, module, before, after):
     assert code() == code(module, before, after)

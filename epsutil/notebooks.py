@@ -387,6 +387,7 @@ def _execute(
             kernel_manager_class=_this_interpreter(environment or {}),
             cwd=str(paths.ROOT),
             progress_bar={"desc": name},
+            iopub_timeout=120,  # for a busy machine to hand over a cell's figures
         )
     except papermill.PapermillExecutionError as error:
         failed = output.with_name(f"{output.stem}.failed.ipynb")

@@ -29,8 +29,6 @@ from epsutil.inputs import Batch
 
 log = logging.getLogger(__name__)
 
-CHUNK = 8  # networks evaluated between two writes
-
 
 class Group(NamedTuple):
     """Metrics that share passes, and how their authors apply them."""
@@ -42,6 +40,7 @@ class Group(NamedTuple):
     one_output: bool = False
     apart: bool = False  # the same metrics as in another group, of other networks
     channels_last: bool = False  # images' layout: a faster forward pass, other rounding
+    chunk: int = 8  # networks evaluated between two writes
 
 
 GROUPS = {
@@ -53,7 +52,7 @@ GROUPS = {
     "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
     "naswot": Group(("naswot",), 128, channels_last=True),
     "grad_sign": Group(("grad_sign",), 64),
-    "cv": Group(("cv",), 256, channels_last=True),
+    "cv": Group(("cv",), 256, channels_last=True, chunk=1),  # minutes for each
     "ntk": Group(("ntk",), 72, network="thin"),
     "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
     "draws": Group(
@@ -205,10 +204,12 @@ def fingerprint(space_name: str, group_name: str) -> str:
     )
     code = scoring.fingerprint(space_name, start, ("metric", "initialise", "proxies"))
     usual = Group._field_defaults
-    settings = {name: value for name, value in group._asdict().items() if name in usual}
-    del settings["apart"]  # decides which table shows them only
-    changed = {name: value for name, value in settings.items() if value != usual[name]}
-    return hashlib.sha256(f"{code} {changed}".encode()).hexdigest()[:16]
+    settings = {
+        name: value
+        for name, value in group._asdict().items()
+        if name in usual and value != usual[name] and name not in ("apart", "chunk")
+    }
+    return hashlib.sha256(f"{code} {settings}".encode()).hexdigest()[:16]
 
 
 def _method(space_name: str, group: Group) -> str:
@@ -258,7 +259,7 @@ def _extend(
         if structure not in done
     }
     todo = list(reversed(missing.items()))
-    chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
+    chunks = [todo[i : i + group.chunk] for i in range(0, len(todo), group.chunk)]
     n_jobs = _fitting(run, n_jobs)
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(_score_chunk)(run, batch.x, batch.labels, chunk) for chunk in chunks

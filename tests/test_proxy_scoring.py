@@ -58,7 +58,8 @@ def test_nothing_stored_is_none(tmp_path):
 
 
 def test_an_interrupted_run_loses_at_most_a_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(proxy_scoring, "CHUNK", 2)
+    group = proxy_scoring.GROUPS["linear_regions"]._replace(chunk=2)
+    monkeypatch.setitem(proxy_scoring.GROUPS, "linear_regions", group)
     chunk, done = proxy_scoring._score_chunk, []
 
     def interrupted(run, x, labels, todo):

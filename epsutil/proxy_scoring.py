@@ -253,12 +253,11 @@ def _extend(
     partial.mkdir(parents=True, exist_ok=True)
     for path in partial.glob("*.json"):
         done |= {name: tuple(row) for name, row in json.loads(path.read_text()).items()}
-    missing = {  # the first architecture of each structure
-        structure: index
-        for index, structure in reversed(structures.items())
-        if structure not in done
-    }
-    todo = list(reversed(missing.items()))
+    missing: dict[str, int] = {}  # the first architecture of each structure, in the order
+    for index, structure in structures.items():
+        if structure not in done:
+            missing.setdefault(structure, index)
+    todo = list(missing.items())
     chunks = [todo[i : i + group.chunk] for i in range(0, len(todo), group.chunk)]
     n_jobs = _fitting(run, n_jobs)
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(

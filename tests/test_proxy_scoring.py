@@ -53,6 +53,22 @@ def test_a_store_grows_and_nothing_is_computed_twice(tmp_path, monkeypatch):
     assert not counted
 
 
+def test_networks_are_scored_in_the_order_in_which_a_store_grows(tmp_path, monkeypatch):
+    """Else what an interrupted run has done would not be the store of fewer architectures."""
+    chunk, asked = proxy_scoring._score_chunk, []
+    monkeypatch.setattr(
+        proxy_scoring,
+        "_score_chunk",
+        lambda run, x, labels, todo: asked.extend(todo) or chunk(run, x, labels, todo),
+    )
+    order = [int(i) for i in proxy_scoring.order("nasbench201")[:40]]
+    structures = [SPACE.structure(SPACE[i]) for i in order]
+    assert len(set(structures)) < len(structures)
+    score(tmp_path, len(order))
+    first = {s: i for s, i in zip(reversed(structures), reversed(order), strict=True)}
+    assert asked == [(s, first[s]) for s in dict.fromkeys(structures)]
+
+
 def test_nothing_stored_is_none(tmp_path):
     assert score(tmp_path, 0) is None
 

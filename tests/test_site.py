@@ -311,6 +311,13 @@ def test_page_fits_a_phone(visit, path):
         PHONE["width"],
     )
     assert (width <= PHONE["width"], wide) == (True, [])
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article table')].filter(table =>
+            table.caption && table.caption.getBoundingClientRect().right
+                > table.getBoundingClientRect().right + 1
+        ).map(table => table.caption.innerText.slice(0, 30))"""
+    )
+    assert cut == [], "captions that end out of view"
 
 
 @pytest.mark.parametrize("path", FIGURES or ["index.html"])

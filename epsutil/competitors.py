@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -122,6 +123,7 @@ def metrics_table(
     architectures: str = "own",
     n_least: int = 500,
     space_name: str = "nasbench201",
+    n_jobs: int = 1,
 ) -> pd.DataFrame:
     """Compute all rows of a table of the paper that compares metrics.
 
@@ -138,6 +140,8 @@ def metrics_table(
         metrics score; or those that all metrics were computed for, the unscored ranking last.
     n_least : int
         For the latter two, metrics computed for fewer architectures are left out.
+    n_jobs : int, default 1
+        Processes that share the rows; -1 is one per core.
 
     Returns
     -------
@@ -155,7 +159,7 @@ def metrics_table(
             f"architectures is {architectures!r}; choose one of {', '.join(ARCHITECTURES)}"
         )
     target, minimise = benchmarks.target(space_name)
-    rows = []
+    rows, work = [], []
     for dataset, metrics in found.items():
         names = metrics.names(0 if architectures == "own" else n_least)
         together = metrics.together(names)
@@ -166,14 +170,17 @@ def metrics_table(
             if architectures == "common":
                 frame = frame.dropna(subset=names)
             score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
-            values = experiments.evaluation(score, frame[target], n_resamples, seed, minimise)
-            if len(frame) < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
-                values |= {key: np.nan for key in values if key.startswith("top64_top5")}
-            rows.append(
-                {"dataset": dataset, "metric": name, "source": "computed"}
-                | values
-                | {"seconds": metrics.seconds[name]}
+            rows.append({"dataset": dataset, "metric": name, "source": "computed"})
+            work.append(
+                joblib.delayed(experiments.evaluation)(
+                    score, frame[target], n_resamples, seed, minimise
+                )
             )
+    for row, values in zip(rows, joblib.Parallel(n_jobs=n_jobs)(work), strict=True):
+        metrics = found[row["dataset"]]
+        if values["n"] < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
+            values |= {key: np.nan for key in values if key.startswith("top64_top5")}
+        row |= values | {"seconds": metrics.seconds[row["metric"]]}
     paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
 

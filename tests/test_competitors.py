@@ -209,9 +209,9 @@ def test_the_heat_map_has_a_number_in_every_cell(found):
 
 @pytest.fixture
 def metrics_table(found):
-    def table(architectures, n_least=0):
+    def table(architectures, n_least=0, n_jobs=1):
         return competitors.metrics_table(
-            "table01", {"cifar10": found}, 5, 0, architectures, n_least
+            "table01", {"cifar10": found}, 5, 0, architectures, n_least, n_jobs=n_jobs
         )
 
     return table
@@ -252,6 +252,10 @@ def test_both_comparisons_side_by_side(found, metrics_table):
     text = competitors.same_counts(table.reset_index())
     assert text == "cifar10: 100 that all metrics score, of 150 that all were computed for"
     assert tables.same_architectures(table.reset_index(), "cifar10").count("\n") == 2 + 5
+
+
+def test_processes_do_not_change_a_table(metrics_table):
+    pd.testing.assert_frame_equal(metrics_table("own", n_jobs=2), metrics_table("own"))
 
 
 def test_an_unknown_choice_is_refused(metrics_table):

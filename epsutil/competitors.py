@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from scipy import stats
+from tqdm import tqdm
 
 from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, spaces, statistics
 from epsutil.tables import DATASETS, SCORES
@@ -176,7 +177,9 @@ def metrics_table(
                     score, frame[target], n_resamples, seed, minimise
                 )
             )
-    for row, values in zip(rows, joblib.Parallel(n_jobs=n_jobs)(work), strict=True):
+    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(work)
+    progress = tqdm(results, "metrics", len(work), leave=False, disable=None, delay=3)
+    for row, values in zip(rows, progress, strict=True):
         metrics = found[row["dataset"]]
         if values["n"] < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
             values |= {key: np.nan for key in values if key.startswith("top64_top5")}

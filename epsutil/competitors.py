@@ -358,10 +358,9 @@ def initialisations(
 def same_counts(table: pd.DataFrame) -> str:
     """Say how many architectures :func:`same_architectures` compares on."""
     first = table.groupby("dataset", sort=False).first()
-    return "; ".join(
-        f"{dataset}: {row['n_common']:,.0f} that all metrics score, of {row['n_last']:,.0f} that "
-        "all were computed for"
-        for dataset, row in first.iterrows()
+    return _per_dataset(
+        first["n_common"].map("{:,.0f} that all metrics score, of ".format)
+        + first["n_last"].map("{:,.0f} that all were computed for".format)
     )
 
 

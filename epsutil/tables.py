@@ -99,7 +99,6 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
                 "ρ ours": _score("rho", row["rho"]),
                 "Difference": _score("rho", row["rho"] - reported, sign="+"),
                 "95% interval": _interval("rho", row),
-                "Unscored last": _score("rho", row["rho_all"]),
                 "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
             }
         )

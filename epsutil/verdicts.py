@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from epsutil import statistics
+from epsutil.tables import DATASETS
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
@@ -143,7 +144,7 @@ def covered(table: pd.DataFrame) -> str:
     if "metric" in table:
         table = table.query("metric == 'epsilon' and source == 'computed'")
     return "; ".join(
-        f"{row['dataset']}: {row['n_scored']:,.0f} of {row['n']:,.0f} scored"
+        f"{DATASETS[row['dataset']]}: {row['n_scored']:,.0f} of {row['n']:,.0f} scored"
         for _, row in table.iterrows()
     )
 

@@ -250,7 +250,7 @@ def test_both_comparisons_side_by_side(found, metrics_table):
             table[f"rho_{which}"], rows["rho"], check_names=False, check_exact=False
         )
     text = competitors.same_counts(table.reset_index())
-    assert text == "cifar10: 100 that all metrics score, of 150 that all were computed for"
+    assert text == "100 that all metrics score, of 150 that all were computed for"
     assert tables.same_architectures(table.reset_index(), "cifar10").count("\n") == 2 + 5
 
 

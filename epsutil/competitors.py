@@ -328,17 +328,13 @@ def initialisations(
         many have a score), the six scores; as reported with the suffix ``_paper``; ``seconds`` for
         one network on one core.
     """
-    drawn = proxy_scoring.score("nasbench201", dataset, "draws", n_draws, n_jobs=n_jobs)
-    if drawn is None:
-        raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
+    drawn = _drawn("draws", dataset, n_draws, n_jobs)
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, more=drawn.index
     ).loc[drawn.index]
     target, _ = benchmarks.target("nasbench201")
-    paper = experiments.reported("table09")
-    paper["initialisation"] = paper["initialisation"].str.lower()
-    names = {n: f"epsilon_{n.replace(' ', '_')}" for n in paper["initialisation"]}
-    columns = {scheme: drawn[name] for scheme, name in names.items()}
+    paper = _reported_schemes()
+    columns = {scheme: drawn[scheme] for scheme in paper["initialisation"]}
     columns["constant"] = frame["epsilon"]
     rows = []
     for scheme, score in columns.items():
@@ -346,13 +342,69 @@ def initialisations(
         rows.append(
             {"initialisation": scheme, "n": len(frame), "archs": values["n_scored"]}
             | values[list(statistics.SCORES)].to_dict()
-            | {"seconds": drawn[proxy_scoring.SECONDS].mean() / len(names)}
+            | {"seconds": drawn[proxy_scoring.SECONDS].mean() / len(paper)}
         )
     joined = pd.DataFrame(rows).merge(
         paper, on="initialisation", how="left", suffixes=("", "_paper"), validate="1:1"
     )
     joined.loc[joined["initialisation"] == "constant", "seconds"] = np.nan
     return joined
+
+
+def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.DataFrame:
+    """Compute what the random linear layer does to Table 9's epsilon.
+
+    Parameters
+    ----------
+    n_draws, n_jobs, dataset
+        See :func:`initialisations`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per scheme (``initialisation``): ``n``, ``archs`` (how many have a score), ``rho`` and
+        ``tau``; with the suffix ``_averaged`` for the mean over channels instead of the linear
+        layer, see :meth:`epsutil.spaces.nasbench201.NASBench201.averaged`, of the same
+        architectures and draws; as reported with the suffix ``_paper``.
+    """
+    drawn = _drawn("draws", dataset, n_draws, n_jobs)
+    averaged = _drawn("draws_averaged", dataset, n_draws, n_jobs)
+    index = drawn.index.intersection(averaged.index)
+    target, _ = benchmarks.target("nasbench201")
+    accuracy = benchmarks.trained("nasbench201", dataset).loc[index, target]
+    rows = []
+    for _, paper in _reported_schemes().iterrows():
+        scheme = paper["initialisation"]
+        with_layer, without = (
+            statistics.evaluate(scores.loc[index, scheme], accuracy) for scores in (drawn, averaged)
+        )
+        row = {"initialisation": scheme, "n": len(index), "archs": with_layer["n_scored"]}
+        for name in ("rho", "tau"):
+            row |= {name: with_layer[name], f"{name}_averaged": without[name]}
+            row |= {f"{name}_paper": paper[name]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _drawn(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
+    """Return epsilon from random draws, a column per scheme, and the seconds."""
+    drawn = proxy_scoring.score("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
+    if drawn is None:
+        raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
+    return drawn.rename(columns=lambda name: name.removeprefix("epsilon_").replace("_", " "))
+
+
+def _reported_schemes() -> pd.DataFrame:
+    """Return the paper's Table 9, the schemes named as in :data:`epsutil.initialise.SCHEMES`."""
+    paper = experiments.reported("table09")
+    return paper.assign(initialisation=paper["initialisation"].str.lower())
+
+
+def between_outputs(table: pd.DataFrame) -> str:
+    """Say how many reported ρ lie, rounded, between those with and without the linear layer."""
+    ours = table[["rho", "rho_averaged"]].round(2)
+    inside = table["rho_paper"].between(ours.min(axis=1), ours.max(axis=1))
+    return f"{inside.sum()} of {len(table)}"
 
 
 def same_counts(table: pd.DataFrame) -> str:

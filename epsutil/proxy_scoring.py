@@ -61,6 +61,9 @@ GROUPS = {
         one_output=True,
     ),
 }
+GROUPS["draws_averaged"] = GROUPS["draws"]._replace(
+    network="averaged", apart=True, channels_last=True
+)
 SECONDS = "seconds"
 GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that is much
 

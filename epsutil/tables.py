@@ -308,6 +308,20 @@ def initialisations(frame: pd.DataFrame) -> str:
     return _beside_paper(frame.assign(name=frame["initialisation"]), "Weights", of_loss=False)
 
 
+def linear_layer(frame: pd.DataFrame) -> str:
+    """Return ρ and τ of a row per scheme: with the linear layer, without it, the paper's."""
+    lines = [
+        {"Weights": row["initialisation"], "Archs": _count(row["archs"])}
+        | {
+            f"{symbol} {title}": _score(name, row[f"{name}{suffix}"])
+            for name, symbol in (("rho", "ρ"), ("tau", "τ"))
+            for suffix, title in (("", "linear"), ("_averaged", "mean"), ("_paper", "paper"))
+        }
+        for _, row in frame.iterrows()
+    ]
+    return markdown(lines, numeric=list(lines[0])[1:])
+
+
 def counting(frame: pd.DataFrame) -> str:
     """Return the six scores under several ways of counting what lacks a value."""
     lines = [

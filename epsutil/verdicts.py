@@ -175,9 +175,9 @@ def largest_difference(table: pd.DataFrame) -> str:
     )
 
 
-def differences(table: pd.DataFrame) -> str:
-    """Say by how much ρ differs from the paper at least and at most."""
-    difference = (table["rho"] - table["rho_paper"]).dropna()
+def differences(table: pd.DataFrame, column: str = "rho", other: str = "rho_paper") -> str:
+    """Say by how much ρ differs from the paper, or one column from another: least and most."""
+    difference = (table[column] - table[other]).dropna()
     return f"{difference.min():+.2f} to {difference.max():+.2f}"
 
 

@@ -364,7 +364,36 @@ def test_table_9_has_the_constants_last(found, monkeypatch):
     assert tables.initialisations(table).count("\n") == 8
 
 
+def test_the_linear_layer_of_table_9(found, monkeypatch):
+    names = [n for n in proxies.names() if n.startswith("epsilon_")]
+    stores = {
+        group: pd.DataFrame({name: scores for name in names} | {"seconds": 5.0}).iloc[:size]
+        for group, scores, size in (
+            ("draws", found.frame["synflow"], 40),
+            ("draws_averaged", -found.frame["synflow"], 30),
+        )
+    }
+    monkeypatch.setattr(
+        competitors.proxy_scoring, "score", lambda _, __, g, *___, **____: stores[g]
+    )
+    monkeypatch.setattr(competitors.benchmarks, "trained", lambda *_: found.frame)
+    table = competitors.linear_layer(0, 1)
+    frame = found.frame.iloc[:30]
+    rho = stats.spearmanr(frame["synflow"], frame["test_accuracy"]).statistic
+    assert table["rho"].to_list() == pytest.approx([rho] * 5) and (table["n"] == 30).all()
+    assert (table["rho_averaged"] == -table["rho"]).all()
+    assert table["tau_paper"].to_list() == [0.09, 0.30, 0.21, 0.33, 0.28]
+    between = sum(abs(paper) <= abs(round(rho, 2)) for paper in table["rho_paper"])
+    assert competitors.between_outputs(table) == f"{between} of 5"
+    assert verdicts.differences(table, "rho_averaged", "rho") == " to ".join(
+        2 * [f"{-2 * rho:+.2f}"]
+    )
+    assert tables.linear_layer(table).count("\n") == 2 + 5
+
+
 def test_table_9_without_scores_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: None)
     with pytest.raises(ValueError, match="give n_draws"):
         competitors.initialisations([1e-7, 1.0], 8, 0, N, 0, 1)
+    with pytest.raises(ValueError, match="give n_draws"):
+        competitors.linear_layer(0, 1)

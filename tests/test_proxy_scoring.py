@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, inputs, proxies, proxy_scoring, scoring, spaces
+from epsutil import initialise, inputs, metric, proxies, proxy_scoring, scoring, spaces
 
 SPACE = spaces.get("nasbench201")
 
@@ -237,6 +237,17 @@ def test_biases_change_fisher_and_no_output():
     norm_b, fisher_b = proxies.compute(biased, batch, metrics, seed=None).values()
     assert norm_b == pytest.approx(norm, rel=1e-2)
     assert abs(fisher_b / fisher - 1) > 0.1
+
+
+def test_the_mean_over_channels_in_place_of_the_linear_layer():
+    arch, x = SPACE[9930], torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    plain, averaged = SPACE.build(arch, 1).double(), SPACE.averaged(arch).double()
+    constants = metric.epsilon(plain, x.double(), (1e-7, 1.0))
+    assert metric.epsilon(averaged, x.double(), (1e-7, 1.0)) == pytest.approx(constants) != 0
+    initialise.random_(plain, 0, "normal"), initialise.random_(averaged, 0, "normal")
+    torch.testing.assert_close(averaged.state_dict(), plain.state_dict())
+    nn.init.constant_(plain.get_parameter("classifier.weight"), 1 / 64)
+    torch.testing.assert_close(averaged(x.double()), plain(x.double()))
 
 
 @pytest.mark.parametrize("space", spaces.names())

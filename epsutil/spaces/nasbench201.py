@@ -206,6 +206,17 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
                         layer.reset_parameters()
         return network
 
+    def averaged(self, arch: str, num_classes: int = 1) -> nn.Module:
+        """Build the network with the mean over channels as its output; see Table 9.
+
+        The linear layer stays, so that random weights are those of :meth:`build`, and is not used.
+        Its output for constant weights is a multiple of the mean: the same for epsilon.
+        """
+        network = self.build(arch, num_classes)
+        classifier = network.get_submodule("classifier")
+        classifier.register_forward_hook(lambda _, x, output: x[0].mean(-1, keepdim=True))
+        return network
+
     def outputs(
         self,
         arch: str,

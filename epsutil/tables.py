@@ -311,11 +311,15 @@ def initialisations(frame: pd.DataFrame) -> str:
 def linear_layer(frame: pd.DataFrame) -> str:
     """Return ρ and τ of a row per scheme: with the linear layer, without it, the paper's."""
     lines = [
-        {"Weights": row["initialisation"], "Archs": _count(row["archs"])}
-        | {
-            f"{symbol} {title}": _score(name, row[f"{name}{suffix}"])
-            for name, symbol in (("rho", "ρ"), ("tau", "τ"))
-            for suffix, title in (("", "linear"), ("_averaged", "mean"), ("_paper", "paper"))
+        {
+            "Weights": row["initialisation"],
+            "Archs": _count(row["archs"]),
+            "ρ linear": _score("rho", row["rho"]),
+            "ρ mean": _score("rho", row["rho_averaged"]),
+            "ρ paper": f"{row['rho_paper']:.2f}",
+            "τ linear": _score("tau", row["tau"]),
+            "τ mean": _score("tau", row["tau_averaged"]),
+            "τ paper": f"{row['tau_paper']:.2f}",
         }
         for _, row in frame.iterrows()
     ]

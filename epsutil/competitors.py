@@ -247,8 +247,13 @@ def fisher_networks(
 def between_fishers(table: pd.DataFrame) -> str:
     """Say for how many datasets the reported ρ lies between both fishers' with biases."""
     groups = table[table["biased"]].groupby("dataset")
-    ours, paper = groups["rho"].agg(["min", "max"]), groups["rho_paper"].first()
-    return f"{int(paper.between(ours['min'], ours['max']).sum())} of {len(ours)}"
+    return _between(groups["rho_paper"].first(), groups["rho"].agg(["min", "max"]))
+
+
+def _between(reported: pd.Series, ours: pd.DataFrame) -> str:
+    """Say how many reported values lie between ours, a row of values for each."""
+    inside = reported.between(ours.min(axis=1), ours.max(axis=1))
+    return f"{inside.sum()} of {len(inside)}"
 
 
 def _unscored_last(score: pd.Series) -> pd.Series:
@@ -328,7 +333,7 @@ def initialisations(
         many have a score), the six scores; as reported with the suffix ``_paper``; ``seconds`` for
         one network on one core.
     """
-    drawn = _drawn("draws", dataset, n_draws, n_jobs)
+    drawn = _scores_of_draws("draws", dataset, n_draws, n_jobs)
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, more=drawn.index
     ).loc[drawn.index]
@@ -367,8 +372,8 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
         layer, see :meth:`epsutil.spaces.nasbench201.NASBench201.averaged`, of the same
         architectures and draws; as reported with the suffix ``_paper``.
     """
-    drawn = _drawn("draws", dataset, n_draws, n_jobs)
-    averaged = _drawn("draws_averaged", dataset, n_draws, n_jobs)
+    drawn = _scores_of_draws("draws", dataset, n_draws, n_jobs)
+    averaged = _scores_of_draws("draws_averaged", dataset, n_draws, n_jobs)
     index = drawn.index.intersection(averaged.index)
     target, _ = benchmarks.target("nasbench201")
     accuracy = benchmarks.trained("nasbench201", dataset).loc[index, target]
@@ -386,7 +391,7 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _drawn(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
+def _scores_of_draws(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
     """Return epsilon from random draws, a column per scheme, and the seconds."""
     drawn = proxy_scoring.score("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
     if drawn is None:
@@ -401,10 +406,8 @@ def _reported_schemes() -> pd.DataFrame:
 
 
 def between_outputs(table: pd.DataFrame) -> str:
-    """Say how many reported ρ lie, rounded, between those with and without the linear layer."""
-    ours = table[["rho", "rho_averaged"]].round(2)
-    inside = table["rho_paper"].between(ours.min(axis=1), ours.max(axis=1))
-    return f"{inside.sum()} of {len(table)}"
+    """Say how many reported ρ lie between those with and without the linear layer."""
+    return _between(table["rho_paper"], table[["rho", "rho_averaged"]])
 
 
 def same_counts(table: pd.DataFrame) -> str:

@@ -43,6 +43,7 @@ class Group(NamedTuple):
     chunk: int = 8  # networks evaluated between two writes
 
 
+_DRAWS = tuple(name for name in proxies.names() if name.startswith("epsilon_"))  # Table 9
 GROUPS = {
     "synflow": Group(("synflow",), 1, data="shape"),
     "gradients": Group(
@@ -55,15 +56,11 @@ GROUPS = {
     "cv": Group(("cv",), 256, channels_last=True, chunk=1),  # minutes for each
     "ntk": Group(("ntk",), 72, network="thin"),
     "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
-    "draws": Group(
-        tuple(name for name in proxies.names() if name.startswith("epsilon_")),
-        256,
-        one_output=True,
+    "draws": Group(_DRAWS, 256, one_output=True),
+    "draws_averaged": Group(
+        _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True
     ),
 }
-GROUPS["draws_averaged"] = GROUPS["draws"]._replace(
-    network="averaged", apart=True, channels_last=True
-)
 SECONDS = "seconds"
 GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that is much
 

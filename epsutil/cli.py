@@ -21,7 +21,6 @@ from epsutil import (
     notebooks,
     paths,
     proxies,
-    proxy_scoring,
     results,
     scoring,
     sources,
@@ -194,7 +193,7 @@ def score(
     if output is not None and not output.absolute().parent.is_dir():
         raise ValueError(f"--output: there is no folder {output.absolute().parent}")
     if weights is not None:
-        scoring._checked_weights(weights)
+        scoring.checked_weights(weights)
     if module is not None:
         _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
         seed = proxies.SEED if seed is None else seed
@@ -281,9 +280,9 @@ def _score_sample(
 ) -> None:
     group_of = {
         name: group
-        for group in proxy_scoring.groups(space.name)
-        for name in proxy_scoring.GROUPS[group].names
-        if not proxy_scoring.GROUPS[group].apart
+        for group in scoring.groups(space.name)
+        for name in scoring.GROUPS[group].names
+        if not scoring.GROUPS[group].apart
     }
     if missing := [name for name in names if name not in (*group_of, "epsilon")]:
         raise ValueError(
@@ -300,12 +299,12 @@ def _score_sample(
     columns, sources_ = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
         seed_ = proxies.SEED if seed is None else seed
-        frame = proxy_scoring.score(space.name, dataset, group, n_archs, seed_, jobs, rebuild)
+        frame = scoring.score_group(space.name, dataset, group, n_archs, seed_, jobs, rebuild)
         assert frame is not None
         for name in frame.columns.intersection(names):
             columns[name], sources_[name] = frame[name], frame.attrs["run"]["input"]
     if "epsilon" in names:  # of the same architectures
-        archs = sorted(proxy_scoring.order(space.name)[:n_archs])
+        archs = sorted(scoring.order(space.name)[:n_archs])
         batch = inputs.batch(dataset, _BATCH_SIZE, _SEED if seed is None else seed)
         frame = scoring.score(space.name, batch, weights, archs, n_jobs=jobs, rebuild=rebuild)
         columns["epsilon"] = frame[scoring.pair(weights)]

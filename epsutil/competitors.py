@@ -1,7 +1,7 @@
 """What the notebooks compute about the metrics that epsilon competes with.
 
 As in :mod:`epsutil.experiments`, every function returns a tidy DataFrame. Scores come from
-:mod:`epsutil.proxy_scoring`; metrics that are better when lower are turned round, so that all of
+:mod:`epsutil.scoring`; metrics that are better when lower are turned round, so that all of
 them mean better by higher.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, spaces, statistics
+from epsutil import benchmarks, experiments, inputs, proxies, scoring, spaces, statistics
 from epsutil.tables import DATASETS, SCORES
 
 SIZES = experiments.METRICS[1:]
@@ -61,10 +61,10 @@ def scores(
     n_competitors : int
         How many architectures to score by each competing metric. 0 takes what is stored.
     groups : sequence of str, optional
-        Some of :func:`epsutil.proxy_scoring.groups`, by default all with metrics of
+        Some of :func:`epsutil.scoring.groups`, by default all with metrics of
         :func:`order`.
     """
-    more = proxy_scoring.order(space_name)[:n_competitors]
+    more = scoring.order(space_name)[:n_competitors]
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name, more=more
     )
@@ -72,20 +72,20 @@ def scores(
     evaluated = dict.fromkeys(("epsilon", *names), frame.index)
     seconds = dict.fromkeys(names, np.nan)
     seconds |= {"epsilon": _seconds(dataset, weights, batch_size, seed, space_name)}
-    for group in proxy_scoring.groups(space_name) if groups is None else groups:
-        if proxy_scoring.GROUPS[group].apart or not (
-            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
+    for group in scoring.groups(space_name) if groups is None else groups:
+        if scoring.GROUPS[group].apart or not (
+            set(scoring.GROUPS[group].names) & set(order(space_name))
         ):
             continue
-        stored = proxy_scoring.score(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
+        stored = scoring.score_group(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
         if stored is None:
             continue
         index = frame.index.intersection(stored.index)
-        for name in proxy_scoring.GROUPS[group].names:
+        for name in scoring.GROUPS[group].names:
             sign = -1 if proxies.get(name).lower_is_better else 1
             frame[name] = sign * stored[name].reindex(frame.index)
             evaluated[name] = index
-            seconds[name] = stored[proxy_scoring.SECONDS].mean()
+            seconds[name] = stored[scoring.SECONDS].mean()
     ordered = [name for name in order(space_name) if name in evaluated]
     return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
 
@@ -100,7 +100,7 @@ def _seconds(
 ) -> float:
     """Time epsilon on a few random architectures, on one core."""
     space, x = spaces.get(space_name), inputs.batch(dataset, batch_size, seed).x
-    archs = [space[int(i)] for i in proxy_scoring.order(space_name)[:20]]
+    archs = [space[int(i)] for i in scoring.order(space_name)[:20]]
     space.score(archs[0], x, weights)  # compiles
     start = time.perf_counter()
     for arch in archs:
@@ -112,7 +112,7 @@ def order(space_name: str) -> tuple[str, ...]:
     """Return the metrics of a search space in the order of a table, epsilon last."""
     paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
     more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
-    known = {n for g in proxy_scoring.groups(space_name) for n in proxy_scoring.GROUPS[g].names}
+    known = {n for g in scoring.groups(space_name) for n in scoring.GROUPS[g].names}
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 
 
@@ -218,7 +218,7 @@ def fisher_networks(
     paper = experiments.reported_metrics("table01", list(found))
     rows = []
     for dataset, metrics in found.items():
-        biased = proxy_scoring.score(
+        biased = scoring.score_group(
             "nasbench201", dataset, "fisher_biased", n_competitors, n_jobs=n_jobs
         )
         if biased is None:
@@ -347,7 +347,7 @@ def initialisations(
         rows.append(
             {"initialisation": scheme, "n": len(frame), "archs": values["n_scored"]}
             | values[list(statistics.SCORES)].to_dict()
-            | {"seconds": drawn[proxy_scoring.SECONDS].mean() / len(paper)}
+            | {"seconds": drawn[scoring.SECONDS].mean() / len(paper)}
         )
     joined = pd.DataFrame(rows).merge(
         paper, on="initialisation", how="left", suffixes=("", "_paper"), validate="1:1"
@@ -393,7 +393,7 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
 
 def _scores_of_draws(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
     """Return epsilon from random draws, a column per scheme, and the seconds."""
-    drawn = proxy_scoring.score("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
+    drawn = scoring.score_group("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
     if drawn is None:
         raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
     return drawn.rename(columns=lambda name: name.removeprefix("epsilon_").replace("_", " "))

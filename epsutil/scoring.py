@@ -1,70 +1,72 @@
-"""Score many architectures: in parallel, resumable, stored with all that decides the result.
+"""Score many architectures by any metric: in parallel, resumable, stored.
 
-Architectures that compute the same function (equal ``space.key``) are evaluated once. Work goes
-through joblib in chunks: chunks that are done survive an interruption. The result is a Parquet
-file whose name tells what decides the scores, and whose metadata hold it in full; a file that does
-not match is never used. When a change of the code changes scores, its ``VERSION`` is raised (of the
-space or of the metric), and files of the version before are no longer found.
+:func:`score` is for epsilon, by the width collapse; :func:`score_group` for the other metrics, at
+full width. Architectures that come out equal are evaluated once. Work goes through joblib in
+chunks: chunks that are done survive an interruption.
+
+The other metrics take up to a minute for each architecture, so that a whole space takes hours.
+Hence their architectures come in one random order, see :func:`order`, and a store grows along it.
 """
 
 import hashlib
-import json
 import logging
-import os
-import platform
-import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import psutil
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from epsutil import inputs, metric, paths, spaces
+from epsutil import inputs, metric, paths, proxies, spaces, store
 from epsutil.inputs import Batch
+from epsutil.store import Chunks, Row, Run
 
 log = logging.getLogger(__name__)
 
-CHUNK = 64  # distinct functions evaluated between two writes
+CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 DTYPES = ("float32", "float64")
 ROUNDING = 0.01  # a relative difference between them that counts
-_METADATA = b"epsutil"
 
 
-class StoreError(ValueError):
-    """A stored score file cannot be used: it is damaged, or of another run."""
+class Group(NamedTuple):
+    """Metrics that share passes, and how their authors apply them."""
 
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that decides a table of scores, and so the name of its file."""
-
-    space: str
-    kind: str
+    names: tuple[str, ...]
     batch_size: int
-    input_checksum: str
-    dtype: str
-    weights: tuple[float, ...]
-    archs: str  # "all", or the number and a checksum of the indices
-    version: str  # of the space and of the metric
+    network: str = "build"  # the method of the search space that makes the network
+    data: str = "real"  # or "shape", "patches"
+    one_output: bool = False
+    apart: bool = False  # the same metrics as in another group, of other networks
+    channels_last: bool = False  # images' layout: a faster forward pass, other rounding
+    chunk: int = 8  # networks evaluated between two writes
 
-    @property
-    def filename(self) -> str:
-        """File name: readable, and different for different parameters and inputs."""
-        weights = "_".join(f"{weight:g}" for weight in self.weights)
-        return (
-            f"{self.space}-{self.kind}-{self.input_checksum[:8]}-b{self.batch_size}"
-            f"-{self.dtype}-w{weights}-{self.archs}-v{self.version}.parquet"
-        )
+
+_DRAWS = tuple(name for name in proxies.names() if name.startswith("epsilon_"))  # Table 9
+GROUPS = {
+    "synflow": Group(("synflow",), 1, data="shape"),
+    "gradients": Group(
+        ("grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "jacob_cov"), 64
+    ),
+    "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
+    "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
+    "naswot": Group(("naswot",), 128, channels_last=True),
+    "grad_sign": Group(("grad_sign",), 64),
+    "cv": Group(("cv",), 256, channels_last=True, chunk=1),  # minutes for each
+    "ntk": Group(("ntk",), 72, network="thin"),
+    "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
+    "draws": Group(_DRAWS, 256, one_output=True),
+    "draws_averaged": Group(
+        _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True
+    ),
+}
+SECONDS = "seconds"
+GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that is much
 
 
 def pair(weights: Sequence[float]) -> str:
@@ -141,48 +143,55 @@ def score(
     ------
     ValueError
         An argument is out of range, or the batch would leave every score undefined.
-    StoreError
+    epsutil.store.StoreError
         A stored file for these parameters is damaged or belongs to another run.
     """
     space = spaces.get(space_name)
-    weights = _checked_weights(weights)
+    weights = checked_weights(weights)
     _check_batch(space_name, batch)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
     indices = _checked_indices(archs, len(space))
-    run = _run(space_name, batch, weights, indices, dtype)
     folder = folder or paths.scores()
-    for stored in () if rebuild else (run, replace(run, archs="all")):
-        for place in (paths.RECORDED_SCORES, folder):
-            if (place / stored.filename).exists():
-                return read(place / stored.filename, stored).loc[indices]
+    sample = f"n{len(indices)}-{hashlib.sha256(indices.tobytes()).hexdigest()[:8]}"
+    whole, run = (
+        Run(
+            space=space_name,
+            dataset=batch.kind,
+            group="epsilon",
+            batch_size=batch.size,
+            input_checksum=batch.checksum,
+            version=version(space),
+            archs=archs_,
+            dtype=dtype,
+            weights=weights,
+        )
+        for archs_ in ("all", sample)
+    )
+    if len(indices) == len(space):
+        run = whole
+    for stored in () if rebuild else (run, whole):
+        for frame in store.find(stored, folder):
+            return frame.loc[indices]
 
     start = time.perf_counter()
-    keys = [space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)]
-    functions, first_with, function_of = np.unique(
-        np.array(keys), return_index=True, return_inverse=True
-    )
-    order = np.argsort(first_with)  # functions by their first architecture
-    scored = _score_functions(run, batch, indices[first_with[order]], folder, n_jobs, rebuild)
-    row_of = np.empty_like(order)
-    row_of[order] = np.arange(len(order))
+    keys = {int(i): space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}
+    rows = _evaluate(run, batch, keys, {}, CHUNK, folder, n_jobs, rebuild)
     frame = pd.DataFrame(
-        scored[row_of[function_of]].astype(dtype),  # the precision that they were computed in
+        [rows[key] for key in keys.values()],
         columns=[pair(two) for two in combinations(weights, 2)],
         index=pd.Index(indices, name="index"),
+        dtype=dtype,  # the precision that they were computed in
     )
-    frame.attrs["run"] = asdict(run) | {
-        "input": batch.source,
-        "seed": batch.seed,
-        "distinct_functions": len(functions),
-        "seconds": round(time.perf_counter() - start, 2),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: package_version(name) for name in ("torch", "numpy", "numba")},
-        "machine": f"{platform.machine()}, {joblib.cpu_count()} cores",
-    }
-    write(folder / run.filename, frame)
-    shutil.rmtree(_partial(folder, run), ignore_errors=True)
-    return frame
+    return store.keep(
+        run,
+        frame,
+        folder,
+        input=batch.source,
+        input_seed=batch.seed,
+        networks=len(rows),
+        seconds=round(time.perf_counter() - start, 2),
+    )
 
 
 def rounding(
@@ -219,73 +228,171 @@ def rounding(
     return frame
 
 
-def read(path: Path, run: Any = None) -> pd.DataFrame:
-    """Read a file of scores, and check that it belongs to a run.
+def groups(space_name: str) -> tuple[str, ...]:
+    """Return the groups of metrics that a search space has."""
+    if space_name == "nasbench_nlp":
+        return ("synflow", "text_gradients")
+    if space_name == "nasbench101":
+        return tuple(name for name, group in GROUPS.items() if group.network == "build" and
+                     name not in ("text_gradients", "draws"))  # fmt: skip
+    return tuple(name for name in GROUPS if name != "text_gradients")
+
+
+def order(space_name: str) -> NDArray[np.int64]:
+    """Return the indices of all architectures in the random order in which they are scored."""
+    return np.random.default_rng(proxies.SEED).permutation(len(spaces.get(space_name)))
+
+
+def score_group(
+    space_name: str,
+    dataset: str,
+    group_name: str,
+    n_archs: int,
+    seed: int = proxies.SEED,
+    n_jobs: int = -1,
+    rebuild: bool = False,
+    folder: Path | None = None,
+) -> pd.DataFrame | None:
+    """Score the first architectures of :func:`order` by a group of metrics.
+
+    What is stored is not computed again; an interrupted call loses at most a chunk of each process.
 
     Parameters
     ----------
-    path : pathlib.Path
-    run : Run or epsutil.proxy_scoring.Run, optional
-        What the file must have been made from. Without it nothing is compared.
+    space_name, dataset : str
+        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
+    group_name : str
+        One of :func:`groups`.
+    n_archs : int
+        0 takes what is stored.
+    seed : int
+        Of the inputs and of the weights.
+    n_jobs : int, default -1
+        Processes, each on one thread; -1 is one per core.
+    rebuild : bool, default False
+        Compute again, and replace what is stored.
+    folder : pathlib.Path, optional
+        As for :func:`score`.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the time
+        on one core for all metrics of the group. ``attrs["run"]`` holds the file's metadata. None
+        where nothing is stored and `n_archs` is 0.
 
     Raises
     ------
-    StoreError
-        The file is damaged, or does not belong to the run.
+    ValueError
+        An argument is out of range.
+    epsutil.store.StoreError
+        A stored file is damaged or belongs to another run.
     """
-    try:
-        table = pq.read_table(path)
-        stored = json.loads(table.schema.metadata[_METADATA])
-        frame = table.to_pandas()
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a readable file of scores ({error}); "
-            "delete it or rebuild it (rebuild=True, epsutil score --rebuild)"
-        ) from error
-    expected = {} if run is None else json.loads(json.dumps(asdict(run)))
-    for name, value in expected.items():
-        if stored.get(name) != value:
-            raise StoreError(
-                f"{path} was written with another {name} ({stored.get(name)}, now {value}); "
-                "rebuild it (rebuild=True, epsutil score --rebuild)"
-            )
-    frame.attrs["run"] = stored
-    return frame
+    space = spaces.get(space_name)
+    if group_name not in groups(space_name):
+        raise ValueError(
+            f"{space_name} has no metrics {group_name!r}; it has {', '.join(groups(space_name))}"
+        )
+    size = len(space)
+    if not 0 <= n_archs <= size:
+        raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
+    group = GROUPS[group_name]
+    batch = group_batch(space_name, dataset, group_name, seed)
+    run = group_run(space_name, dataset, group_name, batch, seed)
+    wanted = order(space_name)[:n_archs]
+    folder = folder or paths.scores()
+    known = max([] if rebuild else store.find(run, folder), key=len, default=None)
+    if not n_archs:
+        return known
+    if known is not None and len(known) >= n_archs:
+        return known.loc[np.sort(wanted)]
+
+    keys = {int(i): space.structure(space[int(i)]) for i in wanted}
+    done = {} if known is None else {keys[row.Index]: tuple(row[1:]) for row in known.itertuples()}
+    rows = _evaluate(run, batch, keys, done, group.chunk, folder, n_jobs, rebuild)
+    frame = pd.DataFrame(
+        [rows[key] for key in keys.values()],
+        columns=[*group.names, SECONDS],
+        index=pd.Index(keys, name="index"),
+    )
+    return store.keep(
+        run,
+        frame.sort_index(),
+        folder,
+        input=batch.source,
+        n_archs=n_archs,
+        networks=len(set(keys.values())),
+    )
 
 
-def write(path: Path, frame: pd.DataFrame) -> None:
-    """Write a file of scores with its metadata, whole or not at all."""
-    table = pa.Table.from_pandas(frame)
-    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(frame.attrs["run"]).encode()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
-    os.replace(temporary, path)
+def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
+    """Return what decides the store of a group of metrics."""
+    group = GROUPS[group_name]
+    labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
+    text = space_name.startswith("nasbench_nlp") and group.network == "build"
+    return Run(
+        space=space_name,
+        dataset=dataset,
+        group=group_name,
+        batch_size=batch.size,
+        input_checksum=batch.checksum,
+        version=version(spaces.get(space_name), group_name),
+        archs="order",
+        seed=seed,
+        label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        classes=1 if group.one_output else inputs.classes(dataset),
+        network="language_model" if text else group.network,
+        channels_last=group.channels_last,
+    )
 
 
 def remove_outdated(folder: Path) -> list[Path]:
     """Delete the files of epsilon in a folder that have another version; return which they were.
 
-    Stores of the competing metrics, which take hours, are left for their owner to rebuild.
+    Stores of the other metrics, which take hours, are left for their owner to rebuild.
     """
     outdated = []
     for path in sorted(folder.glob("*.parquet")):
-        run = read(path).attrs["run"]
-        if "group" not in run and run["version"] != version(spaces.get(run["space"])):
+        run = store.read(path).attrs["run"]
+        if run["group"] == "epsilon" and run["version"] != version(spaces.get(run["space"])):
             path.unlink()
             outdated.append(path)
     return outdated
 
 
-def version(space: spaces.Space) -> str:
-    """Return the version of a space's scores: the space's own, and that of the metric."""
-    return f"{space.VERSION}.{metric.VERSION}"
+def version(space: spaces.Space, group_name: str = "epsilon") -> str:
+    """Return the version of a group's scores: the space's own, and one for the metrics.
+
+    The latter is 1, and one more for every time that the version of a metric of the group, or of
+    what they share, was raised.
+    """
+    if group_name == "epsilon":
+        return f"{space.VERSION}.{metric.VERSION}"
+    versions = [proxies.VERSION, *(proxies.get(name).version for name in GROUPS[group_name].names)]
+    return f"{space.VERSION}.{1 + sum(version - 1 for version in versions)}"
+
+
+def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
+    """Draw the inputs of a group; where only their shape counts, no data are needed."""
+    group = GROUPS[group_name]
+    if dataset not in inputs.kinds(space_name):
+        raise ValueError(
+            f"{space_name} does not read {dataset}, but {', '.join(inputs.kinds(space_name))}"
+        )
+    if group.data == "patches":
+        return inputs.patches(dataset, group.batch_size, seed)
+    if group.data == "real":
+        return inputs.batch(dataset, group.batch_size, seed)
+    if dataset in inputs.TOKENS:
+        return inputs.batch("random_tokens", group.batch_size, seed)
+    return inputs.batch("normal", group.batch_size, seed, inputs.image_size(dataset))
 
 
 # Checks before hours of work -----------------------------------------------------------------
 
 
-def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """Return two or more constant weights, or raise a ValueError that says what is wrong."""
     values = tuple(float(weight) for weight in weights)
     if len(values) < 2 or len(set(values)) < len(values) or not np.isfinite(values).all():
         raise ValueError(f"weights are two or more different finite numbers, not {list(weights)}")
@@ -320,113 +427,89 @@ def _check_batch(space_name: str, batch: Batch) -> None:
 # Work in chunks ------------------------------------------------------------------------------
 
 
-def _score_functions(
-    run: Run, batch: Batch, indices: NDArray[np.int64], folder: Path, n_jobs: int, rebuild: bool
-) -> NDArray[np.float64]:
-    """Score architectures that all differ, chunk by chunk: [n_archs, n_pairs]."""
-    partial = _partial(folder, run)
+def _evaluate(
+    run: Run,
+    batch: Batch,
+    keys: Mapping[int, str],
+    done: dict[str, Row],
+    chunk_size: int,
+    folder: Path,
+    n_jobs: int,
+    rebuild: bool,
+) -> dict[str, Row]:
+    """Return a row for every key: what is done, and the rest, each evaluated once.
+
+    `keys` are those of architectures by their indices; equal ones stand for equal networks.
+    """
+    chunks = Chunks(folder, run)
     if rebuild:
-        shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, exist_ok=True)
-    n_pairs = len(run.weights) * (len(run.weights) - 1) // 2
-    chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
-    done = {
-        number: rows
-        for number, chunk in enumerate(chunks)
-        if (rows := _read_chunk(partial, number, (len(chunk), n_pairs))) is not None
-    }
-    if done:
-        log.info("continuing an interrupted run: %d of %d chunks are done", len(done), len(chunks))
-    missing = [number for number in range(len(chunks)) if number not in done]
-    work = (
-        joblib.delayed(_score_chunk)(
-            number, run.space, chunks[number], batch.x, run.weights, run.dtype
-        )
-        for number in missing
+        chunks.remove()
+    if interrupted := chunks.read():
+        log.info("continuing an interrupted run: %d networks are done", len(interrupted))
+    rows = done | interrupted
+    missing: dict[str, int] = {}  # the first architecture of each key, in their order
+    for index, key in keys.items():
+        if key not in rows:
+            missing.setdefault(key, index)
+    todo = list(missing.items())
+    results = joblib.Parallel(n_jobs=_fitting(run, n_jobs), return_as="generator_unordered")(
+        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, todo[i : i + chunk_size])
+        for i in range(0, len(todo), chunk_size)
     )
-    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(work)
-    title = f"scoring {run.space} on {run.kind}"
-    n_done = sum(map(len, done.values()))
-    with tqdm(desc=title, total=len(indices), initial=n_done, unit="arch", leave=False) as progress:
-        for number, rows in results:
-            _write_chunk(partial, number, rows)
-            done[number] = rows
-            progress.update(len(rows))
-    return np.concatenate([done[number] for number in range(len(chunks))])
+    title = f"{run.group} of {run.space} on {run.dataset}"
+    with tqdm(desc=title, total=len(todo), unit="network", leave=False, delay=2) as progress:
+        for of_chunk in results:
+            chunks.write(of_chunk)
+            rows |= of_chunk
+            progress.update(len(of_chunk))
+    return rows
+
+
+def _fitting(run: Run, n_jobs: int) -> int:
+    """Return how many processes the free memory has room for, at most `n_jobs`."""
+    need = GIB.get((run.space, run.group))
+    wanted = joblib.effective_n_jobs(n_jobs)
+    room = int(psutil.virtual_memory().available / 2**30 // need) if need else wanted
+    if room < wanted:
+        log.warning("%d processes, not %d: each takes %d GiB", max(1, room), wanted, need)
+    return max(1, min(room, wanted))
 
 
 def _score_chunk(
-    number: int,
-    space_name: str,
-    indices: NDArray[np.int64],
-    x: NDArray,
-    weights: tuple[float, ...],
-    dtype: str,
-) -> tuple[int, NDArray[np.float64]]:
-    """Score some architectures in a worker process: [n_archs, n_pairs]."""
-    _keep_freed_memory()
-    space = spaces.get(space_name)
-    rows = []
-    for index in indices:
-        rows_of = space.outputs(space[int(index)], x, weights, dtype)
-        outputs = dict(zip(weights, rows_of, strict=True))
-        rows.append(
-            [metric.from_outputs([outputs[a], outputs[b]]) for a, b in combinations(weights, 2)]
-        )
-    return number, np.array(rows)
+    run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
+) -> dict[str, Row]:
+    """Score some networks in a worker process, on one thread."""
+    row = _epsilon_row(run, x) if run.group == "epsilon" else _group_row(run, x, labels)
+    return {key: row(index) for key, index in chunk}
 
 
-def _keep_freed_memory() -> None:
-    """Let the allocator keep freed maps for the next ones, which saves a fifth of the time.
+def _epsilon_row(run: Run, x: NDArray) -> Callable[[int], Row]:
+    """Return what gives epsilon of an architecture for every pair of weights."""
+    np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next ones: a fifth less time
+    space = spaces.get(run.space)
 
-    glibc gives blocks above a threshold back to the system, and raises that threshold to the
-    largest block it has seen freed, up to 32 MiB. Elsewhere this has no effect.
-    """
-    np.empty(31 << 20, np.uint8)
+    def row(index: int) -> Row:
+        outputs = space.outputs(space[index], x, run.weights, run.dtype)
+        return tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
 
-
-def _partial(folder: Path, run: Run) -> Path:
-    """Folder of the chunks that are done."""
-    return folder / f"{run.filename}.partial"
+    return row
 
 
-def _read_chunk(partial: Path, number: int, shape: tuple[int, int]) -> NDArray[np.float64] | None:
-    try:
-        rows = np.load(partial / f"{number:05d}.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return rows if rows.shape == shape else None
+def _group_row(run: Run, x: NDArray, labels: NDArray | None) -> Callable[[int], Row]:
+    """Return what gives the metrics of a group, and the seconds, of an architecture."""
+    import torch
 
+    torch.set_num_threads(1)
+    space, group = spaces.get(run.space), GROUPS[run.group]
+    images = torch.tensor(x)
+    if run.channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    batch = (images, None if labels is None else torch.tensor(labels))
 
-def _write_chunk(partial: Path, number: int, rows: NDArray[np.float64]) -> None:
-    temporary = partial / f".{number:05d}.{os.getpid()}.npy"
-    np.save(temporary, rows)
-    os.replace(temporary, partial / f"{number:05d}.npy")
+    def row(index: int) -> Row:
+        network = getattr(space, run.network)(space[index], run.classes)
+        start = time.perf_counter()
+        values = proxies.compute(network, batch, group.names, run.seed)
+        return (*values.values(), time.perf_counter() - start)
 
-
-def _run(
-    space_name: str,
-    batch: Batch,
-    weights: tuple[float, ...],
-    indices: NDArray[np.int64],
-    dtype: str,
-) -> Run:
-    whole = len(indices) == len(spaces.get(space_name))
-    checksum = hashlib.sha256(indices.tobytes()).hexdigest()[:8]
-    return Run(
-        space=space_name,
-        kind=batch.kind,
-        batch_size=batch.size,
-        input_checksum=batch.checksum,
-        dtype=dtype,
-        weights=weights,
-        archs="all" if whole else f"n{len(indices)}-{checksum}",
-        version=version(spaces.get(space_name)),
-    )
-
-
-def package_version(package: str) -> str:
-    """Return the version of an installed package."""
-    from importlib.metadata import version
-
-    return version(package)
+    return row

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from epsutil import experiments, inputs, proxies, proxy_scoring, scoring, spaces
+from epsutil import experiments, inputs, proxies, scoring, spaces
 from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
 
@@ -179,7 +179,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
     torch.set_num_threads(1)
     space = spaces.get(name)
     kind = next(kind for kind in plan.inputs if inputs.available(kind))
-    archs = [int(index) for index in proxy_scoring.order(name)[:N_COMPETED]]
+    archs = [int(index) for index in scoring.order(name)[:N_COMPETED]]
     x = inputs.batch(kind, 256).x
     space.score(space[archs[0]], x, space.weights)  # compiles, warms up
     start = time.perf_counter()
@@ -195,18 +195,18 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
         value = f"{each:.3g} s ({times:.{0 if times > 9 else 1}f} x)"  # times epsilon's
         report(f"{name}: {what}, batch {size}, {networks}", value)
 
-    for group_name in proxy_scoring.groups(name):
-        group = proxy_scoring.GROUPS[group_name]
+    for group_name in scoring.groups(name):
+        group = scoring.GROUPS[group_name]
         if group_name == "cv" and not everything or group.apart:  # a hundred initialisations
             continue
-        batch = proxy_scoring._batch(name, kind, group_name, proxies.SEED)
-        run = proxy_scoring._run(name, kind, group_name, batch, proxies.SEED)
+        batch = scoring.group_batch(name, kind, group_name, proxies.SEED)
+        run = scoring.group_run(name, kind, group_name, batch, proxies.SEED)
         labels = batch.labels
         if labels is None:  # no data at hand, or none needed
             labels = np.random.default_rng(0).integers(inputs.classes(kind), size=batch.size)
         seconds: list[float] = []
         for index in archs:
-            (row,) = proxy_scoring._score_chunk(run, batch.x, labels, [("", index)]).values()
+            (row,) = scoring._score_chunk(run, batch.x, labels, [("", index)]).values()
             seconds.append(row[-1])
             if seconds[0] > LONG:
                 break

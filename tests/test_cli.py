@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsutil import cli, inputs, paths, proxies, proxy_scoring, spaces
+from epsutil import cli, inputs, paths, proxies, scoring, spaces
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 
@@ -406,11 +406,11 @@ def test_a_sample_by_other_metrics(run, tmp_path):
     frame = pd.read_csv(file, index_col="index")
     space = spaces.get("nasbench201")
     assert code == 0 and list(frame) == ["epsilon", "synflow", "arch"]
-    assert set(frame.index) == set(proxy_scoring.order("nasbench201")[:2])
+    assert set(frame.index) == set(scoring.order("nasbench201")[:2])
     for index, row in frame.iterrows():
         epsilon = space.score(space[index], inputs.batch("grey").x)
         assert row["epsilon"] == pytest.approx(epsilon, rel=1e-5, nan_ok=True)
-    expected = proxy_scoring.score("nasbench201", "grey", "synflow", 2)["synflow"]
+    expected = scoring.score_group("nasbench201", "grey", "synflow", 2)["synflow"]
     assert frame["synflow"].to_dict() == pytest.approx(expected.to_dict())
     assert "best by epsilon:" in out and "scored: 2 of 2; the others have no synflow" in out
     best = frame["arch"][frame["synflow"].idxmax()]

@@ -316,7 +316,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     few = found.evaluated["fisher"][:40]
     accuracy = found.frame.loc[few, "test_accuracy"]
     stored = pd.DataFrame({"fisher": -accuracy, "fisher_weighted": accuracy, "seconds": 1.0})
-    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: stored)
+    monkeypatch.setattr(competitors.scoring, "score_group", lambda *_, **__: stored)
     table = competitors.fisher_networks({"cifar10": found}, 5, 0, 0, 1)
     assert table["metric"].tolist() == ["fisher"] * 2 + ["fisher_weighted"]  # found has no other
     assert table["biased"].tolist() == [False, True, True]
@@ -329,7 +329,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     lines = tables.fisher_networks(table).splitlines()[2:]
     assert [line.split("|")[3].strip() for line in lines] == ["without", "with", "with"]
     assert all("(0.36)" in line for line in lines)
-    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: None)
+    monkeypatch.setattr(competitors.scoring, "score_group", lambda *_, **__: None)
     with pytest.raises(ValueError, match="give n_competitors"):
         competitors.fisher_networks({"cifar10": found}, 5, 0, 0, 1)
 
@@ -353,7 +353,7 @@ def test_table_9_has_the_constants_last(found, monkeypatch):
         {name: found.frame["synflow"] + i for i, name in enumerate(names)} | {"seconds": 5.0}
     ).iloc[:40]
     drawn.loc[drawn.index[0], names[0]] = np.nan
-    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: drawn)
+    monkeypatch.setattr(competitors.scoring, "score_group", lambda *_, **__: drawn)
     monkeypatch.setattr(competitors.experiments, "scored", lambda *_, **__: found.frame)
     table = competitors.initialisations([1e-7, 1.0], 8, 0, N, 40, 1)
     assert list(table["initialisation"])[-1] == "constant" and (table["n"] == 40).all()
@@ -374,7 +374,7 @@ def test_the_linear_layer_of_table_9(found, monkeypatch):
         )
     }
     monkeypatch.setattr(
-        competitors.proxy_scoring, "score", lambda _, __, g, *___, **____: stores[g]
+        competitors.scoring, "score_group", lambda _, __, g, *___, **____: stores[g]
     )
     monkeypatch.setattr(competitors.benchmarks, "trained", lambda *_: found.frame)
     table = competitors.linear_layer(0, 1)
@@ -392,7 +392,7 @@ def test_the_linear_layer_of_table_9(found, monkeypatch):
 
 
 def test_table_9_without_scores_says_how_to_get_them(monkeypatch):
-    monkeypatch.setattr(competitors.proxy_scoring, "score", lambda *_, **__: None)
+    monkeypatch.setattr(competitors.scoring, "score_group", lambda *_, **__: None)
     with pytest.raises(ValueError, match="give n_draws"):
         competitors.initialisations([1e-7, 1.0], 8, 0, N, 0, 1)
     with pytest.raises(ValueError, match="give n_draws"):

@@ -11,13 +11,13 @@ from datetime import date
 import numpy as np
 import pytest
 
-from epsutil import inputs, paths, proxy_scoring, scoring, sources, spaces
+from epsutil import inputs, paths, scoring, sources, spaces, store
 
 STORES = sorted(paths.RECORDED_SCORES.glob("*.parquet"))
 SLOW = ("gradients", "text_gradients", "fisher_biased", "naswot", "grad_sign", "cv", "ntk", "draws",
         "draws_averaged")  # fmt: skip
-RUNS = {path.name: scoring.read(path).attrs["run"] for path in STORES}
-CHEAP = [name for name, run in RUNS.items() if run.get("group") not in SLOW]
+RUNS = {path.name: store.read(path).attrs["run"] for path in STORES}
+CHEAP = [name for name, run in RUNS.items() if run["group"] not in SLOW]
 IN_TURN = [name for name in RUNS if name not in CHEAP]
 TRIED = IN_TURN
 if os.environ.get("EPSUTIL_RECORDED") != "all":
@@ -27,18 +27,14 @@ if os.environ.get("EPSUTIL_RECORDED") != "all":
 def test_every_store_is_named_by_what_decides_it():
     assert RUNS
     for name, run in RUNS.items():
-        kind = proxy_scoring.Run if "group" in run else scoring.Run
-        fields = {field: run[field] for field in kind.__dataclass_fields__}
-        if "weights" in fields:
-            fields["weights"] = tuple(fields["weights"])
-        assert kind(**fields).filename == name
+        fields = {field: run[field] for field in store.Run.__dataclass_fields__}
+        fields["weights"] = tuple(fields["weights"])
+        assert store.Run(**fields).filename == name
 
 
 def test_every_store_is_of_this_version():
     for name, run in RUNS.items():
-        space = spaces.get(run["space"])
-        group = run.get("group")
-        now = proxy_scoring.version(space, group) if group else scoring.version(space)
+        now = scoring.version(spaces.get(run["space"]), run["group"])
         assert run["version"] == now, f"{name} is of another version; record it anew, or remove it"
 
 
@@ -57,32 +53,32 @@ def _compare(name, tmp_path, n_archs):
     missing = [source for source in _needs(run) if not sources.available(source)]
     if missing:
         pytest.skip(f"not at hand: {', '.join(missing)} (set EPSUTIL_DATA)")
-    stored = scoring.read(paths.RECORDED_SCORES / name)
+    stored = store.read(paths.RECORDED_SCORES / name)
     options = {"n_jobs": 1, "rebuild": True, "folder": tmp_path}
-    if "group" in run:
-        archs = proxy_scoring.order(run["space"])[:n_archs]
-        anew = proxy_scoring.score(
+    if run["group"] != "epsilon":
+        archs = scoring.order(run["space"])[:n_archs]
+        anew = scoring.score_group(
             run["space"], run["dataset"], run["group"], n_archs, run["seed"], **options
         )
-        anew = anew.drop(columns=proxy_scoring.SECONDS)
+        anew = anew.drop(columns=scoring.SECONDS)
         which = f"that of the metric, proxies.VERSION or {run['space']}.VERSION"
     else:
         archs = np.random.default_rng(0).choice(stored.index, n_archs, replace=False)
-        batch = inputs.batch(run["kind"], run["batch_size"], run["seed"])
+        batch = inputs.batch(run["dataset"], run["batch_size"], run["input_seed"])
         anew = scoring.score(run["space"], batch, run["weights"], archs, run["dtype"], **options)
         which = f"metric.VERSION or {run['space']}.VERSION"
     np.testing.assert_allclose(
         anew.loc[archs].to_numpy(),
         stored.loc[archs, anew.columns].to_numpy(),
-        rtol=1e-3 if "group" in run else 1e-4,
+        rtol=1e-4 if run["group"] == "epsilon" else 1e-3,
         atol=1e-5,
         err_msg=f"{name}: the code computes other scores; if so it should be, raise {which}",
     )
 
 
 def _needs(run):
-    needed = inputs.needs(run.get("dataset") or run["kind"])
-    if "group" in run and proxy_scoring.GROUPS[run["group"]].data == "shape":
+    needed = inputs.needs(run["dataset"])
+    if run["group"] != "epsilon" and scoring.GROUPS[run["group"]].data == "shape":
         needed = ()
     nlp = run["space"].startswith("nasbench_nlp")
     return (*needed, "nas-bench-nlp/ptb_single_run.csv.gz") if nlp else needed

@@ -1,5 +1,6 @@
 """Scores of many architectures: stored, resumed, never reused wrongly."""
 
+import json
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsutil import inputs, scoring, spaces
+from epsutil import inputs, scoring, spaces, store
 
 SPACE = spaces.get("nasbench201")
 BATCH = inputs.batch("grey", batch_size=6, image_size=8)
@@ -35,7 +36,7 @@ def count_chunks(monkeypatch):
     original = scoring._score_chunk
 
     def counted(*arguments):
-        calls.append(arguments[0])
+        calls.append([index for _, index in arguments[3]])
         return original(*arguments)
 
     monkeypatch.setattr(scoring, "_score_chunk", counted)
@@ -60,7 +61,7 @@ def test_all_pairs_of_several_weights(folder):
 def test_equal_functions_are_evaluated_once(folder, monkeypatch):
     archs = []
     original = scoring._score_chunk
-    monkeypatch.setattr(scoring, "_score_chunk", lambda *a: (archs.extend(a[2]), original(*a))[1])
+    monkeypatch.setattr(scoring, "_score_chunk", lambda *a: (archs.extend(a[3]), original(*a))[1])
     dead = [i for i in range(400) if SPACE.key(SPACE[i]) == "0"]
     assert len(dead) > 1
     assert score(folder, archs=dead)["1e-07,1"].isna().all()
@@ -125,10 +126,10 @@ def test_another_version_is_a_miss(folder, monkeypatch, owner):
 def test_a_file_of_another_run_is_refused_and_named(folder):
     score(folder)
     (path,) = folder.glob("*.parquet")
-    frame = scoring.read(path)
+    frame = store.read(path)
     frame.attrs["run"] |= {"input_checksum": BATCH.checksum[:8] + "0" * 56}
-    scoring.write(path, frame)
-    with pytest.raises(scoring.StoreError, match=f"{path.name}.*another input_checksum.*rebuild"):
+    store.write(path, frame)
+    with pytest.raises(store.StoreError, match=f"{path.name}.*another input_checksum.*rebuild"):
         score(folder)
 
 
@@ -138,7 +139,7 @@ def test_a_damaged_file_is_refused_and_named(folder, damage):
     (path,) = folder.glob("*.parquet")
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[:-50], "text": b"no scores", "empty": b""}[damage])
-    with pytest.raises(scoring.StoreError, match=f"{path.name}.*rebuild"):
+    with pytest.raises(store.StoreError, match=f"{path.name}.*rebuild"):
         score(folder)
     assert len(score(folder, rebuild=True)) == len(score(folder))
 
@@ -147,7 +148,7 @@ def test_a_parquet_file_without_metadata_is_refused(folder):
     score(folder)
     (path,) = folder.glob("*.parquet")
     pd.read_parquet(path).reset_index().to_parquet(path)
-    with pytest.raises(scoring.StoreError, match="not a readable file of scores"):
+    with pytest.raises(store.StoreError, match="not a readable file of scores"):
         score(folder)
 
 
@@ -155,11 +156,11 @@ def test_outdated_files_are_removed(folder):
     score(folder)
     (path,) = folder.glob("*.parquet")
     assert not scoring.remove_outdated(folder)
-    frame = scoring.read(path)
+    frame = store.read(path)
     frame.attrs["run"] = frame.attrs["run"] | {"version": "0.1"}
-    scoring.write(path, frame)
+    store.write(path, frame)
     frame.attrs["run"] |= {"group": "synflow"}  # a store of competing metrics stays
-    scoring.write(folder / "hours.parquet", frame)
+    store.write(folder / "hours.parquet", frame)
     assert scoring.remove_outdated(folder) == [path] and not path.exists()
     assert (folder / "hours.parquet").exists()
 
@@ -172,7 +173,7 @@ def test_an_interrupted_run_continues(folder, monkeypatch, caplog):
     original, calls = scoring._score_chunk, []
 
     def failing(*arguments):
-        calls.append(arguments[0])
+        calls.append([index for _, index in arguments[3]])
         if len(calls) == 3:
             raise KeyboardInterrupt
         return original(*arguments)
@@ -183,8 +184,8 @@ def test_an_interrupted_run_continues(folder, monkeypatch, caplog):
     assert not list(folder.glob("*.parquet"))
     with caplog.at_level(logging.INFO):
         frame = score(folder)
-    assert "2 of 7 chunks are done" in caplog.text
-    assert calls.count(0) == calls.count(1) == 1  # what was done was not done again
+    assert "10 networks are done" in caplog.text
+    assert calls.count(calls[0]) == calls.count(calls[1]) == 1  # not done again
     monkeypatch.setattr(scoring, "_score_chunk", original)
     pd.testing.assert_frame_equal(frame, score(folder, rebuild=True), check_flags=False)
     assert not list(folder.glob("*.partial"))
@@ -192,15 +193,17 @@ def test_an_interrupted_run_continues(folder, monkeypatch, caplog):
 
 def test_a_damaged_chunk_is_computed_again(folder, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK", 5)
-    monkeypatch.setattr(scoring.shutil, "rmtree", lambda *a, **k: None)
+    monkeypatch.setattr(store.Chunks, "remove", lambda self: None)
     frame = score(folder)
     (path,) = folder.glob("*.parquet")
     path.unlink()
     (partial,) = folder.glob("*.partial")
-    (partial / "00002.npy").write_bytes(b"half")
+    damaged = sorted(partial.glob("*.json"))[2]
+    lost = json.loads(damaged.read_text())
+    damaged.write_bytes(b'{"half')
     calls = count_chunks(monkeypatch)
     pd.testing.assert_frame_equal(frame, score(folder), check_flags=False)
-    assert calls == [2]
+    assert [SPACE.key(SPACE[index]) for index in calls[0]] == list(lost) and len(calls) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
@@ -218,14 +221,15 @@ def test_a_killed_run_loses_at_most_the_chunks_under_way(folder, tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(folder.glob("*.partial/[0-9]*.npy"))) < 3 and time.monotonic() < deadline:
+    while len(list(folder.glob("*.partial/*.json"))) < 3 and time.monotonic() < deadline:
         assert process.poll() is None, "finished before it could be killed"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = list(folder.glob("*.partial/[0-9]*.npy"))
+    done = list(folder.glob("*.partial/*.json"))
     assert len(done) >= 3 and not list(folder.glob("*.parquet"))
-    assert all(np.load(file).shape == (4, 1) for file in done)  # nothing half-written
+    rows = [json.loads(file.read_text()) for file in done]  # nothing half-written
+    assert all(len(of_chunk) == 4 for of_chunk in rows)
 
 
 # Elsewhere -----------------------------------------------------------------------------------

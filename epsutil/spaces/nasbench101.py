@@ -18,7 +18,6 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from epsutil import collapse, metric
+from epsutil import metric
+from epsutil.collapse import graphs, maps
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -234,7 +234,7 @@ conv1x1-bn-relu, maxpool3x3
             The architecture or the shape or dtype of `x` is not one of those above.
         """
         checked = self.parse(arch)
-        colours = collapse.colours(x, dtype)  # H, W, B
+        colours = maps.colours(x, dtype)  # H, W, B
         return np.stack([_collapsed(checked, colours, float(weight)) for weight in weights])
 
     def score(
@@ -534,49 +534,41 @@ def _total(rows: list[tuple[int, ...]], ops: tuple[str, ...]) -> int:
 # same map, so one serves all its vertices. Every vertex has one map too, whatever its channels. The
 # channels of the output are groups, one for each vertex that leads there: these maps stay apart
 # through max-pooling and are added up, times their channels, in the next projection.
-#
-# The maps of a cell are the rows of an array [SLOTS, H, W, B]: the projection in row 0, vertex v in
-# row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a map
-# is read, with its `centre` and `scale`, which saves a trip through memory for each vertex.
+# The kernels are in :mod:`epsutil.collapse.graphs`.
 
 SLOTS = MAX_VERTICES - 1
 
-_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
-Maps = NDArray[np.floating]
-Scalars = NDArray[np.floating]
-
-
-def _collapsed(arch: Arch, colours: Maps, weight: float) -> NDArray:
+def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
     """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
     height, width, batch = colours.shape
     w = colours.dtype.type(weight)
-    maps = np.empty((SLOTS, height, width, batch), colours.dtype)
+    kept = np.empty((SLOTS, height, width, batch), colours.dtype)
     centre, scale = np.zeros((2, SLOTS), colours.dtype)
-    maps[0], centre[0], scale[0] = _first_projection(colours, weight)
+    kept[0], centre[0], scale[0] = _first_projection(colours, weight)
     groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
     for stack, cells in enumerate(_cells(arch)):
         for place, cell in enumerate(cells):
-            before = maps
+            before = kept
             if stack and not place:
                 shape = (SLOTS, height >> stack, width >> stack, batch)
-                maps = np.empty(shape, colours.dtype)
+                kept = np.empty(shape, colours.dtype)
             if stack or place:
-                _project(before, groups, widths, centre, scale, maps, w)
+                graphs.project(before, groups, widths, centre, scale, kept, w)
             for vertex in range(1, len(arch[1]) - 1):
                 sources, channels = np.array(cell.sources[vertex]), cell.channels[vertex]
                 match arch[1][vertex]:
                     case "conv3x3-bn-relu":
-                        _conv3x3(maps, sources, vertex, channels, centre, scale, w)
+                        graphs.conv3x3(kept, sources, vertex, channels, centre, scale, w)
                     case "conv1x1-bn-relu":
-                        _conv1x1(maps, sources, vertex, channels, centre, scale, w)
+                        graphs.conv1x1(kept, sources, vertex, channels, centre, scale, w)
                     case _:
-                        _maxpool3x3(maps, sources, vertex, centre, scale)
+                        graphs.maxpool3x3(kept, sources, vertex, centre, scale)
             groups, widths = _groups(cell, colours.dtype)
-    return _means(maps, groups, widths, centre, scale, w)
+    return graphs.means(kept, groups, widths, centre, scale, w)
 
 
-def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
+def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scalars]:
     """Return the maps that each group of a cell's output adds up, and the groups' channels."""
     if not cell.ends:
         return np.array([[0]]), np.array([cell.channels[-1]], dtype)
@@ -587,230 +579,24 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
 _first: tuple[Any, ...] = (None, None)
 
 
-def _first_projection(colours: Maps, weight: float) -> tuple[Maps, np.floating, np.floating]:
+def _first_projection(
+    colours: graphs.Maps, weight: float
+) -> tuple[graphs.Maps, np.floating, np.floating]:
     """Return stem and first projection, which are the same for all architectures of a batch."""
     global _first
     known, of = _first
-    if known is not colours:  # `collapse.colours` gives the same array for the same images
+    if known is not colours:  # `maps.colours` gives the same array for the same images
         of = {}
     if weight not in of:
         w = np.array([weight], colours.dtype)
-        stem = collapse.batch_norm(collapse.window_sum(colours[None], w, rectify=False), w)
-        maps = np.empty((1, *colours.shape), colours.dtype)
+        stem = maps.batch_norm(maps.window_sum(colours[None], w, rectify=False), w)
+        kept = np.empty((1, *colours.shape), colours.dtype)
         centre, scale = np.zeros(1, colours.dtype), np.ones(1, colours.dtype)
         width = np.array([STACKS[0]], colours.dtype)
-        _project(stem, np.array([[0]]), width, centre, scale, maps, w[0])
-        of = of | {weight: (maps[0], centre[0], scale[0])}
+        graphs.project(stem, np.array([[0]]), width, centre, scale, kept, w[0])
+        of = of | {weight: (kept[0], centre[0], scale[0])}
         _first = (colours, of)
     return of[weight]
-
-
-@_compiled
-def _sum(
-    maps: Maps,
-    i: int,
-    j: int,
-    sources: NDArray[np.int64],
-    centre: Scalars,
-    scale: Scalars,
-    row: Maps,
-) -> None:
-    """Add up maps after BatchNorm and ReLU: B numbers at one position."""
-    zero = row.dtype.type(0)
-    for n in range(sources.shape[0]):
-        source = sources[n]
-        c, s = centre[source], scale[source]
-        for b in range(row.shape[0]):
-            value = (maps[source, i, j, b] - c) * s
-            value = zero if value <= zero else value
-            row[b] = value if n == 0 else row[b] + value
-
-
-@_compiled
-def _project(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    channels: Scalars,
-    centre: Scalars,
-    scale: Scalars,
-    result: Maps,
-    w: np.floating,
-) -> None:
-    """Compute a cell's projection from the groups of the last cell's output.
-
-    Between stacks the groups are max-pooled 2 x 2 on the way.
-    """
-    _, height, width, batch = result.shape
-    step = maps.shape[1] // height
-    value = np.empty(batch, maps.dtype)
-    group = np.empty(batch, maps.dtype)
-    total = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
-    for i in range(height):
-        for j in range(width):
-            total[:] = 0
-            for n in range(sources.shape[0]):
-                _sum(maps, i * step, j * step, sources[n], centre, scale, group)
-                for place in range(1, step * step):
-                    p, q = place // step, place % step
-                    _sum(maps, i * step + p, j * step + q, sources[n], centre, scale, value)
-                    for b in range(batch):
-                        group[b] = max(group[b], value[b])
-                for b in range(batch):
-                    total[b] += channels[n] * (w * group[b])
-            row_sum = result.dtype.type(0)
-            for b in range(batch):
-                result[0, i, j, b] = total[b]
-                row_sum += total[b]
-            count, mean, squares = _moments(total, row_sum, count, mean, squares)
-    _normalise(0, 1, count, mean, squares, centre, scale, w)
-
-
-@_compiled
-def _conv1x1(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    vertex: int,
-    channels: int,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> None:
-    """Compute the map of a vertex with a 1 x 1 convolution."""
-    _, height, width, batch = maps.shape
-    row = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
-    for i in range(height):
-        for j in range(width):
-            _sum(maps, i, j, sources, centre, scale, row)
-            row_sum = row.dtype.type(0)
-            for b in range(batch):
-                row[b] *= w
-                maps[vertex, i, j, b] = row[b]
-                row_sum += row[b]
-            count, mean, squares = _moments(row, row_sum, count, mean, squares)
-    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
-
-
-@_compiled
-def _conv3x3(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    vertex: int,
-    channels: int,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> None:
-    """Compute the map of a vertex with a 3 x 3 convolution."""
-    _, height, width, batch = maps.shape
-    lines = np.zeros((3, width, batch), maps.dtype)  # of the input, the last three
-    columns = np.zeros((width + 2, batch), maps.dtype)
-    row = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
-    for i in range(height + 1):
-        for j in range(width):
-            if i < height:
-                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
-            else:
-                lines[i % 3, j] = 0
-        if i == 0:
-            continue
-        for j in range(width):
-            for b in range(batch):
-                columns[j + 1, b] = w * lines[0, j, b] + w * lines[1, j, b] + w * lines[2, j, b]
-        for j in range(width):
-            row_sum = row.dtype.type(0)
-            for b in range(batch):
-                row[b] = columns[j, b] + columns[j + 1, b] + columns[j + 2, b]
-                maps[vertex, i - 1, j, b] = row[b]
-                row_sum += row[b]
-            count, mean, squares = _moments(row, row_sum, count, mean, squares)
-    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
-
-
-@_compiled
-def _maxpool3x3(
-    maps: Maps, sources: NDArray[np.int64], vertex: int, centre: Scalars, scale: Scalars
-) -> None:
-    """Compute the map of a vertex with a max-pooling; all maps are positive after their ReLU."""
-    _, height, width, batch = maps.shape
-    lines = np.zeros((3, width, batch), maps.dtype)
-    columns = np.zeros((width + 2, batch), maps.dtype)
-    for i in range(height + 1):
-        for j in range(width):
-            if i < height:
-                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
-            else:
-                lines[i % 3, j] = 0
-        if i == 0:
-            continue
-        for j in range(width):
-            for b in range(batch):
-                columns[j + 1, b] = max(max(lines[0, j, b], lines[1, j, b]), lines[2, j, b])
-        for j in range(width):
-            for b in range(batch):
-                maps[vertex, i - 1, j, b] = max(
-                    max(columns[j, b], columns[j + 1, b]), columns[j + 2, b]
-                )
-    centre[vertex], scale[vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
-
-
-@_compiled
-def _moments(
-    row: Maps, row_sum: np.floating, count: float, mean: float, squares: float
-) -> tuple[float, float, float]:
-    """Add a row to count, mean and sum of squared deviations (Chan et al. 1979)."""
-    batch = row.shape[0]
-    row_mean = row.dtype.type(row_sum / batch)
-    row_squares = row.dtype.type(0)
-    for b in range(batch):
-        deviation = row[b] - row_mean
-        row_squares += deviation * deviation
-    step = np.float64(row_mean) - mean
-    squares += row_squares + step * step * (count * batch / (count + batch))
-    return count + batch, mean + step * batch / (count + batch), squares
-
-
-@_compiled
-def _normalise(
-    slot: int,
-    channels: int,
-    count: float,
-    mean: float,
-    squares: float,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> None:
-    """Set what BatchNorm does to a map that `channels` equal input channels add up to."""
-    variance = channels * channels * squares / count
-    centre[slot] = mean
-    scale[slot] = channels * np.float64(w) / np.sqrt(variance + collapse.BATCHNORM_EPS)
-
-
-@_compiled
-def _means(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    channels: Scalars,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> Maps:
-    """Average the network's last maps over all positions and apply the linear layer: [B]."""
-    _, height, width, batch = maps.shape
-    result = np.zeros(batch, maps.dtype)
-    value = np.empty(batch, maps.dtype)
-    for n in range(sources.shape[0]):
-        mean = np.zeros(batch, maps.dtype)
-        for i in range(height):
-            for j in range(width):
-                _sum(maps, i, j, sources[n], centre, scale, value)
-                mean += value
-        for b in range(batch):
-            result[b] += channels[n] * (w * (mean[b] / maps.dtype.type(height * width)))
-    return result
 
 
 # The full-width network ----------------------------------------------------------------------

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from epsutil import collapse, metric
+from epsutil import metric
+from epsutil.collapse import maps
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
@@ -250,7 +251,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             The architecture or the shape or dtype of `x` is not one of those above.
         """
         terms = _terms(self.parse(arch))
-        colours = collapse.colours(x, dtype)  # H, W, B
+        colours = maps.colours(x, dtype)  # H, W, B
         weight = np.array(weights, dtype=colours.dtype)
         if not terms:  # the cell's output is zero, and so is everything after it
             return np.zeros((len(weight), colours.shape[2]), colours.dtype)
@@ -405,26 +406,24 @@ def _numbered_text(operations: dict[tuple[int, int], str]) -> str:
 def _collapsed(terms: Terms, colours: NDArray, weight: NDArray) -> NDArray:
     """Evaluate the one-channel network: summed colours [H, W, B], weight [K] -> [K, B]."""
     rgb = np.repeat(colours[None], len(weight), axis=0)  # K, H, W, B
-    h = collapse.batch_norm(collapse.window_sum(rgb, weight, rectify=False), weight)
+    h = maps.batch_norm(maps.window_sum(rgb, weight, rectify=False), weight)
     for stage, channels in enumerate(STAGES):
         if stage:
             h = _residual_block(h, STAGES[stage - 1], weight)  # K, H/2, W/2, B
         for _ in range(CELLS):
             h = _total(terms, channels, weight, {INPUT: h})
-    h = collapse.relu(collapse.batch_norm(h.copy(), weight), np.ones_like(weight))
+    h = maps.relu(maps.batch_norm(h.copy(), weight), np.ones_like(weight))
     return h.mean((1, 2)) * weight[:, None] * STAGES[-1]  # K, B
 
 
-def _residual_block(x: collapse.Map, channels: int, weight: NDArray) -> collapse.Map:
+def _residual_block(x: maps.Map, channels: int, weight: NDArray) -> maps.Map:
     """Halve the image and double the channels: [K, H, W, B] -> [K, H/2, W/2, B]."""
-    h = collapse.batch_norm(collapse.window_sum(x, weight, stride=2), weight, channels)
-    h = collapse.batch_norm(collapse.window_sum(h, weight), weight, 2 * channels)
-    return h + collapse.halve(x) * weight[:, None, None, None] * channels
+    h = maps.batch_norm(maps.window_sum(x, weight, stride=2), weight, channels)
+    h = maps.batch_norm(maps.window_sum(h, weight), weight, 2 * channels)
+    return h + maps.halve(x) * weight[:, None, None, None] * channels
 
 
-def _total(
-    terms: Terms, channels: int, weight: NDArray, known: dict[tuple, collapse.Map]
-) -> collapse.Map:
+def _total(terms: Terms, channels: int, weight: NDArray, known: dict[tuple, maps.Map]) -> maps.Map:
     """Add up the terms of a cell, given its input; what is known is not computed again."""
     for term in terms:
         if term not in known:
@@ -434,12 +433,12 @@ def _total(
     return functools.reduce(np.add, (known[term] for term in terms))
 
 
-def _apply(operation: str, x: collapse.Map, channels: int, weight: NDArray) -> collapse.Map:
+def _apply(operation: str, x: maps.Map, channels: int, weight: NDArray) -> maps.Map:
     if operation == "avg_pool_3x3":
-        return collapse.average_pool(x)
+        return maps.average_pool(x)
     if operation == "nor_conv_3x3":
-        return collapse.batch_norm(collapse.window_sum(x, weight), weight, channels)
-    return collapse.batch_norm(collapse.relu(x, weight), weight, channels)
+        return maps.batch_norm(maps.window_sum(x, weight), weight, channels)
+    return maps.batch_norm(maps.relu(x, weight), weight, channels)
 
 
 # The full-width network ----------------------------------------------------------------------

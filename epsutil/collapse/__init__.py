@@ -1,0 +1,1 @@
+"""One-channel kernels, of which the spaces make their collapsed evaluation."""

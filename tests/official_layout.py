@@ -121,6 +121,12 @@ def build(folder, kind, n=50_000):
     return named(ARCHIVES[kind], file)
 
 
+def write_site(folder, given):
+    """Write a folder for PYTHONPATH: every process then takes these sources for their namesakes."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SITE.format(sources=given))
+
+
 def main(folder):
     given = paths.data()
     if given is None:
@@ -132,8 +138,7 @@ def main(folder):
             (data / name).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(file, data / name)
     made = [build(data, kind) for kind in ARCHIVES]
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(SITE.format(sources=made))
+    write_site(site, made)
     print(f"PYTHONPATH={site} EPSUTIL_DATA={data} make book")
 
 

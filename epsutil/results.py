@@ -253,7 +253,7 @@ class Page:
         if live:
             return (
                 "Every number below was computed when this page was built. Scores that are stored "
-                "with the book, for the same code, inputs and weights, were reused."
+                "with the book, of the same version, inputs and weights, were reused."
             )
         recorded = [Path(name).stem for name, computed in self.items.items() if not computed]
         some = "The results below"

@@ -441,7 +441,7 @@ def _key(name: str, values: dict[str, Any]) -> str:
     digest.update(json.dumps([sys.version, values], sort_keys=True).encode())
     sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
     recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS, paths.PAPER)
-    _add_contents(digest, [*sources, *package.rglob("*.py")])
+    _add_contents(digest, [*sources, *package.rglob("*.py"), *package.rglob("*.txt")])
     for folder in recorded:
         _add_contents(digest, folder.rglob("*"))
     for given in (paths.data(), paths.cache() / "data"):  # gigabytes: not their contents

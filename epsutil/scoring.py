@@ -105,6 +105,7 @@ def score(
     n_jobs: int = -1,
     rebuild: bool = False,
     folder: Path | None = None,
+    largest: int | None = None,
 ) -> pd.DataFrame:
     """Score architectures with epsilon for every pair of the weights.
 
@@ -132,6 +133,8 @@ def score(
     folder : pathlib.Path, optional
         Where to store the result: by default the user's cache. Results recorded in the project
         are found in any case.
+    largest : int, optional
+        How many architectures to compute at most.
 
     Returns
     -------
@@ -145,6 +148,8 @@ def score(
         An argument is out of range, or the batch would leave every score undefined.
     epsutil.store.StoreError
         A stored file for these parameters is damaged or belongs to another run.
+    epsutil.store.NotStored
+        Nothing is stored for these parameters, and there are more architectures than `largest`.
     """
     space = spaces.get(space_name)
     weights = checked_weights(weights)
@@ -173,6 +178,14 @@ def score(
     for stored in () if rebuild else (run, whole):
         for frame in store.find(stored, folder):
             return frame.loc[indices]
+    if largest is not None and len(indices) > largest:
+        raise store.NotStored(
+            f"no scores of {len(indices):,} architectures of {space_name} are stored for these "
+            f"inputs ({batch.source}; SHA-256 {batch.checksum[:12]}…) and weights; take at most "
+            f"{largest:,}, or store the scores first: epsutil score {space_name} --dataset "
+            f"{batch.kind} --batch-size {batch.size} --seed {batch.seed} --dtype {dtype} "
+            f"--weights {' '.join(f'{weight:g}' for weight in weights)}"
+        )
 
     start = time.perf_counter()
     keys = {int(i): space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}

@@ -33,6 +33,10 @@ class StoreError(ValueError):
     """A stored score file cannot be used: it is damaged, or of another run."""
 
 
+class NotStored(ValueError):
+    """There are no stored scores, and to compute them takes longer than the caller wants."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a table of scores, and so the name of its file."""

@@ -212,7 +212,7 @@ def test_pickle_gets_only_what_is_allowed():
     class Stand:
         pass
 
-    stream = io.BytesIO(pickle.dumps(Source("a", "b", 1, None, "c", "d", "e")))
+    stream = io.BytesIO(pickle.dumps(Source("a", "b", "c", "d", "e")))
     loaded = sources.load_pickle(stream, {("epsutil.sources", "Source"): Stand})
     assert type(loaded) is Stand and vars(loaded)["name"] == "a"
 

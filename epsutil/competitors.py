@@ -181,7 +181,11 @@ def metrics_table(
             if architectures == "common":
                 frame = frame.dropna(subset=names)
             score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
-            rows.append({"dataset": dataset, "metric": name, "source": "computed"})
+            row = {"dataset": dataset, "metric": name, "source": "computed"}
+            if architectures == "last":  # what ranks last has no score all the same
+                covered = statistics.coverage(frame[name], frame[target], minimise)
+                row |= covered[["n_scored", "coverage", "top10_unscored"]].to_dict()
+            rows.append(row)
             work.append(
                 joblib.delayed(experiments.evaluation)(
                     score, frame[target], n_resamples, seed, minimise
@@ -193,7 +197,7 @@ def metrics_table(
         metrics = found[row["dataset"]]
         if values["n"] < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
             values |= {key: np.nan for key in values if key.startswith("top64_top5")}
-        row |= values | {"seconds": metrics.seconds[row["metric"]]}
+        row |= values | row | {"seconds": metrics.seconds[row["metric"]]}
     paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
 

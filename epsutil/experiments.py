@@ -130,8 +130,10 @@ def counting(
     }
     return pd.DataFrame(
         [
-            {"counted": way} | statistics.evaluate(*pair, True).to_dict()
-            for way, pair in ways.items()
+            {"counted": way}
+            | statistics.evaluate(score, target_loss, True).to_dict()
+            | {"n_scored": float((score >= 0).sum())}  # those that rank last have none
+            for way, (score, target_loss) in ways.items()
         ]
     )
 

@@ -147,14 +147,14 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
         {
             "Score": title,
             "Paper": _score(name, paper[name]),
-            "Ours": _score(name, ours[name]),
+            f"Ours ({_count(ours['n_scored'])} scored)": _score(name, ours[name]),
             "Difference": _score(name, ours[name] - paper[name], sign="+"),
             "95% interval": _interval(name, ours),
-            "Unscored last": _score(name, ours[f"{name}_all"]),
+            f"Unscored last ({_count(ours['n'])})": _score(name, ours[f"{name}_all"]),
         }
         for name, title in SCORES.items()
     ]
-    return markdown(lines, numeric=["Paper", "Ours", "Difference", "95% interval", "Unscored last"])
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def coverage(frame: pd.DataFrame) -> str:

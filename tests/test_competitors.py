@@ -237,6 +237,9 @@ def test_every_metric_on_the_same_architectures(found, metrics_table, architectu
     for name in found.evaluated:
         rho = stats.spearmanr(expected[name], expected["test_accuracy"]).statistic
         assert table.loc[name, "rho"] == pytest.approx(rho)
+        has_score = expected[name] > -1e9
+        assert table.loc[name, "n_scored"] == has_score.sum()
+        assert table.loc[name, "coverage"] == has_score.mean()
     assert "fisher" not in set(
         metrics_table(architectures, n_least=N).query("source == 'computed'")["metric"]
     )

@@ -128,6 +128,28 @@ def test_rounding_counts_zeros_as_its_space_does(space, expected, monkeypatch):
     assert row.drop(["dataset", "n"]).to_dict() == expected and row["n"] == 7
 
 
+def test_every_way_of_counting_says_how_many_have_a_score(monkeypatch):
+    """Four of six networks have a last loss, one of them from a training that diverged."""
+    loss = [4.0, 5.0, 6.0, 7.0, np.nan, np.nan]
+    status = ["OK", "OK", "OK", "nan", "nan", "nan"]
+    epsilon = [0.3, 0.0, np.nan, 0.2, 0.1, np.nan]
+    frame = pd.DataFrame({scoring.pair((1e-5, 1e-3)): epsilon})
+    monkeypatch.setattr(scoring, "sample", lambda *_, **__: range(6))
+    monkeypatch.setattr(scoring, "score", lambda *_, **__: frame)
+    monkeypatch.setattr(inputs, "batch", lambda *_: None)
+    trained = pd.DataFrame({"test_loss_last": loss, "status": status})
+    monkeypatch.setattr(benchmarks, "trained", lambda *_: trained)
+    table = experiments.counting((1e-5, 1e-3), 4, 0, 6, 1).set_index("counted")
+    assert table[["n", "n_scored"]].astype(int).T.to_dict("list") == {
+        "as the authors": [4, 2],
+        "epsilon = 0 counts as a score": [4, 3],
+        "only trainings that finished": [3, 1],
+        "unscored rank last": [4, 2],
+        "diverged count as worst": [6, 3],
+        "both": [6, 3],
+    }
+
+
 def test_words_about_the_ablations():
     authors = pd.DataFrame({"archs": [90, 110, 100], "archs_paper": [100, 100, np.nan]})
     assert verdicts.largest_share(authors) == pytest.approx(0.1)

@@ -19,8 +19,10 @@ from epsutil import (
     benchmarks,
     experiments,
     inputs,
+    paths,
     proxies,
     proxy_scoring,
+    scoring,
     spaces,
     statistics,
     verdicts,
@@ -72,8 +74,22 @@ def scores(
         How many architectures to score by each competing metric. 0 takes what is stored.
     groups : sequence of str, optional
         Some of :func:`epsutil.proxy_scoring.groups`, by default all with metrics of
-        :func:`order`.
+        :func:`order`. A group that the book has no scores of is left out.
+
+    Raises
+    ------
+    epsutil.scoring.NotStored
+        `n_competitors` is 0, and the book has scores of a group, but for other inputs.
     """
+    known = {}
+    for group in proxy_scoring.groups(space_name) if groups is None else groups:
+        if proxy_scoring.GROUPS[group].apart or not (
+            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
+        ):
+            continue
+        recorded = f"{space_name}-{dataset}-{group}-*.parquet"
+        if n_competitors or any(paths.RECORDED_SCORES.glob(recorded)):
+            known[group] = _known(space_name, dataset, group, n_competitors, n_jobs)
     more = proxy_scoring.order(space_name)[:n_competitors]
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name, more=more
@@ -82,14 +98,7 @@ def scores(
     evaluated = dict.fromkeys(("epsilon", *names), frame.index)
     seconds = dict.fromkeys(names, np.nan)
     seconds |= {"epsilon": _seconds(dataset, weights, batch_size, seed, space_name)}
-    for group in proxy_scoring.groups(space_name) if groups is None else groups:
-        if proxy_scoring.GROUPS[group].apart or not (
-            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
-        ):
-            continue
-        stored = proxy_scoring.score(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
-        if stored is None:
-            continue
+    for group, stored in known.items():
         index = frame.index.intersection(stored.index)
         for name in proxy_scoring.GROUPS[group].names:
             sign = -1 if proxies.get(name).lower_is_better else 1
@@ -98,6 +107,26 @@ def scores(
             seconds[name] = stored[proxy_scoring.SECONDS].mean()
     ordered = [name for name in order(space_name) if name in evaluated]
     return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
+
+
+def _known(
+    space_name: str,
+    dataset: str,
+    group: str,
+    n_archs: int,
+    n_jobs: int,
+    parameter: str = "n_competitors",
+) -> pd.DataFrame:
+    """Return the scores of a group; where `n_archs` is 0, those that are stored."""
+    found = proxy_scoring.score(space_name, dataset, group, n_archs, n_jobs=n_jobs)
+    if found is None:
+        names = ", ".join(proxy_scoring.GROUPS[group].names)
+        raise scoring.NotStored(
+            f"no scores of {space_name} by {names} are stored for the inputs at hand ({dataset}, "
+            f"{', '.join(inputs.needs(dataset)) or 'synthetic'}); give {parameter}, the number of "
+            "architectures to compute"
+        )
+    return found
 
 
 def all_scores(datasets: Sequence[str], *arguments: Any, **more: Any) -> dict[str, Scores]:
@@ -237,18 +266,14 @@ def fisher_networks(
 
     Raises
     ------
-    ValueError
+    epsutil.scoring.NotStored
         Nothing is stored and `n_competitors` is 0.
     """
     target, minimise = benchmarks.target("nasbench201")
     paper = experiments.reported_metrics("table01", list(found))
     rows = []
     for dataset, metrics in found.items():
-        biased = proxy_scoring.score(
-            "nasbench201", dataset, "fisher_biased", n_competitors, n_jobs=n_jobs
-        )
-        if biased is None:
-            raise ValueError(f"no fisher with biases is stored for {dataset}; give n_competitors")
+        biased = _known("nasbench201", dataset, "fisher_biased", n_competitors, n_jobs)
         index = biased.index.intersection(metrics.evaluated.get("fisher", metrics.frame.index))
         reported = paper.query("metric == 'fisher' and dataset == @dataset").iloc[0]
         for name in ("fisher", "fisher_weighted"):
@@ -462,9 +487,7 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
 
 def _scores_of_draws(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
     """Return epsilon from random draws, a column per scheme, and the seconds."""
-    drawn = proxy_scoring.score("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
-    if drawn is None:
-        raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
+    drawn = _known("nasbench201", dataset, group, n_draws, n_jobs, "n_draws")
     return drawn.rename(columns=lambda name: name.removeprefix("epsilon_").replace("_", " "))
 
 

@@ -5,6 +5,7 @@ Every function returns a tidy DataFrame that is written to CSV as it is. Column 
 ``_all`` (unscored architectures rank last) and ``_paper`` (reported).
 """
 
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statisti
 from epsutil.spaces.nasbench201 import NASBench201
 
 ANALOG = ("analog-nasbench/data.anb",)
+LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 METRICS = ("epsilon", "params", "flops")  # recurrent networks have no flops
 ZERO_IS_NO_SCORE = ("nasbench_nlp",)  # as in the authors' statistics, but not in their ablations
 
@@ -80,10 +82,16 @@ def scored(
     pandas.DataFrame
         The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures for which
         training gave no result are left out.
+
+    Raises
+    ------
+    epsutil.scoring.NotStored
+        More than `LARGEST` architectures have no stored scores, and the scale is not the paper's.
     """
     archs = np.union1d(scoring.sample(space_name, n_archs, seed), np.asarray(more, np.int64))
     batch = inputs.batch(dataset, batch_size, seed)
-    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs)
+    largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
+    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs, largest=largest)
     frame = benchmarks.trained(space_name, dataset).loc[scores.index]
     frame["epsilon"] = _epsilon(scores, weights, space_name)
     frame.attrs["run"] = scores.attrs["run"]

@@ -25,11 +25,13 @@ from epsutil import (
     spaces,
     statistics,
     store,
+    verdicts,
 )
 from epsutil.tables import DATASETS, SCORES
 
 SIZES = experiments.METRICS[1:]
 ARCHITECTURES = ("own", "common", "last")
+CV_IMAGES = scoring.GROUPS["cv"].batch_size
 
 
 class Scores(NamedTuple):
@@ -208,7 +210,11 @@ def metrics_table(
             if architectures == "common":
                 frame = frame.dropna(subset=names)
             score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
-            rows.append({"dataset": dataset, "metric": name, "source": "computed"})
+            row = {"dataset": dataset, "metric": name, "source": "computed"}
+            if architectures == "last":  # what ranks last has no score all the same
+                covered = statistics.coverage(frame[name], frame[target], minimise)
+                row |= covered[["n_scored", "coverage", "top10_unscored"]].to_dict()
+            rows.append(row)
             work.append(
                 joblib.delayed(experiments.evaluation)(
                     score, frame[target], n_resamples, seed, minimise
@@ -220,9 +226,21 @@ def metrics_table(
         metrics = found[row["dataset"]]
         if values["n"] < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
             values |= {key: np.nan for key in values if key.startswith("top64_top5")}
-        row |= values | {"seconds": metrics.seconds[row["metric"]]}
+        row |= values | row | {"seconds": metrics.seconds[row["metric"]]}
     paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
+
+
+def higher_than_reported(table: pd.DataFrame) -> str:
+    """Name the metrics whose ρ is above the reported one on every dataset, chance aside."""
+    ours, paper = (
+        table[table["source"] == source].set_index(["dataset", "metric"])["rho"]
+        for source in ("computed", "reported")
+    )
+    difference = (ours - paper).dropna()
+    difference = difference.drop("epsilon", level="metric", errors="ignore")
+    above = (difference > verdicts.COMPETITORS_TOLERANCE).groupby("metric", sort=False).all()
+    return ", ".join(above.index[above]) or "none"
 
 
 def fisher_networks(
@@ -277,6 +295,27 @@ def fisher_networks(
     return pd.DataFrame(rows)
 
 
+def chance_in_cv(datasets: Sequence[str]) -> str:
+    """Say how large cv is for guesses: they are right once in C times, for C classes."""
+    texts = []
+    for dataset in datasets:
+        classes = inputs.classes(dataset)
+        whose = "'s stand-in" if classes != benchmarks.num_classes(dataset) else ""
+        value = np.sqrt((classes - 1) / CV_IMAGES)
+        texts.append(f"{value:.2f} for the {classes} classes of {DATASETS[dataset]}{whose}")
+    return ", ".join(texts)
+
+
+def stand_in(space_name: str = "nasbench201", dataset: str = "ImageNet16-120") -> str:
+    """Say what of the stand-in, besides its images, enters which metrics."""
+    labelled = [n for n in order(space_name) if n in proxies.names() and proxies.get(n).labels]
+    return (
+        f"the networks had {inputs.classes(dataset)} outputs, one for each of its classes, not "
+        f"{DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and {', '.join(labelled)} had "
+        "its labels"
+    )
+
+
 def between_fishers(table: pd.DataFrame) -> str:
     """Say for how many datasets the reported ρ lies between both fishers' with biases."""
     groups = table[table["biased"]].groupby("dataset")
@@ -301,16 +340,38 @@ def against_epsilon(found: Mapping[str, Scores], space_name: str = "nasbench201"
     -------
     pandas.DataFrame
         A row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each pair
-        on the architectures that both score.
+        on the architectures that both score, ``n``, of those that both were computed for,
+        ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
     """
     target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset, metrics in found.items():
+        n_space = int(benchmarks.trained(space_name, dataset)[target].notna().sum())
         for name in metrics.names()[:-1]:
             frame = metrics.together([name, "epsilon"])
             test = statistics.steiger(frame["epsilon"], frame[name], frame[target], minimise)
-            rows.append({"dataset": dataset, "other": name} | test._asdict())
+            row = {"dataset": dataset, "other": name} | test._asdict()
+            rows.append(row | {"n_computed": len(frame), "n_space": n_space})
     return pd.DataFrame(rows)
+
+
+def tests_made(table: pd.DataFrame) -> str:
+    """Say how many tests :func:`against_epsilon` makes, and what that asks of their p-values."""
+    pvalues = table["pvalue"].dropna()
+    if not len(pvalues):
+        return "no tests"
+    n = len(pvalues)
+    bound = 0.05 / n  # Bonferroni
+    return (
+        f"{n} tests, so that a p-value has to be below 0.05/{n} = {bound:.2g} to count at the 5% "
+        f"level (Bonferroni): {(pvalues < bound).sum()} are"
+    )
+
+
+def tests_on_whole_spaces(table: pd.DataFrame) -> str:
+    """Say in how many tests of :func:`against_epsilon` no architecture was left to chance."""
+    made = table.dropna(subset="pvalue")
+    return f"{(made['n_computed'] == made['n_space']).sum()} of {len(made)}"
 
 
 def same_architectures(
@@ -413,9 +474,9 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
     rows = []
     for _, paper in _reported_schemes().iterrows():
         scheme = paper["initialisation"]
-        with_layer, without = (
-            statistics.evaluate(scores.loc[index, scheme], accuracy) for scores in (drawn, averaged)
-        )
+        both = [scores.loc[index, scheme] for scores in (drawn, averaged)]
+        scored = both[0].notna() & both[1].notna()  # like for like
+        with_layer, without = (statistics.evaluate(score.where(scored), accuracy) for score in both)
         row = {"initialisation": scheme, "n": len(index), "archs": with_layer["n_scored"]}
         for name in ("rho", "tau"):
             row |= {name: with_layer[name], f"{name}_averaged": without[name]}

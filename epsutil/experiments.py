@@ -80,8 +80,8 @@ def scored(
     Returns
     -------
     pandas.DataFrame
-        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures whose
-        training diverged are left out.
+        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures for which
+        training gave no result are left out.
 
     Raises
     ------
@@ -138,8 +138,10 @@ def counting(
     }
     return pd.DataFrame(
         [
-            {"counted": way} | statistics.evaluate(*pair, True).to_dict()
-            for way, pair in ways.items()
+            {"counted": way}
+            | statistics.evaluate(score, target_loss, True).to_dict()
+            | {"n_scored": float((score >= 0).sum())}  # those that rank last have none
+            for way, (score, target_loss) in ways.items()
         ]
     )
 
@@ -382,11 +384,18 @@ def rounding(
     -------
     pandas.DataFrame
         One row: ``dataset``, ``n``, and how many architectures have each mark of
-        :func:`epsutil.scoring.rounding`.
+        :func:`epsutil.scoring.rounding`. What is no score here, see `ZERO_IS_NO_SCORE`, is none in
+        either precision.
     """
     archs = scoring.sample(space_name, n_archs, seed)
     batch = inputs.batch(dataset, batch_size, seed)
-    marks = scoring.rounding(space_name, batch, weights, archs, n_jobs)["mark"].value_counts()
+    frame = scoring.rounding(space_name, batch, weights, archs, n_jobs)
+    if space_name in ZERO_IS_NO_SCORE:
+        no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
+        frame.loc[no32, "mark"] = "float64 only"
+        frame.loc[no64, "mark"] = "float32 only"
+        frame.loc[no32 & no64, "mark"] = "no score"
+    marks = frame["mark"].value_counts()
     return pd.DataFrame([{"dataset": dataset, "n": n_archs} | marks.to_dict()])
 
 

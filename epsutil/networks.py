@@ -117,6 +117,7 @@ class _Detached(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         if func is Tensor.__deepcopy__:
+            tensor: Any
             tensor, memo = args
             if is_lazy(tensor):
                 return memo.setdefault(id(tensor), type(tensor)(dtype=tensor.dtype))

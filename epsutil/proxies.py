@@ -271,7 +271,13 @@ class Passes:
 
     def call(self, network: nn.Module, x: Tensor) -> Tensor:
         """Return the logits of a network, see :func:`epsutil.networks.call`."""
-        return networks.call(network, x, self.seed)
+        logits = networks.call(network, x, self.seed)
+        if torch.is_grad_enabled() and not logits.requires_grad:
+            raise ValueError(
+                f"{type(network).__name__} returns outputs without gradients: does it compute "
+                "under torch.no_grad, or detach?"
+            )
+        return logits
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""
@@ -443,7 +449,8 @@ class _Products(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         outputs = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func.overloadpacket) or _PRODUCTS.get(func.overloadpacket)
+        packet = func.overloadpacket
+        formula: Any = flop_registry.get(packet) or _PRODUCTS.get(packet)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=outputs)
             return outputs
@@ -456,7 +463,7 @@ class _Products(TorchDispatchMode):
         harmless = func.is_view or torch.Tag.pointwise in func.tags or name.rstrip("_") in _MOVES
         algebra = name.lstrip("_").startswith(("linalg", "fft", "cholesky", "lu_", "matrix_exp"))
         if space not in ("aten", "prim", "prims") or algebra or len(tensors) > 1 and not harmless:
-            self.unknown.add(func.overloadpacket)
+            self.unknown.add(packet)
         return outputs
 
 

@@ -117,10 +117,10 @@ class _Detached(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         if func is Tensor.__deepcopy__:
-            tensor: Any
             tensor, memo = args
             if is_lazy(tensor):
-                return memo.setdefault(id(tensor), type(tensor)(dtype=tensor.dtype))
+                made: Any = type(tensor)
+                return memo.setdefault(id(tensor), made(dtype=tensor.dtype))
             if not tensor.is_leaf or tensor.is_inference():
                 return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))

@@ -376,7 +376,10 @@ def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
         if parameter.ndim > 1 and "weight" in _local(name) and id(parameter) not in no
     }
     if not found:
-        raise ValueError(f"{type(network).__name__} has no weights of two or more dimensions")
+        raise ValueError(
+            f"{type(network).__name__} has no weights: parameters of two or more dimensions with "
+            '"weight" in their name, of layers that are no embedding or normalisation'
+        )
     return found
 
 
@@ -641,6 +644,8 @@ def jacob_cov(passes: Passes) -> float:
     x, logits, _ = passes.forward
     if _is_text(x):
         raise ValueError("jacob_cov needs inputs of real numbers, whose gradients it compares")
+    if passes.size == 1:
+        raise ValueError("jacob_cov compares inputs, and the batch has only one")
     (jacobian,) = torch.autograd.grad(logits.sum(), x, retain_graph=True, materialize_grads=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
@@ -664,7 +669,7 @@ def naswot(passes: Passes) -> float:
         few.append(inputs)
         return inputs.clone()  # what follows may change its own ones in place
 
-    two = passes.part(2).clone()
+    two = passes.part(min(2, passes.size)).clone()
     logits = passes.relus(two.requires_grad_(not _is_text(two)), keep)
     varying = [number for number, inputs in enumerate(few) if inputs.requires_grad]
     gradients = torch.autograd.grad(

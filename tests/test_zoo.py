@@ -748,6 +748,14 @@ def test_what_is_wrong_with_a_metric_is_said():
     assert "fails on inputs of shape (6, 5) and type torch.float32" in message
 
 
+def test_a_batch_of_one_has_scores_but_where_inputs_are_compared():
+    x, labels = batch("vectors")
+    values = each(made("mlp"), (x[:1], labels[:1]))
+    assert {key for key, value in values.items() if isinstance(value, str)} == {"jacob_cov"}
+    assert "jacob_cov compares inputs, and the batch has only one" in values["jacob_cov"]
+    assert math.isnan(values["epsilon"]) and values["ntk"] == pytest.approx(1)
+
+
 def test_a_module_is_left_alone_after_an_exception():
     calls = []
 

@@ -195,10 +195,15 @@ def partly_frozen():
     return network
 
 
+class Shifted(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
 def hooked():
     network = MLP()
     network[0].register_forward_hook(lambda _, x, y: y + 1)
-    network[2].register_full_backward_hook(lambda *_: None)
+    network[2].register_full_backward_hook(lambda _, inner, outer: (2 * inner[0],))
     return network
 
 
@@ -292,6 +297,12 @@ ZOO = {
             F.scaled_dot_product_attention(*[self.lift(x)[:, None]] * 3)[:, 0]
         ), lift=LINEAR, out=OUT), undefined=NO_RELU,
     ),
+    "transformer_of_images": Case(
+        lambda: nn.Sequential(
+            nn.Flatten(2), nn.TransformerEncoderLayer(36, 2, 10, batch_first=True), nn.Flatten(),
+            nn.Linear(108, CLASSES),
+        ), "images", NO_RELU,
+    ),
     "transformer": Case(Transformer, "tokens", TEXT | NO_RELU),
     "lstm": Case(partial(Recurrent, nn.LSTM), "tokens", TEXT | NO_RELU),
     "lstm_last": Case(partial(Recurrent, nn.LSTM, True), "tokens", TEXT | NO_RELU),
@@ -356,7 +367,10 @@ ZOO = {
     "counting_quietly": Case(partial(Counting, False)),
     "extra_state": Case(Extra),
     "keeps_last": Case(keeps_last, twin=own(lambda self, x: self.layers(x), layers=MLP)),
-    "hooked": Case(hooked),
+    "hooked": Case(
+        hooked,
+        twin=chain(partial(Shifted, 5, 8), nn.ReLU, OUT),
+    ),
     "float64": Case(lambda: MLP().double(), "vectors64"),
     "bfloat16": Case(lambda: MLP().bfloat16(), twin=MLP),
     "scripted": Case(lambda: torch.jit.script(MLP()), undefined=set(NAMES)),
@@ -536,6 +550,10 @@ LAYER = T * (3 * E * E) + 2 * (T * T * E) + T * E * E + 2 * (T * E * 10)
         ("tied", T * (E * E + E * WORDS)),
         ("attention", ATTENTION),
         ("transformer", 2 * LAYER + T * E * CLASSES),
+        (
+            "transformer_of_images",
+            4 * (3 * 36 * 36) + 2 * (3 * 3 * 36) + 2 * (3 * 36 * 10) + 108 * CLASSES,
+        ),
         ("depthwise", 6 * 9 * 16 + 6 * 4 * 16 + 16 * CLASSES),
         ("transposed", 36 * 3 * 4 * 4 + 16 * CLASSES),
         ("by_hand_reset", 5 * CLASSES),

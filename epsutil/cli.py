@@ -31,7 +31,7 @@ from epsutil import (
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons.
-_WRONG_INPUT_NAMES = ("ValueError", "SourceError", "StoreError", "FileNotFoundError")
+_WRONG_INPUT_NAMES = ("ValueError", "SourceError", "StoreError", "NotStored", "FileNotFoundError")
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 import pandas as pd
-import yaml
 from click.core import ParameterSource
 
 from epsutil import (
@@ -31,7 +30,13 @@ from epsutil import (
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons.
-_WRONG_INPUT_NAMES = ("ValueError", "SourceError", "StoreError", "FileNotFoundError")
+_WRONG_INPUT_NAMES = (
+    "ValueError",
+    "ParameterError",
+    "SourceError",
+    "StoreError",
+    "FileNotFoundError",
+)
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 
 
@@ -359,7 +364,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
     type=(str, str),
     multiple=True,
     metavar="NAME VALUE",
-    help="A parameter of the notebook; VALUE is YAML, for example 500 or [1e-7, 1]. Repeatable.",
+    help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
 @click.option("--scale", type=click.Choice(notebooks.SCALES), default="quick", show_default=True)
 @click.option(
@@ -374,30 +379,13 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
     NOTEBOOK is its name without .ipynb; its parameters are in its first code cell.
     """
     defaults = notebooks.parameters(notebook)
-    values = {  # a text is taken as it is: YAML would stumble over an architecture's |
-        name: value if isinstance(defaults.get(name), str) else _yaml(value)
+    values = {  # what should be text is taken as it is, even a number
+        name: value if isinstance(defaults.get(name), str) else notebooks.value(value)
         for name, value in given
     }
     executed = notebooks.run(notebook, values, output, scale)
     click.echo(f"executed: {executed}")
     click.echo(f"results:  {paths.results() / notebook}")
-
-
-def _yaml(text: str) -> Any:
-    """Read a value as YAML, and as a number where YAML 1.1 sees text (1e-7)."""
-
-    def number(value: Any) -> Any:
-        if isinstance(value, list):
-            return [number(element) for element in value]
-        try:
-            return float(value) if isinstance(value, str) else value
-        except ValueError:
-            return value
-
-    try:
-        return number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ValueError(f"not a value: {text!r} ({' '.join(str(error).split())})") from error
 
 
 @cli.command()

@@ -53,7 +53,8 @@ class Page:
     def __init__(self, name: str, namespace: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
         self.name = name
         self.needs = tuple(needs)
-        self.parameters = {key: namespace[key] for key in notebooks.parameters(name)}
+        given = [*notebooks.parameters(name), *sorted(notebooks.injected(namespace.get("In", ())))]
+        self.parameters = notebooks.check(name, {key: namespace[key] for key in given})
         self.folder = paths.results() / name
         self.items: dict[str, bool] = {}  # file name -> computed now
         self.numbers: dict[str, Any] = {}

@@ -70,7 +70,7 @@ class Run:
 
 def pair(weights: Sequence[float]) -> str:
     """Name the column that holds epsilon for two weights, for example ``"1e-07,1"``."""
-    first, second = weights
+    first, second = sorted(weights)
     return f"{first:g},{second:g}"
 
 
@@ -217,7 +217,7 @@ def rounding(
         "no score",
     )
     indices = _checked_indices(archs, len(spaces.get(space_name)))
-    run = _run(space_name, batch, tuple(weights), indices, "both")
+    run = _run(space_name, batch, _checked_weights(weights), indices, "both")
     frame.attrs["run"] = double.attrs["run"] | asdict(run)
     if not (paths.RECORDED_SCORES / run.filename).exists():
         write((folder or paths.scores()) / run.filename, frame)
@@ -351,9 +351,11 @@ def _defined(statement: ast.stmt) -> set[str]:
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    values = tuple(float(weight) for weight in weights)
+    values = tuple(sorted(float(weight) for weight in weights))  # epsilon has no order of the two
     if len(values) < 2 or len(set(values)) < len(values) or not np.isfinite(values).all():
         raise ValueError(f"weights are two or more different finite numbers, not {list(weights)}")
+    if any(float(f"{value:g}") != value for value in values):  # by which columns are named
+        raise ValueError(f"weights have at most six digits, not {list(weights)}")
     return values
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from epsutil.statistics import LEAST_RESAMPLES
+
 DATASETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -102,7 +104,7 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
                 "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
             }
         )
-    return markdown(lines, numeric=list(lines[0])[1:])
+    return markdown(lines, numeric=list(lines[0])[1:]) + _without_interval(rows)
 
 
 def fisher_networks(frame: pd.DataFrame) -> str:
@@ -154,7 +156,10 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
         }
         for name, title in SCORES.items()
     ]
-    return markdown(lines, numeric=["Paper", "Ours", "Difference", "95% interval", "Unscored last"])
+    table = markdown(
+        lines, numeric=["Paper", "Ours", "Difference", "95% interval", "Unscored last"]
+    )
+    return table + _without_interval(rows)
 
 
 def coverage(frame: pd.DataFrame) -> str:
@@ -546,8 +551,18 @@ def _score(name: str, value: float, sign: str = "-") -> str:
 
 def _interval(name: str, row: Mapping[str, Any]) -> str:
     """Return the ends of a bootstrap interval, on one line."""
+    if pd.isna(row[f"{name}_low"]):
+        return "" if pd.isna(row[name]) else "none"
     low, high = _score(name, row[f"{name}_low"]), _score(name, row[f"{name}_high"])
     return f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
+
+
+def _without_interval(rows: pd.DataFrame) -> str:
+    """Say below a table why it has no interval, where that is so."""
+    ours = rows[rows["source"] == "computed"]
+    if not (ours["rho"].notna() & ours["rho_low"].isna()).any():
+        return ""
+    return f"\nNo 95% interval: `n_resamples` is below {LEAST_RESAMPLES}.\n"
 
 
 def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:

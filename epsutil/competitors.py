@@ -30,7 +30,8 @@ class Scores(NamedTuple):
     seconds: Mapping[str, float]  # for one network on one core; NaN for the sizes
 
     def names(self, n_least: int = 0) -> list[str]:
-        """Return the metrics that were computed for so many architectures at least."""
+        """Return the metrics that were computed for so many architectures at least, or for all."""
+        n_least = min(n_least, len(self.frame))
         return [name for name, index in self.evaluated.items() if len(index) >= n_least]
 
     def together(self, names: Sequence[str]) -> pd.DataFrame:

@@ -256,7 +256,10 @@ _PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRem
 def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
     """Return the Markdown of a table, made from its CSV file as `page.json` says."""
     renderer: Renderer = getattr(tables, shown["renderer"])
-    return renderer(pd.read_csv(folder / f"{shown['table']}.csv"), **shown["options"])
+    table, options = pd.read_csv(folder / f"{shown['table']}.csv"), shown["options"]
+    if "dataset" in options and options["dataset"] not in set(table["dataset"]):
+        return f"*{tables.DATASETS[options['dataset']]} is not among the datasets of this run.*\n"
+    return renderer(table, **options)
 
 
 def generate(folder: Path) -> None:

@@ -100,11 +100,11 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
                 "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
                 "ρ ours": _score("rho", row["rho"]),
                 "Difference": _score("rho", row["rho"] - reported, sign="+"),
-                "95% interval": _interval("rho", row),
+                _interval_title(rows): _interval("rho", row),
                 "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
             }
         )
-    return markdown(lines, numeric=list(lines[0])[1:]) + _without_interval(rows)
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def fisher_networks(frame: pd.DataFrame) -> str:
@@ -151,15 +151,12 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
             "Paper": _score(name, paper[name]),
             "Ours": _score(name, ours[name]),
             "Difference": _score(name, ours[name] - paper[name], sign="+"),
-            "95% interval": _interval(name, ours),
+            _interval_title(rows): _interval(name, ours),
             "Unscored last": _score(name, ours[f"{name}_all"]),
         }
         for name, title in SCORES.items()
     ]
-    table = markdown(
-        lines, numeric=["Paper", "Ours", "Difference", "95% interval", "Unscored last"]
-    )
-    return table + _without_interval(rows)
+    return markdown(lines, numeric=list(lines[0])[1:])
 
 
 def coverage(frame: pd.DataFrame) -> str:
@@ -557,12 +554,11 @@ def _interval(name: str, row: Mapping[str, Any]) -> str:
     return f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
 
 
-def _without_interval(rows: pd.DataFrame) -> str:
-    """Say below a table why it has no interval, where that is so."""
+def _interval_title(rows: pd.DataFrame) -> str:
+    """Head the column of intervals; where there are none, it says why."""
     ours = rows[rows["source"] == "computed"]
-    if not (ours["rho"].notna() & ours["rho_low"].isna()).any():
-        return ""
-    return f"\nNo 95% interval: `n_resamples` is below {LEAST_RESAMPLES}.\n"
+    has_none = bool((ours["rho"].notna() & ours["rho_low"].isna()).any())
+    return "95% interval" + f": none, under {LEAST_RESAMPLES} resamples" * has_none
 
 
 def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:

@@ -757,7 +757,7 @@ def counts(frames: Mapping[str, pd.DataFrame], space_name: str = "nasbench201") 
                 "n_scored": len(scored),
                 "best": frame[target].min() if minimise else frame[target].max(),
                 "best_scored": scored[target].min() if minimise else scored[target].max(),
-                "highest_epsilon": scored[target].loc[scored["epsilon"].idxmax()],
+                "highest_epsilon": scored.nlargest(1, "epsilon")[target].mean(),  # NaN of none
             }
         )
     return pd.DataFrame(rows)

@@ -269,9 +269,9 @@ def counts(frame: pd.DataFrame) -> str:
         {
             "Dataset": DATASETS[row["dataset"]],
             "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
-            "Best accuracy of all": f"{row['best']:.2f}",
-            "Best accuracy drawn": f"{row['best_scored']:.2f}",
-            "Accuracy of the highest epsilon": f"{row['highest_epsilon']:.2f}",
+            "Best accuracy of all": _percent(row["best"]),
+            "Best accuracy drawn": _percent(row["best_scored"]),
+            "Accuracy of the highest epsilon": _percent(row["highest_epsilon"]),
         }
         for _, row in frame.iterrows()
     ]
@@ -367,8 +367,8 @@ def drawn(frame: pd.DataFrame, dataset: str) -> str:
             "Metric": METRICS.get(row["metric"], row["metric"]),
             "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
             "ρ": _score("rho", row["rho"]),
-            "Best accuracy drawn": f"{row['best_scored']:.2f}",
-            "Accuracy of the highest score": f"{row['highest']:.2f}",
+            "Best accuracy drawn": _percent(row["best_scored"]),
+            "Accuracy of the highest score": _percent(row["highest"]),
         }
         for _, row in frame[frame["dataset"] == dataset].iterrows()
     ]
@@ -573,6 +573,10 @@ def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
 
 def _count(value: float) -> str:
     return "" if pd.isna(value) else f"{int(value):,}"
+
+
+def _percent(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
 
 
 def _pvalue(value: float) -> str:

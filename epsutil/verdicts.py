@@ -181,6 +181,8 @@ def largest_difference(table: pd.DataFrame) -> str:
 def differences(table: pd.DataFrame, column: str = "rho", other: str = "rho_paper") -> str:
     """Say by how much ρ differs from the paper, or one column from another: least and most."""
     difference = (table[column] - table[other]).dropna()
+    if difference.empty:
+        return "unknown: too few architectures"
     return f"{difference.min():+.2f} to {difference.max():+.2f}"
 
 

@@ -17,6 +17,8 @@ from epsutil import initialise
 
 log = logging.getLogger(__name__)
 
+VERSION = 1  # raise it when a score changes, see tests/test_recorded.py
+
 
 def normalise(outputs: ArrayLike) -> NDArray[np.floating]:
     """Min-max normalise each row of an output matrix to [0, 1] (Eq. 1).

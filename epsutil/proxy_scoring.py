@@ -73,16 +73,21 @@ class Run:
     dataset: str
     group: str
     batch_size: int
-    seed: int
+    seed: int  # of the weights
     input_checksum: str
-    code: str
+    label_checksum: str  # empty where no metric of the group reads labels
+    classes: int  # outputs of the network
+    network: str  # the method of the space that made it
+    channels_last: bool
+    version: str
 
     @property
     def filename(self) -> str:
-        """File name; other inputs or another seed have another one."""
+        """File name: readable, and different wherever one of the fields is."""
+        identity = json.dumps(asdict(self), sort_keys=True).encode()
         return (
-            f"{self.space}-{self.dataset}-{self.group}-{self.input_checksum[:8]}-"
-            f"b{self.batch_size}-s{self.seed}.parquet"
+            f"{self.space}-{self.dataset}-{self.group}-{hashlib.sha256(identity).hexdigest()[:8]}-"
+            f"b{self.batch_size}-s{self.seed}-v{self.version}.parquet"
         )
 
 
@@ -144,7 +149,7 @@ def score(
     ValueError
         An argument is out of range.
     epsutil.scoring.StoreError
-        A stored file is damaged or was written by other code.
+        A stored file is damaged or belongs to another run.
     """
     space = spaces.get(space_name)
     if group_name not in groups(space_name):
@@ -155,15 +160,7 @@ def score(
     if not 0 <= n_archs <= size:
         raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
     batch = _batch(space_name, dataset, group_name, seed)
-    run = Run(
-        space=space_name,
-        dataset=dataset,
-        group=group_name,
-        batch_size=batch.size,
-        seed=seed,
-        input_checksum=batch.checksum,
-        code=fingerprint(space_name, group_name),
-    )
+    run = _run(space_name, dataset, group_name, batch, seed)
     wanted = order(space_name)[:n_archs]
     folder = folder or paths.scores()
     known: pd.DataFrame | None = None
@@ -183,7 +180,7 @@ def score(
         "n_archs": n_archs,
         "networks": len({space.structure(space[int(i)]) for i in wanted}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: scoring._version(name) for name in ("torch", "numpy")},
+        "versions": {name: scoring.package_version(name) for name in ("torch", "numpy")},
         "machine": f"{joblib.cpu_count()} cores",
     }
     scoring.write(folder / run.filename, frame)
@@ -191,25 +188,32 @@ def score(
     return frame
 
 
-def fingerprint(space_name: str, group_name: str) -> str:
-    """Return a checksum of the code and the settings that decide the scores of a group."""
+def version(space: spaces.Space, group_name: str) -> str:
+    """Return the version of a group's scores: the space's own, and one for the metrics.
+
+    The latter is 1, and one more for every time that the version of a metric of the group, or of
+    what all metrics share, was raised.
+    """
+    versions = [proxies.VERSION, *(proxies.get(name).version for name in GROUPS[group_name].names)]
+    return f"{space.VERSION}.{1 + sum(version - 1 for version in versions)}"
+
+
+def _run(space_name: str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
     group = GROUPS[group_name]
-    start = (
-        *group.names,
-        _method(space_name, group),
-        "structure",
-        "compute",
-        "__init__",
-        "forward",
+    labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
+    return Run(
+        space=space_name,
+        dataset=dataset,
+        group=group_name,
+        batch_size=batch.size,
+        seed=seed,
+        input_checksum=batch.checksum,
+        label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        classes=1 if group.one_output else inputs.classes(dataset),
+        network=_method(space_name, group),
+        channels_last=group.channels_last,
+        version=version(spaces.get(space_name), group_name),
     )
-    code = scoring.fingerprint(space_name, start, ("metric", "initialise", "proxies"))
-    usual = Group._field_defaults
-    settings = {
-        name: value
-        for name, value in group._asdict().items()
-        if name in usual and value != usual[name] and name not in ("apart", "chunk")
-    }
-    return hashlib.sha256(f"{code} {settings}".encode()).hexdigest()[:16]
 
 
 def _method(space_name: str, group: Group) -> str:
@@ -295,14 +299,13 @@ def _score_chunk(
 
     torch.set_num_threads(1)
     space, group = spaces.get(run.space), GROUPS[run.group]
-    classes = 1 if group.one_output else inputs.classes(run.dataset)
     images = torch.tensor(x)
-    if group.channels_last:
+    if run.channels_last:
         images = images.to(memory_format=torch.channels_last)
     batch = (images, None if labels is None else torch.tensor(labels))
     rows = {}
     for structure, index in chunk:
-        network = getattr(space, _method(run.space, group))(space[index], classes)
+        network = getattr(space, run.network)(space[index], run.classes)
         start = time.perf_counter()
         values = proxies.compute(network, batch, group.names, run.seed)
         rows[structure] = (*values.values(), time.perf_counter() - start)
@@ -310,8 +313,8 @@ def _score_chunk(
 
 
 def _partial(folder: Path, run: Run) -> Path:
-    """Folder of the chunks that are done; its name holds the code's fingerprint, too."""
-    return folder / f"{run.filename}.{run.code}.partial"
+    """Folder of the chunks that are done."""
+    return folder / f"{run.filename}.partial"
 
 
 def _write_chunk(partial: Path, rows: dict[str, tuple[float, ...]]) -> None:

@@ -240,7 +240,7 @@ class Page:
         if live:
             return (
                 "Every number below was computed when this page was built. Scores that are stored "
-                "with the book, for the same code, inputs and weights, were reused."
+                "with the book, of the same version, inputs and weights, were reused."
             )
         some = "Some items below" if any(self.items.values()) else "The results below"
         created = (self.recorded or {}).get("created", "")[:10]

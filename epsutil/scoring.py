@@ -2,11 +2,11 @@
 
 Architectures that compute the same function (equal ``space.key``) are evaluated once. Work goes
 through joblib in chunks: chunks that are done survive an interruption. The result is a Parquet
-file whose metadata holds what it was made from; a file that does not match is never used.
+file whose name tells what decides the scores, and whose metadata hold it in full; a file that does
+not match is never used. When a change of the code changes scores, its ``VERSION`` is raised (of the
+space or of the metric), and files of the version before are no longer found.
 """
 
-import ast
-import functools
 import hashlib
 import json
 import logging
@@ -41,7 +41,7 @@ _METADATA = b"epsutil"
 
 
 class StoreError(ValueError):
-    """A stored score file cannot be used: it is damaged, or other code wrote it."""
+    """A stored score file cannot be used: it is damaged, or of another run."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,11 @@ class Run:
     space: str
     kind: str
     batch_size: int
-    seed: int
     input_checksum: str
     dtype: str
     weights: tuple[float, ...]
     archs: str  # "all", or the number and a checksum of the indices
-    code: str  # fingerprint of the code that computes a score
+    version: str  # of the space and of the metric
 
     @property
     def filename(self) -> str:
@@ -64,7 +63,7 @@ class Run:
         weights = "_".join(f"{weight:g}" for weight in self.weights)
         return (
             f"{self.space}-{self.kind}-{self.input_checksum[:8]}-b{self.batch_size}"
-            f"-{self.dtype}-w{weights}-{self.archs}.parquet"
+            f"-{self.dtype}-w{weights}-{self.archs}-v{self.version}.parquet"
         )
 
 
@@ -143,7 +142,7 @@ def score(
     ValueError
         An argument is out of range, or the batch would leave every score undefined.
     StoreError
-        A stored file for these parameters is damaged or was written by other code.
+        A stored file for these parameters is damaged or belongs to another run.
     """
     space = spaces.get(space_name)
     weights = _checked_weights(weights)
@@ -174,10 +173,11 @@ def score(
     )
     frame.attrs["run"] = asdict(run) | {
         "input": batch.source,
+        "seed": batch.seed,
         "distinct_functions": len(functions),
         "seconds": round(time.perf_counter() - start, 2),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: _version(name) for name in ("torch", "numpy", "numba")},
+        "versions": {name: package_version(name) for name in ("torch", "numpy", "numba")},
         "machine": f"{platform.machine()}, {joblib.cpu_count()} cores",
     }
     write(folder / run.filename, frame)
@@ -202,7 +202,7 @@ def rounding(
     pandas.DataFrame
         Index ``index``. Columns ``float32``, ``float64`` and ``mark``: ``"agree"``; ``"differ"``
         (by more than `ROUNDING`, relative to float64); ``"float32 only"``, ``"float64 only"`` (has
-        a score in one precision only); ``"no score"``. Stored beside the scores.
+        a score in one precision only); ``"no score"``.
     """
     single, double = (
         score(space_name, batch, weights, archs, dtype, n_jobs, folder=folder) for dtype in DTYPES
@@ -216,11 +216,6 @@ def rounding(
         ["differ", "agree", "float32 only", "float64 only"],
         "no score",
     )
-    indices = _checked_indices(archs, len(spaces.get(space_name)))
-    run = _run(space_name, batch, _checked_weights(weights), indices, "both")
-    frame.attrs["run"] = double.attrs["run"] | asdict(run)
-    if not (paths.RECORDED_SCORES / run.filename).exists():
-        write((folder or paths.scores()) / run.filename, frame)
     return frame
 
 
@@ -269,82 +264,22 @@ def write(path: Path, frame: pd.DataFrame) -> None:
 
 
 def remove_outdated(folder: Path) -> list[Path]:
-    """Delete the files of epsilon in a folder that other code wrote; return which they were.
+    """Delete the files of epsilon in a folder that have another version; return which they were.
 
     Stores of the competing metrics, which take hours, are left for their owner to rebuild.
     """
     outdated = []
     for path in sorted(folder.glob("*.parquet")):
         run = read(path).attrs["run"]
-        if "group" not in run and run["code"] != fingerprint(run["space"]):
+        if "group" not in run and run["version"] != version(spaces.get(run["space"])):
             path.unlink()
             outdated.append(path)
     return outdated
 
 
-@functools.cache
-def fingerprint(
-    space_name: str,
-    start: tuple[str, ...] = ("__getitem__", "key", "outputs", "from_outputs"),
-    modules: tuple[str, ...] = ("metric", "collapse"),
-) -> str:
-    """Return a checksum of the code that decides a score.
-
-    That is what some functions, by default a space's `outputs` and `key`, reach in the module of
-    the space and some other modules, so that a change elsewhere leaves hours of work valid.
-    Comments and docstrings do not count.
-    """
-    modules = (f"spaces/{space_name.partition('@')[0]}", *modules)
-    definitions = [statement for module in modules for statement in _definitions(module)]
-    wanted, reached = set(start), []
-    while found := [s for s in definitions if s not in reached and wanted & _defined(s)]:
-        reached += found
-        wanted = {name for statement in found for name in _names(statement)} - {"_"}
-    code = "".join(ast.dump(statement) for statement in definitions if statement in reached)
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
-
-
-def _definitions(module: str) -> list[ast.stmt]:
-    """Parse a module into its functions, methods, classes without methods, and constants."""
-    tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [statement for statement in body if not _is_text(statement)]
-            node.body = kept or body  # type: ignore[attr-defined]
-    found: list[ast.stmt] = []
-    for statement in tree.body:
-        if isinstance(statement, ast.ClassDef):
-            found += [part for part in statement.body if isinstance(part, ast.FunctionDef)]
-            statement.body = [part for part in statement.body if part not in found]
-        found.append(statement)
-    return found
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def _names(statement: ast.stmt) -> set[str]:
-    """Return all names that a statement mentions."""
-    return {
-        node.attr if isinstance(node, ast.Attribute) else node.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Attribute | ast.Name)
-    }
-
-
-def _defined(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement defines; imports do not decide a score."""
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return {statement.name}
-    if isinstance(statement, ast.Assign | ast.AnnAssign):
-        return {
-            node.id
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        }
-    return set()
+def version(space: spaces.Space) -> str:
+    """Return the version of a space's scores: the space's own, and that of the metric."""
+    return f"{space.VERSION}.{metric.VERSION}"
 
 
 # Checks before hours of work -----------------------------------------------------------------
@@ -453,8 +388,8 @@ def _keep_freed_memory() -> None:
 
 
 def _partial(folder: Path, run: Run) -> Path:
-    """Folder of the chunks that are done; its name holds the code's fingerprint, too."""
-    return folder / f"{run.filename}.{run.code}.partial"
+    """Folder of the chunks that are done."""
+    return folder / f"{run.filename}.partial"
 
 
 def _read_chunk(partial: Path, number: int, shape: tuple[int, int]) -> NDArray[np.float64] | None:
@@ -484,16 +419,16 @@ def _run(
         space=space_name,
         kind=batch.kind,
         batch_size=batch.size,
-        seed=batch.seed,
         input_checksum=batch.checksum,
         dtype=dtype,
         weights=weights,
         archs="all" if whole else f"n{len(indices)}-{checksum}",
-        code=fingerprint(space_name),
+        version=version(spaces.get(space_name)),
     )
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package."""
     from importlib.metadata import version
 
     return version(package)

@@ -200,7 +200,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
         if group_name == "cv" and not everything or group.apart:  # a hundred initialisations
             continue
         batch = proxy_scoring._batch(name, kind, group_name, proxies.SEED)
-        run = proxy_scoring.Run(name, kind, group_name, batch.size, batch.seed, "", "")
+        run = proxy_scoring._run(name, kind, group_name, batch, proxies.SEED)
         labels = batch.labels
         if labels is None:  # no data at hand, or none needed
             labels = np.random.default_rng(0).integers(inputs.classes(kind), size=batch.size)

@@ -1,6 +1,7 @@
 """The growing stores of the competing metrics."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, inputs, metric, proxies, proxy_scoring, scoring, spaces
+from epsutil import initialise, inputs, metric, proxies, proxy_scoring, spaces
 
 SPACE = spaces.get("nasbench201")
 
@@ -111,12 +112,13 @@ def test_equal_networks_share_a_score(tmp_path):
     assert frame.attrs["run"]["networks"] == structures.nunique() < 400
 
 
-def test_other_code_is_never_reused(tmp_path, monkeypatch):
+def test_another_version_of_a_metric_is_a_miss(tmp_path, monkeypatch):
     score(tmp_path, 2)
-    monkeypatch.setattr(proxy_scoring, "fingerprint", lambda *_: "other")
-    with pytest.raises(scoring.StoreError, match="written with another code"):
-        score(tmp_path, 2)
-    assert len(score(tmp_path, 2, rebuild=True)) == 2
+    raised = proxies.get("linear_regions")._replace(version=2)
+    monkeypatch.setitem(proxies._PROXIES, "linear_regions", raised)
+    assert score(tmp_path, 0) is None
+    assert len(score(tmp_path, 2)) == 2
+    assert sorted(p.stem.rpartition("-v")[2] for p in tmp_path.glob("*.parquet")) == ["1.1", "1.2"]
 
 
 @pytest.mark.parametrize(("free", "processes"), [(40, 2), (23, 1), (3, 1)])
@@ -124,10 +126,10 @@ def test_no_more_processes_than_memory_holds(monkeypatch, caplog, free, processe
     """Second derivatives of NAS-Bench-101's networks take 12 GiB."""
     memory = type("Memory", (), {"available": free * 2**30})
     monkeypatch.setattr(proxy_scoring.psutil, "virtual_memory", lambda: memory)
-    run = proxy_scoring.Run("nasbench101", "cifar10", "gradients", 64, 42, "", "")
+    run = _run("nasbench101", "gradients")
     assert proxy_scoring._fitting(run, 2) == processes
     assert ("1 processes, not 2: each takes 12 GiB" in caplog.text) == (processes == 1)
-    small = proxy_scoring.Run("nasbench201", "cifar10", "gradients", 64, 42, "", "")
+    small = _run("nasbench201", "gradients")
     assert proxy_scoring._fitting(small, 2) == 2
 
 
@@ -146,24 +148,22 @@ def test_errors(arguments, message):
         proxy_scoring.score(*arguments)
 
 
-def test_a_fingerprint_covers_what_decides_and_no_more():
-    groups = proxy_scoring.groups("nasbench201")
-    prints = {proxy_scoring.fingerprint("nasbench201", group) for group in groups}
-    assert len(prints) == len(groups)
-    scoring.fingerprint.cache_clear()
-    original = scoring._definitions
+def _run(space_name="nasbench201", group="grad_sign", **batch):
+    x = inputs.batch("normal", 4, 42)
+    labelled = replace(x, labels=np.arange(4))
+    return proxy_scoring._run(space_name, "cifar10", group, replace(labelled, **batch), 42)
 
-    def changed(module):  # another grasp: synflow does not care, the gradients do
-        found = original(module)
-        return [s for s in found if "grasp" not in scoring._defined(s)]
 
-    before = {g: proxy_scoring.fingerprint("nasbench201", g) for g in ("synflow", "gradients")}
-    scoring.fingerprint.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_definitions", changed)
-        after = {g: proxy_scoring.fingerprint("nasbench201", g) for g in before}
-    scoring.fingerprint.cache_clear()
-    assert after["synflow"] == before["synflow"] and after["gradients"] != before["gradients"]
+def test_what_decides_a_score_is_part_of_a_stores_name(monkeypatch):
+    names = {_run(group=group).filename for group in proxy_scoring.groups("nasbench201")}
+    assert len(names) == len(proxy_scoring.groups("nasbench201"))
+    before = _run().filename
+    assert _run(labels=np.arange(4)[::-1].copy()).filename != before
+    assert _run(x=inputs.batch("normal", 4, 43).x).filename != before
+    naswot = _run(group="naswot").filename  # reads no labels
+    assert _run(group="naswot", labels=None).filename == naswot
+    monkeypatch.setattr(proxies, "VERSION", 2)
+    assert _run().filename != before
 
 
 def test_patches_are_squares_of_the_images():
@@ -270,9 +270,11 @@ def test_language_model_is_tied():
     assert network.network.embedding.weight.abs().max() <= 0.1
 
 
-@pytest.mark.parametrize("setting", [{"channels_last": True}, {"one_output": True}])
+@pytest.mark.parametrize(
+    "setting", [{"channels_last": True}, {"one_output": True}, {"network": "biased"}]
+)
 def test_a_groups_settings_are_part_of_a_store(monkeypatch, setting):
-    before = proxy_scoring.fingerprint("nasbench201", "grad_sign")
+    before = _run().filename
     group = proxy_scoring.GROUPS["grad_sign"]
     monkeypatch.setitem(proxy_scoring.GROUPS, "grad_sign", group._replace(**setting))
-    assert proxy_scoring.fingerprint("nasbench201", "grad_sign") != before
+    assert _run().filename != before

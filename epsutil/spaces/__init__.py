@@ -20,6 +20,7 @@ class Space(Protocol):
     """What every search space can do; each one's own documentation says what `arch` is."""
 
     name: str
+    VERSION: int  # of all that decides a score: architectures, networks, their evaluation
     weights: tuple[float, float]  # the paper's choice for this space (Table 8)
 
     def __len__(self) -> int: ...

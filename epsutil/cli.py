@@ -21,6 +21,7 @@ from epsutil import (
     paths,
     proxies,
     proxy_scoring,
+    ranges,
     results,
     scoring,
     sources,
@@ -78,6 +79,12 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     )
     for path in sources.fetch(*wanted):
         click.echo(path)
+
+
+def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> int:
+    if words := ranges.jobs(value):
+        raise click.BadParameter(f"{value} is not {words}")
+    return value
 
 
 class _Several(click.Command):
@@ -145,12 +152,17 @@ class _Several(click.Command):
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, ranges.LARGEST_SEED),
     help=f"By default {_SEED}; for a --module, and for metrics other than epsilon, {proxies.SEED}.",
 )
 @click.option("--dtype", type=click.Choice(scoring.DTYPES), default="float32", show_default=True)
 @click.option(
-    "--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is one per core."
+    "--jobs",
+    type=int,
+    default=-1,
+    show_default=True,
+    callback=_checked_jobs,
+    help="Processes; -1 is one per core.",
 )
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
 @click.option(

@@ -51,7 +51,6 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     least = 1 if notebook == "width_collapse" else LEAST_ARCHS
     archs, some, some_or_none = _from_to(least, size), _from_to(1, size), _from_to(0, size)
     batch, seed = _from_to(2, LARGEST_BATCH), _from_to(0, LARGEST_SEED)
-    pixels = _from_to(1, 256)
     return {
         "arch": _arch,
         "my_arch": _arch,
@@ -66,7 +65,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "exponents": _list_of(_from_to(-30, 30), least=2),
         "groups": _some_of(_groups(SPACES[notebook][0])),
         "highest_perplexity": _above(1, 1e300),
-        "image_size": pixels,
+        "image_size": _pixels,
         "largest_share": _above(0, 1),
         "lowest": _from_to(0, 100),
         "lowest_epsilon": _above(0, 100),
@@ -79,7 +78,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_drawn": _from_to(1, SIZES["nasbench101"]),
         "n_evaluated": archs,
         "n_few": archs,
-        "n_jobs": _jobs,
+        "n_jobs": jobs,
         "n_least": some,
         "n_recheck": some,
         "n_resamples": _from_to(0, 100_000),
@@ -87,7 +86,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_speed_archs": archs,
         "seed": seed,
         "speed_batch_size": batch,
-        "speed_image_size": pixels,
+        "speed_image_size": _pixels,
         "weights": _weights(None if notebook in ABLATIONS else 2),
     }
 
@@ -143,7 +142,13 @@ def _weights(count: int | None) -> Rule:
     return rule
 
 
-def _jobs(value: int) -> str | None:
+def _pixels(value: int) -> str | None:
+    fits = 4 <= value <= 256 and value % 4 == 0  # NAS-Bench-201 halves an image twice
+    return None if fits else "a multiple of 4 from 4 to 256"
+
+
+def jobs(value: int) -> str | None:
+    """Say what a number of processes must be, None where it is so."""
     fits = value and abs(value) <= MOST_JOBS
     return None if fits else f"a number of processes up to {MOST_JOBS:,}, or -1 for one per core"
 
@@ -152,5 +157,5 @@ def _arch(value: str) -> str | None:
     try:
         spaces.get("nasbench201").parse(value)
     except ValueError as error:
-        return f"an architecture of NAS-Bench-201: {error}"
+        return f"an architecture: {error}"
     return None

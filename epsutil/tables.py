@@ -253,7 +253,7 @@ def recheck(frame: pd.DataFrame) -> str:
             "Dataset": DATASETS[row["dataset"]],
             "Scored anew": _count(row["n"]),
             "Seconds": f"{row['seconds']:.1f}",
-            "Largest relative difference": f"{row['largest_difference']:.1e}",
+            "Largest relative difference": _power(row["largest_difference"]),
             "Scored in one only": int(row["unscored_differ"]),
             "Stored run": row["stored"][:10],
             "Seconds for all": f"{row['stored_seconds']:.0f}",
@@ -402,8 +402,8 @@ def agreement(frame: pd.DataFrame) -> str:
             "N": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
             "By one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
-            "Largest abs. diff.": f"{row['largest_absolute']:.1e}",
-            "Largest rel. diff.": f"{row['largest_relative']:.1e}",
+            "Largest abs. diff.": _power(row["largest_absolute"]),
+            "Largest rel. diff.": _power(row["largest_relative"]),
             "By rounding": int(row["ill"]),
             "Others beyond": int(row["outside"]),
             "Times faster": f"{row['speedup']:.0f}",
@@ -577,6 +577,10 @@ def _count(value: float) -> str:
 
 def _percent(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f}"
+
+
+def _power(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.1e}"
 
 
 def _pvalue(value: float) -> str:

@@ -1,177 +1,28 @@
-"""Every parameter of every notebook, at an unusual value and at one that it cannot have."""
+"""Every parameter of every notebook, refused at a value that it cannot have.
 
-import json
+What the unusual values give is tested in test_book.py, which executes the notebooks.
+"""
 
 import nbformat
 import numpy as np
 import pandas as pd
 import papermill
 import pytest
+from cases import CASES, POOL
 from test_book import DATA, NAMES
 
-from epsutil import notebooks, paths, ranges, results, scoring, spaces, statistics
+from epsutil import (
+    experiments,
+    notebooks,
+    paths,
+    plots,
+    ranges,
+    results,
+    scoring,
+    spaces,
+    statistics,
+)
 
-POOL = "|nor_conv_1x1~0|+|none~0|avg_pool_3x3~1|+|none~0|none~1|skip_connect~2|"
-TWO = "two different finite numbers above 0"
-MORE = "two or more different finite numbers above 0"
-BATCH = (7, 1, "from 2 to 10,240")
-SEED = (0, -1, "from 0 to 4,294,967,295")
-JOBS = (1, 0, "a number of processes up to 1,024, or -1 for one per core")
-PAIR = ([1.0, 1e-7], [1e-7, 1.0, 2.0], TWO)
-NEW = "from 1 to "
-# The unusual values of a notebook are taken together, so that each is executed once. Scores that
-# the paper's weights have in the book are not recorded for these.
-CASES = {
-    "algorithm01_epsilon": {
-        "arch": (POOL, "|conv~0|", "an architecture: not an architecture of NAS"),
-        "my_arch": (POOL, "nor_conv_3x3", "an architecture: not an architecture of NAS"),
-        "weights": ([1.0, 1e-7], [1.0, 1.0], TWO),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "dataset": ("uniform", "ptb", "one of cifar10, cifar100, ImageNet16-120, grey"),
-    },
-    "figure01_nasbench201_scatter": {
-        "weights": PAIR,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 15_626, "from 10 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "figure02_scatter": {
-        "n_archs101": (10, 423_625, "from 10 to 423,624"),
-        "n_archs_nlp": (10, 9, "from 10 to 14,322"),
-        "n_drawn": (423_624, 0, "from 1 to 423,624"),
-        "lowest": (100, 100.5, "from 0 to 100"),  # no network is that good
-        "highest_perplexity": (1.5, 1.0, "above 1"),
-        "lowest_epsilon": (5, 0.0, "above 0"),
-        "batch_size": BATCH,
-        "seed": (2**32 - 1, 2**32, "from 0 to 4,294,967,295"),
-        "n_jobs": JOBS,
-    },
-    "figure06_other_metrics": {
-        "weights": PAIR,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 0, "from 10 to 15,625"),
-        "groups": (["naswot"], ["naswot", "naswot"], "one or more different ones of synflow"),
-        "n_competitors": (0, -1, "from 0 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "metrics_relation": {
-        "weights": PAIR,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 9, "from 10 to 15,625"),
-        "groups": (["ntk", "synflow"], [], "one or more different ones of synflow"),
-        "n_competitors": (0, 15_626, "from 0 to 15,625"),
-        "n_least": (15_625, 0, "from 1 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "table01_nasbench201": {
-        "datasets": (["cifar100"], ["mnist"], "one or more different ones of cifar10, cifar100"),
-        "weights": ([1.0, 1e-7], [0.0, 1.0], TWO),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 20_000, "from 10 to 15,625"),
-        "n_resamples": (199, -1, "from 0 to 100,000"),
-        "batch_seeds": ([3], [3, 3], "one or more different numbers"),
-        "n_batch_archs": (10, 9, "from 10 to 15,625"),
-        "groups": (["naswot"], ["fisher_biased"], "one or more different ones of synflow"),
-        "n_competitors": (2, -1, "from 0 to 15,625"),
-        "architectures": ("last", "first", "one of own, common, last"),
-        "n_least": (15_625, 0, "from 1 to 15,625"),
-        "n_recheck": (15_625, 0, "from 1 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "table03_nasbench101": {
-        "weights": ([10.0, 1e-4], [float("nan"), 1.0], TWO),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (11, 423_625, "from 10 to 423,624"),
-        "n_resamples": (200, 100_001, "from 0 to 100,000"),
-        "batch_seeds": ([3], [-1], "numbers from 0 to 4,294,967,295"),
-        "n_batch_archs": (10, 9, "from 10 to 423,624"),
-        "n_rounding": (10, 423_625, "from 10 to 423,624"),
-        "groups": (["synflow", "naswot"], ["linear_regions"], "ones of synflow, gradients"),
-        "n_competitors": (0, -1, "from 0 to 423,624"),
-        "architectures": ("common", "", "one of own, common, last"),
-        "n_least": (423_624, 0, "from 1 to 423,624"),
-        "n_recheck": (423_624, 0, "from 1 to 423,624"),
-        "n_jobs": JOBS,
-    },
-    "table04_nasbench_nlp": {
-        "weights": ([1e-3, 1e-5], [-1.0, 1.0], TWO),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (20, 14_323, "from 10 to 14,322"),
-        "n_resamples": (0, -1, "from 0 to 100,000"),
-        "groups": (["text_gradients"], ["naswot"], "ones of synflow, text_gradients"),
-        "n_competitors": (0, 14_323, "from 0 to 14,322"),
-        "architectures": ("common", "all", "one of own, common, last"),
-        "n_least": (14_322, 0, "from 1 to 14,322"),
-        "n_recheck": (14_322, 0, "from 1 to 14,322"),
-        "n_jobs": JOBS,
-    },
-    "table05_weights_nasbench101": {
-        "weights": ([10.0, 0.5, 1e-4], [0.5], MORE),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 9, "from 10 to 423,624"),
-        "n_jobs": JOBS,
-    },
-    "table06_weights_nasbench201": {
-        "dataset": ("ImageNet16-120", "grey", "one of cifar10, cifar100, ImageNet16-120"),
-        "weights": ([7.0, 3e-4, 0.5], [1.0, 0.5, 1.0], MORE),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, -5, "from 10 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "table07_weights_nasbench_nlp": {
-        "weights": ([1.0, 1e-7], [1 / 3, 1.0], f"{MORE}, of at most six digits each"),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (20, 15_625, "from 10 to 14,322"),
-        "n_jobs": JOBS,
-    },
-    "table08_weights": {
-        "exponents": ([0, -3, 2], [0], "two or more different numbers"),
-        "largest_share": (1, 0.0, "above 0 and at most 1"),
-        "n_archs": (10, 14_323, "from 10 to 14,322"),
-        "n_evaluated": (10, 9, "from 10 to 14,322"),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_jobs": JOBS,
-    },
-    "table09_initialisations": {
-        "weights": PAIR,
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (10, 9, "from 10 to 15,625"),
-        "n_draws": (0, -1, "from 0 to 15,625"),
-        "n_jobs": JOBS,
-    },
-    "table10_embeddings": {
-        "weights": ([1e-3, 1e-5], [1e-3], TWO),
-        "batch_size": BATCH,
-        "seed": SEED,
-        "n_archs": (20, 9, "from 10 to 14,322"),
-        "n_few": (21, 14_323, "from 10 to 14,322"),
-        "n_jobs": JOBS,
-    },
-    "width_collapse": {
-        "n_archs": (2, 0, "from 1 to 15,625"),
-        "n_archs101": (2, 0, "from 1 to 423,624"),
-        "n_archs_nlp": (2, 14_323, "from 1 to 14,322"),
-        "batch_size": BATCH,
-        "image_size": (4, 0, "a multiple of 4 from 4 to 256"),
-        "dtypes": (["float32"], ["float16"], "one or more different ones of float32, float64"),
-        "n_speed_archs": (2, 0, "from 1 to 15,625"),
-        "speed_batch_size": (3, 10_241, "from 2 to 10,240"),
-        "speed_image_size": (12, 9, "a multiple of 4 from 4 to 256"),
-        "seed": SEED,
-    },
-}
 WRONG = [(n, p, bad, said) for n, cases in CASES.items() for p, (_, bad, said) in cases.items()]
 
 
@@ -235,77 +86,6 @@ def test_papermill_itself_cannot_misspell_a_parameter(cell, said, tmp_path, monk
     else:
         with pytest.raises(notebooks.ParameterError, match=said):
             results.Page(name, namespace)
-
-
-# What unusual values give ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=NAMES)
-def unusual(request, tmp_path_factory):
-    """One notebook executed with all its unusual values: its name, the notebook, its results."""
-    folder = tmp_path_factory.mktemp("unusual")
-    values = {parameter: value for parameter, (value, *_) in CASES[request.param].items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EPSUTIL_RESULTS", str(folder / "results"))
-        patch.setenv("EPSUTIL_SCORES", str(folder / "scores"))
-        patch.delenv("EPSUTIL_FALLBACK", raising=False)
-        done = notebooks.run(request.param, values, folder / "out.ipynb", scale="test")
-    return request.param, nbformat.read(done, as_version=4), folder / "results" / request.param
-
-
-@pytest.mark.needs(*DATA)
-def test_every_notebook_takes_unusual_values(unusual):
-    name, notebook, folder = unusual
-    record = json.loads((folder / "page.json").read_text())
-    assert record["parameters"] == {key: value for key, (value, *_) in CASES[name].items()}
-    assert record["recorded"] == []
-    for shown in record["shown"].values():
-        assert "nan" not in results.rendered(folder, shown).lower().split(), shown
-    check = CHECKS.get(name)
-    if check:
-        check(folder, record)
-
-
-def _one_dataset(folder, record):
-    for file in ("table01", "same", "batches", "steiger", "precision", "fisher"):
-        assert set(pd.read_csv(folder / f"{file}.csv")["dataset"]) == {"cifar100"}, file
-    shown = {key: results.rendered(folder, value) for key, value in record["shown"].items()}
-    for key in ("metrics", "values", "rho", "same", "steiger"):
-        assert "CIFAR-10 is not among the datasets" in shown[f"{key}-cifar10"]
-        assert "epsilon" in shown[f"{key}-cifar100"] or "ρ" in shown[f"{key}-cifar100"]
-    assert "under 200 resamples" in shown["rho-cifar100"]  # for n_resamples is 199
-    table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
-    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
-    recheck = pd.read_csv(folder / "recheck.csv").iloc[0]
-    assert recheck["n"] == 10 and recheck["unscored_differ"] == 0
-
-
-def _with_interval(folder, record):
-    epsilon = pd.read_csv(folder / "table03.csv").set_index(["source", "metric"])
-    params = epsilon.loc[("computed", "params")]
-    assert params["rho_low"] <= params["rho"] <= params["rho_high"]
-    assert pd.read_csv(folder / "recheck.csv")["n"].tolist() == [11]
-
-
-def _pairs(weights):
-    def check(folder, record):
-        table = pd.read_csv(next(folder.glob("table0?.csv")))
-        ascending = sorted(weights)
-        expected = [(a, b) for i, a in enumerate(ascending) for b in ascending[i + 1 :]]
-        assert list(zip(table["w1"], table["w2"], strict=True)) == expected
-
-    return check
-
-
-CHECKS = {
-    "table01_nasbench201": _one_dataset,
-    "table03_nasbench101": _with_interval,
-    **{
-        name: _pairs(cases["weights"][0])
-        for name, cases in CASES.items()
-        if name in ranges.ABLATIONS
-    },
-}
 
 
 def test_weights_have_no_order(tmp_path):
@@ -392,3 +172,14 @@ def test_the_scales_are_read_alike(tmp_path, monkeypatch):
 
 def test_least_resamples_is_what_the_pages_say():
     assert statistics.LEAST_RESAMPLES == 200
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_figures_of_no_architecture(n):
+    """Nothing above the lowest accuracy, or nothing with a score."""
+    frame = pd.DataFrame({"test_accuracy": [90.0] * n, "epsilon": np.nan, "params": 1.0})
+    for figure in (plots.scatter(frame, "cifar10"), plots.density(frame, 80.0)):
+        assert "no architecture to draw" in [text.get_text() for text in figure.axes[0].texts]
+    assert len(plots.interactive_scatter(frame, "cifar10", spaces.get("nasbench201")).data) == 1
+    counted = experiments.counts({"cifar10": frame}).iloc[0]
+    assert counted["n"] == n and counted["n_scored"] == 0 and np.isnan(counted["highest_epsilon"])

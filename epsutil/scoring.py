@@ -73,7 +73,7 @@ class Run:
 
 def pair(weights: Sequence[float]) -> str:
     """Name the column that holds epsilon for two weights, for example ``"1e-07,1"``."""
-    first, second = weights
+    first, second = sorted(weights)
     return f"{first:g},{second:g}"
 
 
@@ -303,9 +303,11 @@ def version(space: spaces.Space) -> str:
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    values = tuple(float(weight) for weight in weights)
+    values = tuple(sorted(float(weight) for weight in weights))  # epsilon has no order of the two
     if len(values) < 2 or len(set(values)) < len(values) or not np.isfinite(values).all():
         raise ValueError(f"weights are two or more different finite numbers, not {list(weights)}")
+    if any(float(f"{value:g}") != value for value in values):  # by which columns are named
+        raise ValueError(f"weights have at most six digits, not {list(weights)}")
     return values
 
 

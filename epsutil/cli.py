@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 import pandas as pd
-import yaml
 from click.core import ParameterSource
 
 from epsutil import (
@@ -21,6 +20,7 @@ from epsutil import (
     notebooks,
     paths,
     proxies,
+    ranges,
     results,
     scoring,
     sources,
@@ -30,7 +30,14 @@ from epsutil import (
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons.
-_WRONG_INPUT_NAMES = ("ValueError", "SourceError", "StoreError", "NotStored", "FileNotFoundError")
+_WRONG_INPUT_NAMES = (
+    "ValueError",
+    "ParameterError",
+    "SourceError",
+    "StoreError",
+    "NotStored",
+    "FileNotFoundError",
+)
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 
 
@@ -72,6 +79,12 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     )
     for path in sources.fetch(*wanted):
         click.echo(path)
+
+
+def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> int:
+    if words := ranges.jobs(value):
+        raise click.BadParameter(f"{value} is not {words}")
+    return value
 
 
 class _Several(click.Command):
@@ -139,12 +152,17 @@ class _Several(click.Command):
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, ranges.LARGEST_SEED),
     help=f"By default {_SEED}; for a --module, and for metrics other than epsilon, {proxies.SEED}.",
 )
 @click.option("--dtype", type=click.Choice(scoring.DTYPES), default="float32", show_default=True)
 @click.option(
-    "--jobs", type=int, default=-1, show_default=True, help="Processes; -1 is one per core."
+    "--jobs",
+    type=int,
+    default=-1,
+    show_default=True,
+    callback=_checked_jobs,
+    help="Processes; -1 is one per core.",
 )
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
 @click.option(
@@ -200,7 +218,8 @@ def score(
         kind = batch_kind or user_modules.DEFAULT_BATCH
         batch = user_modules.load_batch(kind, batch_size, seed, image_size)
         network = user_modules.load_module(module)
-        values = user_modules.score(network, batch, names, seed, weights or (1e-7, 1.0))
+        chosen = weights or (1e-7, 1.0)
+        values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
         _tell(values, batch, seed, output, "" if batch_kind else "; --batch names another")
         return
 
@@ -222,7 +241,7 @@ def score(
         build = getattr(space_, "language_model", space_.build)  # with the decoder, for a loss
         network = build(space_.parse(arch), inputs.classes(dataset))
         others = [name for name in names if name != "epsilon"]
-        values = user_modules.score(network, batch, others, seed)
+        values = proxies.compute(network, (batch.x, batch.labels), others, seed)
         values["epsilon"] = space_.score(arch, batch.x, weights)
         _tell({name: values[name] for name in names}, batch, seed, output)
     else:
@@ -358,7 +377,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
     type=(str, str),
     multiple=True,
     metavar="NAME VALUE",
-    help="A parameter of the notebook; VALUE is YAML, for example 500 or [1e-7, 1]. Repeatable.",
+    help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
 @click.option("--scale", type=click.Choice(notebooks.SCALES), default="quick", show_default=True)
 @click.option(
@@ -373,30 +392,13 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
     NOTEBOOK is its name without .ipynb; its parameters are in its first code cell.
     """
     defaults = notebooks.parameters(notebook)
-    values = {  # a text is taken as it is: YAML would stumble over an architecture's |
-        name: value if isinstance(defaults.get(name), str) else _yaml(value)
+    values = {  # what should be text is taken as it is, even a number
+        name: value if isinstance(defaults.get(name), str) else notebooks.value(value)
         for name, value in given
     }
     executed = notebooks.run(notebook, values, output, scale)
     click.echo(f"executed: {executed}")
     click.echo(f"results:  {paths.results() / notebook}")
-
-
-def _yaml(text: str) -> Any:
-    """Read a value as YAML, and as a number where YAML 1.1 sees text (1e-7)."""
-
-    def number(value: Any) -> Any:
-        if isinstance(value, list):
-            return [number(element) for element in value]
-        try:
-            return float(value) if isinstance(value, str) else value
-        except ValueError:
-            return value
-
-    try:
-        return number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ValueError(f"not a value: {text!r} ({' '.join(str(error).split())})") from error
 
 
 @cli.command()

@@ -42,7 +42,8 @@ class Scores(NamedTuple):
     seconds: Mapping[str, float]  # for one network on one core; NaN for the sizes
 
     def names(self, n_least: int = 0) -> list[str]:
-        """Return the metrics that were computed for so many architectures at least."""
+        """Return the metrics that were computed for so many architectures at least, or for all."""
+        n_least = min(n_least, len(self.frame))
         return [name for name, index in self.evaluated.items() if len(index) >= n_least]
 
     def together(self, names: Sequence[str]) -> pd.DataFrame:
@@ -644,18 +645,22 @@ def closest(table: pd.DataFrame, metric: str | None = None) -> str:
         apart = table[(table["a"] < table["b"]) & ~table[["a", "b"]].isin(SIZES).any(axis=1)]
     else:
         apart = table[(table["a"] == metric) & (table["b"] != metric)]
+    apart = apart.dropna(subset="rho")
     best = apart.loc[apart.groupby("dataset", sort=False)["rho"].idxmax()].set_index("dataset")
     return _per_dataset(best["b"] if metric else best["a"] + " and " + best["b"])
 
 
 def best_beyond_size(table: pd.DataFrame, column: str = "partial") -> str:
     """Say which metric ranks best after size, by a column of :func:`size_apart`."""
+    table = table.dropna(subset=column)
     best = table.loc[table.groupby("dataset", sort=False)[column].idxmax()]
     return _per_dataset(best.set_index("dataset")["metric"])
 
 
 def _per_dataset(answers: pd.Series) -> str:
     """Write an answer per dataset, an answer that is always the same only once."""
+    if answers.empty:
+        return "none"
     if answers.nunique() == 1:
         return f"{answers.iloc[0]}"
     return ", ".join(f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items())
@@ -681,6 +686,8 @@ def _always(table: pd.DataFrame, is_so: pd.Series) -> str:
 def sampling_error(table: pd.DataFrame) -> str:
     """Say how far a correlation over the smallest of the random samples may be off."""
     n = int(table[["n", "n_epsilon"]].min(axis=None))
+    if n < 3:
+        return f"unknown for {n}"
     return f"{1.96 / np.sqrt(n - 1):.2f} for {n:,} architectures"
 
 

@@ -454,7 +454,7 @@ def recheck(
     n_jobs: int,
     space_name: str = "nasbench201",
 ) -> pd.DataFrame:
-    """Score a few of the architectures anew and compare with what is stored.
+    """Score a few of the architectures anew, at most all, and compare with what is stored.
 
     Returns
     -------
@@ -464,6 +464,7 @@ def recheck(
     """
     stored = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
     batch = inputs.batch(dataset, batch_size, seed)
+    n_anew = min(n_anew, len(stored))
     archs = np.sort(np.random.default_rng(seed).choice(stored.index, n_anew, replace=False))
     folder = paths.cache() / "recheck"
     start = time.perf_counter()
@@ -550,7 +551,7 @@ def select_weights(
     problems : mapping of str to sequence of str
         Search spaces and their datasets.
     exponents : sequence of int
-        Of the powers of ten, ascending.
+        Of the powers of ten.
     largest_share : float
         The share without a score has to be below it.
     batch_size, seed, n_archs : int
@@ -574,7 +575,7 @@ def select_weights(
         target, minimise = benchmarks.target(space_name)
         for dataset in datasets:
             batch = inputs.batch(dataset, batch_size, seed)
-            weights = [float(f"1e{exponent}") for exponent in exponents]
+            weights = sorted(float(f"1e{exponent}") for exponent in exponents)
             scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
             pairs = sorted(combinations(range(len(weights)), 2), key=lambda p: (p[0] - p[1], p[0]))
             fitting = [
@@ -773,7 +774,7 @@ def counts(frames: Mapping[str, pd.DataFrame], space_name: str = "nasbench201") 
                 "n_scored": len(scored),
                 "best": frame[target].min() if minimise else frame[target].max(),
                 "best_scored": scored[target].min() if minimise else scored[target].max(),
-                "highest_epsilon": scored[target].loc[scored["epsilon"].idxmax()],
+                "highest_epsilon": scored.nlargest(1, "epsilon")[target].mean(),  # NaN of none
             }
         )
     return pd.DataFrame(rows)

@@ -4,7 +4,7 @@
 stand between these tools and a book that can be trusted, and are done here:
 
 * papermill only warns about a parameter that a notebook does not have, so names and types are
-  checked against the cell tagged ``parameters`` first;
+  checked against the cell tagged ``parameters`` first, and values against `epsutil.ranges`;
 * an executed notebook is reused only while nothing that it was made from has changed: its source
   and parameters, this package, the lock, the data at hand and the results that it wrote;
 * times and folders of the machine are removed before anything is published.
@@ -37,7 +37,7 @@ import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from . import paths
+from . import paths, ranges
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ SCALES = ("quick", "paper", "test")
 
 
 class ParameterError(ValueError):
-    """A notebook, scale or parameter that does not exist, or a value of the wrong type."""
+    """A notebook, scale or parameter that does not exist, or a value that it cannot have."""
 
 
 class BuildError(RuntimeError):
@@ -124,7 +124,8 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        A name that the notebook does not have, or a value of another type than its default.
+        A name that the notebook does not have, a value of another type than its default, or one
+        out of range; see :mod:`epsutil.ranges`.
     """
     known = {parameter.name: parameter for parameter in _parameters(name)}
     valid = "; valid: " + (", ".join(map(str, known.values())) or "none")
@@ -136,7 +137,48 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name}: {key}={value!r} is {_kind(value)}, but must be "
                 f"{' or '.join(sorted(known[key].types)) or _kind(known[key].default)}{valid}"
             )
-    return {key: _convert(value, known[key].default) for key, value in given.items()}
+    values = {key: _convert(value, known[key].default) for key, value in given.items()}
+    rules = ranges.rules(name)
+    for key, value in values.items():
+        if key in rules and (words := rules[key](value)):
+            raise ParameterError(f"{name}: {key}={value!r} must be {words}")
+    return values
+
+
+def value(text: str) -> Any:
+    """Read a parameter as papermill's ``-p`` does, and a list of them where text starts with [.
+
+    Parameters
+    ----------
+    text : str
+        ``True``, ``False``, ``None``, what Python reads as an int or a float, or a YAML list of
+        these; all else stays text. YAML's own rules for numbers are not used: it takes 010 for 8,
+        12:30:45 for 45045, and 1e-7 for text.
+
+    Raises
+    ------
+    ParameterError
+        A list that is not closed, and the like.
+
+    Examples
+    --------
+    >>> value("010"), value("1e-7"), value("[cifar10, 1e-7, [None]]"), value("12:30:45")
+    (10, 1e-07, ['cifar10', 1e-07, [None]], '12:30:45')
+    """
+    return _yaml(text) if text.lstrip().startswith("[") else _scalar(text)
+
+
+def injected(cells: Iterable[str]) -> set[str]:
+    """Return the names that papermill gave a value, from the sources of the cells that ran."""
+    return {
+        node.id
+        for cell in cells
+        if cell.startswith("# Parameters\n")  # as papermill begins the cell that it adds
+        for node in ast.walk(ast.parse(cell))
+        if isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Store)
+        and not node.id.startswith("PAPERMILL_")  # the paths that it adds on request
+    }
 
 
 def scale(name: str, scale: str) -> dict[str, Any]:
@@ -160,7 +202,7 @@ def scale(name: str, scale: str) -> dict[str, Any]:
             f"there is no scale {scale!r}{_closest(scale, SCALES)}; valid: {', '.join(SCALES)}"
         )
     file = paths.NOTEBOOKS / "scales.yml"
-    scales = yaml.safe_load(file.read_text("utf-8")) if file.exists() else None
+    scales = _yaml(file.read_text("utf-8")) if file.exists() else None
     of_notebook = (scales or {}).get(name) or {}
     return check(name, of_notebook.get(scale) or {})
 
@@ -252,6 +294,33 @@ def execute_all(
 # --- Parameters ---------------------------------------------------------------------------------
 
 _at_scale = scale  # `run` and `build` have a parameter of this name
+
+
+def _yaml(text: str) -> Any:
+    """Read YAML, its scalars as papermill reads them."""
+
+    def read(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {key: read(element) for key, element in found.items()}
+        return [read(element) for element in found] if isinstance(found, list) else _scalar(found)
+
+    try:
+        return read(yaml.load(text, yaml.BaseLoader))  # which leaves every scalar a text
+    except (yaml.YAMLError, RecursionError) as error:  # the latter for a list inside itself
+        raise ParameterError(f"not a value: {text!r} ({' '.join(str(error).split())})") from error
+
+
+def _scalar(text: str) -> Any:
+    """Read a scalar as ``papermill.cli`` does."""
+    named = {"True": True, "False": False, "None": None}
+    if text in named:
+        return named[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def _parameters(name: str) -> list[_Parameter]:

@@ -55,6 +55,14 @@ def style() -> None:
     )
 
 
+def _nothing() -> Figure:
+    """Say that there is nothing to plot."""
+    figure, axes = plt.subplots(figsize=(5.6, 1.5))
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "no architecture to draw", ha="center", va="center")
+    return figure
+
+
 def scatter(
     frame: pd.DataFrame,
     dataset: str,
@@ -82,6 +90,8 @@ def scatter(
     """
     style()
     shown = frame.dropna(subset="epsilon").sort_values("params", ascending=False)
+    if shown.empty:
+        return _nothing()
     millions = shown["params"] / 1e6
     figure, axes = plt.subplots(figsize=(5.6, 4.6))
     dots = axes.scatter(
@@ -128,6 +138,8 @@ def density(
     style()
     shown = frame.dropna(subset="epsilon")
     shown = shown[shown[x] >= lowest]
+    if shown.empty:
+        return _nothing()
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.6, 7.6), sharex=True, sharey=True)
     cells: dict[str, Any] = {"gridsize": (60, 34), "mincnt": 1, "linewidths": 0.1}
     count = above.hexbin(shown[x], shown["epsilon"], bins="log", cmap="cividis_r", **cells)
@@ -275,7 +287,7 @@ def interactive_scatter(
                 "color": millions,
                 "colorscale": "Cividis",
                 "reversescale": True,
-                "size": 4 + 3 * millions / millions.max(),
+                "size": 4 + 3 * millions / millions.max(initial=1e-9),
                 "colorbar": {"title": {"text": "params (M)"}, "thickness": 12},
             },
             hovertemplate=f"%{{text}}<br>{xlabel} %{{x:.2f}}<br>{y} %{{y:.4g}}"
@@ -404,6 +416,8 @@ def beyond_size(frame: pd.DataFrame) -> Figure:
     """
     style()
     frame = frame.dropna(subset="partial")
+    if frame.empty:
+        return _nothing()
     order = frame.groupby("metric")["partial"].mean().sort_values().index
     datasets = list(dict.fromkeys(frame["dataset"]))
     figure, panels = plt.subplots(

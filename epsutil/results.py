@@ -54,7 +54,8 @@ class Page:
     def __init__(self, name: str, namespace: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
         self.name = name
         self.needs = tuple(needs)
-        self.parameters = {key: namespace[key] for key in notebooks.parameters(name)}
+        given = [*notebooks.parameters(name), *sorted(notebooks.injected(namespace.get("In", ())))]
+        self.parameters = notebooks.check(name, {key: namespace[key] for key in given})
         self.folder = paths.results() / name
         self.items: dict[str, bool] = {}  # file name -> computed now
         self.numbers: dict[str, Any] = {}
@@ -276,7 +277,10 @@ _PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRem
 def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
     """Return the Markdown of a table, made from its CSV file as `page.json` says."""
     renderer: Renderer = getattr(tables, shown["renderer"])
-    return renderer(pd.read_csv(folder / f"{shown['table']}.csv"), **shown["options"])
+    table, options = pd.read_csv(folder / f"{shown['table']}.csv"), shown["options"]
+    if "dataset" in options and options["dataset"] not in set(table["dataset"]):
+        return f"*{tables.DATASETS[options['dataset']]} is not among the datasets of this run.*\n"
+    return renderer(table, **options)
 
 
 def generate(folder: Path) -> None:

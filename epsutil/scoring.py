@@ -71,7 +71,7 @@ GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that i
 
 def pair(weights: Sequence[float]) -> str:
     """Name the column that holds epsilon for two weights, for example ``"1e-07,1"``."""
-    first, second = weights
+    first, second = sorted(weights)
     return f"{first:g},{second:g}"
 
 
@@ -405,10 +405,12 @@ def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Ba
 
 
 def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    """Return two or more constant weights, or raise a ValueError that says what is wrong."""
-    values = tuple(float(weight) for weight in weights)
+    """Return two or more constant weights in ascending order, or say what is wrong with them."""
+    values = tuple(sorted(float(weight) for weight in weights))  # epsilon has no order of the two
     if len(values) < 2 or len(set(values)) < len(values) or not np.isfinite(values).all():
         raise ValueError(f"weights are two or more different finite numbers, not {list(weights)}")
+    if any(float(f"{value:g}") != value for value in values):  # by which columns are named
+        raise ValueError(f"weights have at most six digits, not {list(weights)}")
     return values
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from epsutil.statistics import LEAST_RESAMPLES
+
 DATASETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -98,7 +100,7 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
                 "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
                 "ρ ours": _score("rho", row["rho"]),
                 "Difference": _score("rho", row["rho"] - reported, sign="+"),
-                "95% interval": _interval("rho", row),
+                _interval_title(rows): _interval("rho", row),
                 "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
             }
         )
@@ -149,7 +151,7 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
             "Paper": _score(name, paper[name]),
             f"Ours ({_count(ours['n_scored'])} scored)": _score(name, ours[name]),
             "Difference": _score(name, ours[name] - paper[name], sign="+"),
-            "95% interval": _interval(name, ours),
+            _interval_title(rows): _interval(name, ours),
             f"Unscored last ({_count(ours['n'])})": _score(name, ours[f"{name}_all"]),
         }
         for name, title in SCORES.items()
@@ -252,7 +254,7 @@ def recheck(frame: pd.DataFrame) -> str:
             "Dataset": DATASETS[row["dataset"]],
             "Computed anew": _count(row["n"]),
             "Seconds": f"{row['seconds']:.1f}",
-            "Largest relative difference": f"{row['largest_difference']:.1e}",
+            "Largest relative difference": _power(row["largest_difference"]),
             "Scored in one only": int(row["unscored_differ"]),
             "Stored run": row["stored"][:10],
             "Seconds for all": f"{row['stored_seconds']:.0f}",
@@ -268,9 +270,9 @@ def counts(frame: pd.DataFrame) -> str:
         {
             "Dataset": DATASETS[row["dataset"]],
             "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
-            "Best accuracy of all": f"{row['best']:.2f}",
-            "Best accuracy drawn": f"{row['best_scored']:.2f}",
-            "Accuracy of the highest epsilon": f"{row['highest_epsilon']:.2f}",
+            "Best accuracy of all": _percent(row["best"]),
+            "Best accuracy drawn": _percent(row["best_scored"]),
+            "Accuracy of the highest epsilon": _percent(row["highest_epsilon"]),
         }
         for _, row in frame.iterrows()
     ]
@@ -367,8 +369,8 @@ def drawn(frame: pd.DataFrame, dataset: str) -> str:
             "Metric": METRICS.get(row["metric"], row["metric"]),
             "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
             "ρ": _score("rho", row["rho"]),
-            "Best accuracy drawn": f"{row['best_scored']:.2f}",
-            "Accuracy of the highest score": f"{row['highest']:.2f}",
+            "Best accuracy drawn": _percent(row["best_scored"]),
+            "Accuracy of the highest score": _percent(row["highest"]),
         }
         for _, row in frame[frame["dataset"] == dataset].iterrows()
     ]
@@ -402,8 +404,8 @@ def agreement(frame: pd.DataFrame) -> str:
             "Computed": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
             "By one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
-            "Largest abs. diff.": f"{row['largest_absolute']:.1e}",
-            "Largest rel. diff.": f"{row['largest_relative']:.1e}",
+            "Largest abs. diff.": _power(row["largest_absolute"]),
+            "Largest rel. diff.": _power(row["largest_relative"]),
             "By rounding": int(row["ill"]),
             "Others beyond": int(row["outside"]),
             "Times faster": f"{row['speedup']:.0f}",
@@ -548,8 +550,17 @@ def _score(name: str, value: float, sign: str = "-") -> str:
 
 def _interval(name: str, row: Mapping[str, Any]) -> str:
     """Return the ends of a bootstrap interval, on one line."""
+    if pd.isna(row[f"{name}_low"]):
+        return "" if pd.isna(row[name]) else "none"
     low, high = _score(name, row[f"{name}_low"]), _score(name, row[f"{name}_high"])
     return f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
+
+
+def _interval_title(rows: pd.DataFrame) -> str:
+    """Head the column of intervals; where there are none, it says why."""
+    ours = rows[rows["source"] == "computed"]
+    has_none = bool((ours["rho"].notna() & ours["rho_low"].isna()).any())
+    return "95% interval" + f": none, under {LEAST_RESAMPLES} resamples" * has_none
 
 
 def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
@@ -570,6 +581,14 @@ def _counts(values: pd.Series) -> str:
     """Return a count, or from where to where several go."""
     low, high = _count(values.min()), _count(values.max())
     return low if low == high else f"{low} to {high}"
+
+
+def _percent(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
+
+
+def _power(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.1e}"
 
 
 def _pvalue(value: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from epsutil import statistics
-from epsutil.tables import DATASETS
+from epsutil.tables import DATASETS, SCOREBOARD
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
@@ -65,7 +65,7 @@ def compare(
                     else "differs",
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(SCOREBOARD))
 
 
 def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFrame:
@@ -190,7 +190,10 @@ def diverged(counting: pd.DataFrame) -> str:
 
 def largest_difference(table: pd.DataFrame) -> str:
     """Say where ρ differs most from the paper."""
-    row = table.loc[(table["rho"] - table["rho_paper"]).abs().idxmax()]
+    difference = (table["rho"] - table["rho_paper"]).abs()
+    if difference.isna().all():
+        return "unknown: the paper has none of these pairs"
+    row = table.loc[difference.idxmax()]
     return (
         f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
         f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
@@ -200,6 +203,8 @@ def largest_difference(table: pd.DataFrame) -> str:
 def differences(table: pd.DataFrame, column: str = "rho", other: str = "rho_paper") -> str:
     """Say by how much ρ differs from the paper, or one column from another: least and most."""
     difference = (table[column] - table[other]).dropna()
+    if difference.empty:
+        return "unknown: too few architectures"
     return f"{difference.min():+.2f} to {difference.max():+.2f}"
 
 

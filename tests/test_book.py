@@ -1,4 +1,4 @@
-"""Every notebook at its smallest size; every number on a page comes from a result file."""
+"""Every notebook with unusual parameters; every number on a page comes from a result file."""
 
 import json
 import re
@@ -6,8 +6,9 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+from cases import CASES
 
-from epsutil import experiments, notebooks, paths, results, sources, tables, verdicts
+from epsutil import experiments, notebooks, paths, ranges, results, sources, tables, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -42,11 +43,12 @@ def referred(notebook):
 
 @pytest.fixture(scope="module", params=NAMES)
 def page(request, tmp_path_factory):
-    """One executed notebook: its name, the notebook, its folder of results."""
-    return _run(request.param, tmp_path_factory.mktemp("book"), {})
+    """One notebook executed with all its unusual values: its name, itself, its results."""
+    values = {parameter: value for parameter, (value, *_) in CASES[request.param].items()}
+    return _run(request.param, tmp_path_factory.mktemp("book"), {}, values)
 
 
-def _run(name, folder, environment):
+def _run(name, folder, environment, values=None):
     environment = {
         "EPSUTIL_RESULTS": str(folder / "results"),
         "EPSUTIL_SCORES": str(folder / "scores"),
@@ -55,7 +57,7 @@ def _run(name, folder, environment):
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment.items():
             patch.setenv(key, value)
-        executed = notebooks.run(name, {}, folder / f"{name}.ipynb", scale="test")
+        executed = notebooks.run(name, values or {}, folder / f"{name}.ipynb", scale="test")
     return name, nbformat.read(executed, as_version=4), folder / "results" / name
 
 
@@ -96,6 +98,59 @@ def test_figures_and_downloads_exist(page):
 def test_with_all_data_everything_is_computed(page):
     record = json.loads((page[2] / "page.json").read_text())
     assert record["recorded"] == []
+
+
+@pytest.mark.needs(*DATA)
+def test_every_notebook_takes_unusual_values(page):
+    name, _, folder = page
+    record = json.loads((folder / "page.json").read_text())
+    assert record["parameters"] == {key: value for key, (value, *_) in CASES[name].items()}
+    for shown in record["shown"].values():
+        assert "nan" not in results.rendered(folder, shown).lower().split(), shown
+    if check := CHECKS.get(name):
+        check(folder, record)
+
+
+def _one_dataset(folder, record):
+    for file in ("table01", "same", "batches", "steiger", "precision", "fisher"):
+        assert set(pd.read_csv(folder / f"{file}.csv")["dataset"]) == {"cifar100"}, file
+    shown = {key: results.rendered(folder, value) for key, value in record["shown"].items()}
+    for key in ("metrics", "values", "rho", "same", "steiger"):
+        assert "CIFAR-10 is not among the datasets" in shown[f"{key}-cifar10"]
+        assert "epsilon" in shown[f"{key}-cifar100"] or "ρ" in shown[f"{key}-cifar100"]
+    assert "under 200 resamples" in shown["rho-cifar100"]  # for n_resamples is 199
+    table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
+    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
+    recheck = pd.read_csv(folder / "recheck.csv").iloc[0]
+    assert recheck["n"] == 10 and recheck["unscored_differ"] == 0
+
+
+def _with_interval(folder, record):
+    epsilon = pd.read_csv(folder / "table03.csv").set_index(["source", "metric"])
+    params = epsilon.loc[("computed", "params")]
+    assert params["rho_low"] <= params["rho"] <= params["rho_high"]
+    assert pd.read_csv(folder / "recheck.csv")["n"].tolist() == [11]
+
+
+def _pairs(weights):
+    def check(folder, record):
+        table = pd.read_csv(next(folder.glob("table0?.csv")))
+        ascending = sorted(weights)
+        expected = [(a, b) for i, a in enumerate(ascending) for b in ascending[i + 1 :]]
+        assert list(zip(table["w1"], table["w2"], strict=True)) == expected
+
+    return check
+
+
+CHECKS = {
+    "table01_nasbench201": _one_dataset,
+    "table03_nasbench101": _with_interval,
+    **{
+        name: _pairs(cases["weights"][0])
+        for name, cases in CASES.items()
+        if name in ranges.ABLATIONS
+    },
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

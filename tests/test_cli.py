@@ -78,6 +78,12 @@ def test_score_a_sample_to_a_file(run, tmp_path):
             ["score", "nasbench201", "--dataset", "grey", "--arch", ARCH.replace("none", "conv")],
             "unknown operation 'conv' on edge 0 -> 2",
         ),
+        (["score", "nasbench201", "--jobs", "0"], "0 is not a number of processes up to 1,024"),
+        (["score", "nasbench201", "--seed", str(2**32)], "is not in the range 0<=x<=4294967295"),
+        (
+            ["score", "nasbench201", "--dataset", "grey", "--weights", "0.333333333", "1"],
+            "at most six digits",
+        ),
         (["score", "nasbench201", "--batch-size", "1"], "1 is not in the range x>=2"),
         (["score", "nasbench201", "--dataset", "grey", "--n-archs", "99999"], "1 to 15,625"),
         (["score", "nasbench201", "--output", "/no/such/folder/x.csv"], "/no/such/folder"),
@@ -89,6 +95,15 @@ def test_score_a_sample_to_a_file(run, tmp_path):
         ),
         (["run", "table06_weights_nasbench201", "-p", "n_archs", "many"], "n_archs='many' is str"),
         (["run", "table06_weights_nasbench201", "-p", "weights", "[1e-7, x]"], "weights="),
+        (
+            ["run", "table06_weights_nasbench201", "-p", "n_archs", "12:30:45"],
+            "n_archs='12:30:45' is str, but must be int",
+        ),
+        (
+            ["run", "table06_weights_nasbench201", "-p", "n_archs", "09"],
+            "must be from 10 to 15,625",
+        ),
+        (["run", "algorithm01_epsilon", "-p", "my_arch", "|x~0|"], "my_arch='|x~0|' must be"),
         (["run", "table06_weights_nasbench201", "-p", "weights", "[1"], "not a value"),
         (["scores"], "No such command 'scores'"),
     ],
@@ -100,10 +115,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, arguments, message):
     assert last.startswith("Error: ") and message in last
 
 
-def test_a_notebooks_own_complaint_is_one_line(run):
-    code, _, err = run("run", "algorithm01_epsilon", "--scale", "test", "-p", "my_arch", "|x~0|")
+def test_a_notebooks_own_complaint_is_one_line(run, monkeypatch, tmp_path):
+    """Of data that only its cells ask for."""
+    monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path))
+    code, _, err = run("run", "table06_weights_nasbench201", "--scale", "test")
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith("Error: not an architecture of NAS-Bench-201")
+    assert err.strip().splitlines()[-1].startswith("Error: table06_weights_nasbench201 needs ")
 
 
 def test_missing_data_are_named(run, monkeypatch, tmp_path):
@@ -342,11 +359,12 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("--module own_network:Tiny --batch real_labels.npz", "are float64, not whole numbers"),
         (
             "--module own_network:Tiny --batch wrong_labels.npz --metrics cv",
-            "cv: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
+            "cv of Tiny: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
         ),
         (
             "--module own_network:Tiny --batch many_classes.npz --metrics snip",
-            "the loss fails on logits of shape (6, 10) and labels of shape (6,), at most 50",
+            "snip of Tiny: labels of shape (6,) go from 0 to 50, but outputs of shape (6, 10) have "
+            "10 classes, 0 to 9",
         ),
         (
             "--module own_network:Tiny --batch random_tokens",
@@ -361,7 +379,8 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("--module own_network:Text --batch random_tokens --metrics naswot", "no torch.nn.ReLU"),
         (
             "--module own_network:Frozen --metrics epsilon jacob_cov",
-            "epsilon, jacob_cov of Frozen fails: RuntimeError: element 0 of tensors does not",
+            "jacob_cov of Frozen fails on inputs of shape (64, 3, 32, 32) and type torch.float32: "
+            "Frozen returns outputs without gradients: does it compute under torch.no_grad",
         ),
         ("nasbench201 --metrics synflow", "give --n-archs or --arch"),
         ("nasbench201 --metrics params --n-archs 2", "no params for a sample of nasbench201, but"),

@@ -233,9 +233,9 @@ class TestBootstrap:
     def test_against_a_plain_loop(self):
         rng = np.random.default_rng(3)
         score, target = normal_sample(rng, 90, 0.6, 0.6, 0.5)[[0, 2]]
-        got = statistics.bootstrap(np.append(score, NAN), np.append(target, 9), 50, 7, level=0.8)
+        got = statistics.bootstrap(np.append(score, NAN), np.append(target, 9), 200, 7, level=0.8)
         rng = np.random.default_rng(7)
-        draws = [rng.integers(90, size=90) for _ in range(50)]
+        draws = [rng.integers(90, size=90) for _ in range(200)]
         values = pd.DataFrame([statistics.evaluate(score[i], target[i]) for i in draws])
         for name in SCORES:
             expected = np.percentile(values[name], [10, 90])
@@ -252,15 +252,23 @@ class TestBootstrap:
 
     def test_seed(self):
         score, target = np.random.default_rng(5).normal(size=(2, 100))
-        first = statistics.bootstrap(score, target, 20)
-        pd.testing.assert_frame_equal(first, statistics.bootstrap(score, target, 20))
-        assert not first.equals(statistics.bootstrap(score, target, 20, seed=22))
+        first = statistics.bootstrap(score, target, 200)
+        pd.testing.assert_frame_equal(first, statistics.bootstrap(score, target, 200))
+        assert not first.equals(statistics.bootstrap(score, target, 200, seed=22))
 
     def test_undefined(self):
-        got = statistics.bootstrap([NAN, NAN], [1, 2], 5)
+        got = statistics.bootstrap([NAN, NAN], [1, 2], 200)
         assert got.index.tolist() == list(SCORES) and got.isna().all(axis=None)
 
-    @pytest.mark.parametrize("bad", [{"n_resamples": 0}, {"level": 1.0}, {"level": 95}])
+    @pytest.mark.parametrize("n_resamples", [0, 1, 25, 199])
+    def test_no_interval_from_fewer_than_200(self, n_resamples):
+        score, target = np.random.default_rng(5).normal(size=(2, 100))
+        few = statistics.bootstrap(score, target, n_resamples)
+        assert few.index.tolist() == list(SCORES) and list(few) == ["low", "high"]
+        assert few.isna().all(axis=None)
+        assert statistics.bootstrap(score, target, 200).notna().all(axis=None)
+
+    @pytest.mark.parametrize("bad", [{"n_resamples": -1}, {"level": 1.0}, {"level": 95}])
     def test_bad_input(self, bad):
         with pytest.raises(ValueError, match=next(iter(bad))):
             statistics.bootstrap([1, 2, 3], [1, 2, 3], **bad)

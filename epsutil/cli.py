@@ -36,6 +36,7 @@ _WRONG_INPUT_NAMES = (
     "ParameterError",
     "SourceError",
     "StoreError",
+    "NotStored",
     "FileNotFoundError",
 )
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
@@ -218,7 +219,8 @@ def score(
         kind = batch_kind or user_modules.DEFAULT_BATCH
         batch = user_modules.load_batch(kind, batch_size, seed, image_size)
         network = user_modules.load_module(module)
-        values = user_modules.score(network, batch, names, seed, weights or (1e-7, 1.0))
+        chosen = weights or (1e-7, 1.0)
+        values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
         _tell(values, batch, seed, output, "" if batch_kind else "; --batch names another")
         return
 
@@ -240,7 +242,7 @@ def score(
         build = getattr(space_, "language_model", space_.build)  # with the decoder, for a loss
         network = build(space_.parse(arch), inputs.classes(dataset))
         others = [name for name in names if name != "epsilon"]
-        values = user_modules.score(network, batch, others, seed)
+        values = proxies.compute(network, (batch.x, batch.labels), others, seed)
         values["epsilon"] = space_.score(arch, batch.x, weights)
         _tell({name: values[name] for name in names}, batch, seed, output)
     else:

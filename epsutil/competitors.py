@@ -15,11 +15,23 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, experiments, inputs, proxies, proxy_scoring, spaces, statistics
+from epsutil import (
+    benchmarks,
+    experiments,
+    inputs,
+    paths,
+    proxies,
+    proxy_scoring,
+    scoring,
+    spaces,
+    statistics,
+    verdicts,
+)
 from epsutil.tables import DATASETS, SCORES
 
 SIZES = experiments.METRICS[1:]
 ARCHITECTURES = ("own", "common", "last")
+CV_IMAGES = proxy_scoring.GROUPS["cv"].batch_size
 
 
 class Scores(NamedTuple):
@@ -63,8 +75,22 @@ def scores(
         How many architectures to score by each competing metric. 0 takes what is stored.
     groups : sequence of str, optional
         Some of :func:`epsutil.proxy_scoring.groups`, by default all with metrics of
-        :func:`order`.
+        :func:`order`. A group that the book has no scores of is left out.
+
+    Raises
+    ------
+    epsutil.scoring.NotStored
+        `n_competitors` is 0, and the book has scores of a group, but for other inputs.
     """
+    known = {}
+    for group in proxy_scoring.groups(space_name) if groups is None else groups:
+        if proxy_scoring.GROUPS[group].apart or not (
+            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
+        ):
+            continue
+        recorded = f"{space_name}-{dataset}-{group}-*.parquet"
+        if n_competitors or any(paths.RECORDED_SCORES.glob(recorded)):
+            known[group] = _known(space_name, dataset, group, n_competitors, n_jobs)
     more = proxy_scoring.order(space_name)[:n_competitors]
     frame = experiments.scored(
         dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name, more=more
@@ -73,14 +99,7 @@ def scores(
     evaluated = dict.fromkeys(("epsilon", *names), frame.index)
     seconds = dict.fromkeys(names, np.nan)
     seconds |= {"epsilon": _seconds(dataset, weights, batch_size, seed, space_name)}
-    for group in proxy_scoring.groups(space_name) if groups is None else groups:
-        if proxy_scoring.GROUPS[group].apart or not (
-            set(proxy_scoring.GROUPS[group].names) & set(order(space_name))
-        ):
-            continue
-        stored = proxy_scoring.score(space_name, dataset, group, n_competitors, n_jobs=n_jobs)
-        if stored is None:
-            continue
+    for group, stored in known.items():
         index = frame.index.intersection(stored.index)
         for name in proxy_scoring.GROUPS[group].names:
             sign = -1 if proxies.get(name).lower_is_better else 1
@@ -89,6 +108,26 @@ def scores(
             seconds[name] = stored[proxy_scoring.SECONDS].mean()
     ordered = [name for name in order(space_name) if name in evaluated]
     return Scores(frame, {name: evaluated[name] for name in ordered}, seconds)
+
+
+def _known(
+    space_name: str,
+    dataset: str,
+    group: str,
+    n_archs: int,
+    n_jobs: int,
+    parameter: str = "n_competitors",
+) -> pd.DataFrame:
+    """Return the scores of a group; where `n_archs` is 0, those that are stored."""
+    found = proxy_scoring.score(space_name, dataset, group, n_archs, n_jobs=n_jobs)
+    if found is None:
+        names = ", ".join(proxy_scoring.GROUPS[group].names)
+        raise scoring.NotStored(
+            f"no scores of {space_name} by {names} are stored for the inputs at hand ({dataset}, "
+            f"{', '.join(inputs.needs(dataset)) or 'synthetic'}); give {parameter}, the number of "
+            "architectures to compute"
+        )
+    return found
 
 
 def all_scores(datasets: Sequence[str], *arguments: Any, **more: Any) -> dict[str, Scores]:
@@ -172,7 +211,11 @@ def metrics_table(
             if architectures == "common":
                 frame = frame.dropna(subset=names)
             score = _unscored_last(frame[name]) if architectures == "last" else frame[name]
-            rows.append({"dataset": dataset, "metric": name, "source": "computed"})
+            row = {"dataset": dataset, "metric": name, "source": "computed"}
+            if architectures == "last":  # what ranks last has no score all the same
+                covered = statistics.coverage(frame[name], frame[target], minimise)
+                row |= covered[["n_scored", "coverage", "top10_unscored"]].to_dict()
+            rows.append(row)
             work.append(
                 joblib.delayed(experiments.evaluation)(
                     score, frame[target], n_resamples, seed, minimise
@@ -184,9 +227,21 @@ def metrics_table(
         metrics = found[row["dataset"]]
         if values["n"] < 0.9 * len(metrics.frame):  # a count of 64 depends on how many there are
             values |= {key: np.nan for key in values if key.startswith("top64_top5")}
-        row |= values | {"seconds": metrics.seconds[row["metric"]]}
+        row |= values | row | {"seconds": metrics.seconds[row["metric"]]}
     paper = experiments.reported_metrics(table, list(found)).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(rows)], ignore_index=True)
+
+
+def higher_than_reported(table: pd.DataFrame) -> str:
+    """Name the metrics whose ρ is above the reported one on every dataset, chance aside."""
+    ours, paper = (
+        table[table["source"] == source].set_index(["dataset", "metric"])["rho"]
+        for source in ("computed", "reported")
+    )
+    difference = (ours - paper).dropna()
+    difference = difference.drop("epsilon", level="metric", errors="ignore")
+    above = (difference > verdicts.COMPETITORS_TOLERANCE).groupby("metric", sort=False).all()
+    return ", ".join(above.index[above]) or "none"
 
 
 def fisher_networks(
@@ -212,18 +267,14 @@ def fisher_networks(
 
     Raises
     ------
-    ValueError
+    epsutil.scoring.NotStored
         Nothing is stored and `n_competitors` is 0.
     """
     target, minimise = benchmarks.target("nasbench201")
     paper = experiments.reported_metrics("table01", list(found))
     rows = []
     for dataset, metrics in found.items():
-        biased = proxy_scoring.score(
-            "nasbench201", dataset, "fisher_biased", n_competitors, n_jobs=n_jobs
-        )
-        if biased is None:
-            raise ValueError(f"no fisher with biases is stored for {dataset}; give n_competitors")
+        biased = _known("nasbench201", dataset, "fisher_biased", n_competitors, n_jobs)
         index = biased.index.intersection(metrics.evaluated.get("fisher", metrics.frame.index))
         reported = paper.query("metric == 'fisher' and dataset == @dataset").iloc[0]
         for name in ("fisher", "fisher_weighted"):
@@ -243,6 +294,27 @@ def fisher_networks(
                     | {f"{key}_paper": reported[key] for key in SCORES}
                 )
     return pd.DataFrame(rows)
+
+
+def chance_in_cv(datasets: Sequence[str]) -> str:
+    """Say how large cv is for guesses: they are right once in C times, for C classes."""
+    texts = []
+    for dataset in datasets:
+        classes = inputs.classes(dataset)
+        whose = "'s stand-in" if classes != benchmarks.num_classes(dataset) else ""
+        value = np.sqrt((classes - 1) / CV_IMAGES)
+        texts.append(f"{value:.2f} for the {classes} classes of {DATASETS[dataset]}{whose}")
+    return ", ".join(texts)
+
+
+def stand_in(space_name: str = "nasbench201", dataset: str = "ImageNet16-120") -> str:
+    """Say what of the stand-in, besides its images, enters which metrics."""
+    labelled = [n for n in order(space_name) if n in proxies.names() and proxies.get(n).labels]
+    return (
+        f"the networks had {inputs.classes(dataset)} outputs, one for each of its classes, not "
+        f"{DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and {', '.join(labelled)} had "
+        "its labels"
+    )
 
 
 def between_fishers(table: pd.DataFrame) -> str:
@@ -269,16 +341,38 @@ def against_epsilon(found: Mapping[str, Scores], space_name: str = "nasbench201"
     -------
     pandas.DataFrame
         A row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each pair
-        on the architectures that both score.
+        on the architectures that both score, ``n``, of those that both were computed for,
+        ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
     """
     target, minimise = benchmarks.target(space_name)
     rows = []
     for dataset, metrics in found.items():
+        n_space = int(benchmarks.trained(space_name, dataset)[target].notna().sum())
         for name in metrics.names()[:-1]:
             frame = metrics.together([name, "epsilon"])
             test = statistics.steiger(frame["epsilon"], frame[name], frame[target], minimise)
-            rows.append({"dataset": dataset, "other": name} | test._asdict())
+            row = {"dataset": dataset, "other": name} | test._asdict()
+            rows.append(row | {"n_computed": len(frame), "n_space": n_space})
     return pd.DataFrame(rows)
+
+
+def tests_made(table: pd.DataFrame) -> str:
+    """Say how many tests :func:`against_epsilon` makes, and what that asks of their p-values."""
+    pvalues = table["pvalue"].dropna()
+    if not len(pvalues):
+        return "no tests"
+    n = len(pvalues)
+    bound = 0.05 / n  # Bonferroni
+    return (
+        f"{n} tests, so that a p-value has to be below 0.05/{n} = {bound:.2g} to count at the 5% "
+        f"level (Bonferroni): {(pvalues < bound).sum()} are"
+    )
+
+
+def tests_on_whole_spaces(table: pd.DataFrame) -> str:
+    """Say in how many tests of :func:`against_epsilon` no architecture was left to chance."""
+    made = table.dropna(subset="pvalue")
+    return f"{(made['n_computed'] == made['n_space']).sum()} of {len(made)}"
 
 
 def same_architectures(
@@ -381,9 +475,9 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
     rows = []
     for _, paper in _reported_schemes().iterrows():
         scheme = paper["initialisation"]
-        with_layer, without = (
-            statistics.evaluate(scores.loc[index, scheme], accuracy) for scores in (drawn, averaged)
-        )
+        both = [scores.loc[index, scheme] for scores in (drawn, averaged)]
+        scored = both[0].notna() & both[1].notna()  # like for like
+        with_layer, without = (statistics.evaluate(score.where(scored), accuracy) for score in both)
         row = {"initialisation": scheme, "n": len(index), "archs": with_layer["n_scored"]}
         for name in ("rho", "tau"):
             row |= {name: with_layer[name], f"{name}_averaged": without[name]}
@@ -394,9 +488,7 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
 
 def _scores_of_draws(group: str, dataset: str, n_draws: int, n_jobs: int) -> pd.DataFrame:
     """Return epsilon from random draws, a column per scheme, and the seconds."""
-    drawn = proxy_scoring.score("nasbench201", dataset, group, n_draws, n_jobs=n_jobs)
-    if drawn is None:
-        raise ValueError("no scores with draws are stored: give n_draws, the number to compute")
+    drawn = _known("nasbench201", dataset, group, n_draws, n_jobs, "n_draws")
     return drawn.rename(columns=lambda name: name.removeprefix("epsilon_").replace("_", " "))
 
 

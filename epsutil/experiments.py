@@ -5,6 +5,7 @@ Every function returns a tidy DataFrame that is written to CSV as it is. Column 
 ``_all`` (unscored architectures rank last) and ``_paper`` (reported).
 """
 
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statisti
 from epsutil.spaces.nasbench201 import NASBench201
 
 ANALOG = ("analog-nasbench/data.anb",)
+LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 METRICS = ("epsilon", "params", "flops")  # recurrent networks have no flops
 ZERO_IS_NO_SCORE = ("nasbench_nlp",)  # as in the authors' statistics, but not in their ablations
 
@@ -78,12 +80,18 @@ def scored(
     Returns
     -------
     pandas.DataFrame
-        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures whose
-        training diverged are left out.
+        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures for which
+        training gave no result are left out.
+
+    Raises
+    ------
+    epsutil.scoring.NotStored
+        More than `LARGEST` architectures have no stored scores, and the scale is not the paper's.
     """
     archs = np.union1d(scoring.sample(space_name, n_archs, seed), np.asarray(more, np.int64))
     batch = inputs.batch(dataset, batch_size, seed)
-    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs)
+    largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
+    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs, largest=largest)
     frame = benchmarks.trained(space_name, dataset).loc[scores.index]
     frame["epsilon"] = _epsilon(scores, weights, space_name)
     frame.attrs["run"] = scores.attrs["run"]
@@ -130,8 +138,10 @@ def counting(
     }
     return pd.DataFrame(
         [
-            {"counted": way} | statistics.evaluate(*pair, True).to_dict()
-            for way, pair in ways.items()
+            {"counted": way}
+            | statistics.evaluate(score, target_loss, True).to_dict()
+            | {"n_scored": float((score >= 0).sum())}  # those that rank last have none
+            for way, (score, target_loss) in ways.items()
         ]
     )
 
@@ -374,11 +384,18 @@ def rounding(
     -------
     pandas.DataFrame
         One row: ``dataset``, ``n``, and how many architectures have each mark of
-        :func:`epsutil.scoring.rounding`.
+        :func:`epsutil.scoring.rounding`. What is no score here, see `ZERO_IS_NO_SCORE`, is none in
+        either precision.
     """
     archs = scoring.sample(space_name, n_archs, seed)
     batch = inputs.batch(dataset, batch_size, seed)
-    marks = scoring.rounding(space_name, batch, weights, archs, n_jobs)["mark"].value_counts()
+    frame = scoring.rounding(space_name, batch, weights, archs, n_jobs)
+    if space_name in ZERO_IS_NO_SCORE:
+        no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
+        frame.loc[no32, "mark"] = "float64 only"
+        frame.loc[no64, "mark"] = "float32 only"
+        frame.loc[no32 & no64, "mark"] = "no score"
+    marks = frame["mark"].value_counts()
     return pd.DataFrame([{"dataset": dataset, "n": n_archs} | marks.to_dict()])
 
 

@@ -4,16 +4,14 @@ Tokens are what NAS-Bench-NLP reads, images what the other search spaces read; s
 """
 
 import hashlib
-import tarfile
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from epsutil import sources
+from epsutil import pools, sources
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
@@ -47,7 +45,7 @@ _REAL = {
     ),
     "ImageNet16-120": _Real(
         title="Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120",
-        files=("images/tinyimagenet16-train-10240.npz",),
+        files=("images/tinyimagenet16-train-10240.npz", "images/tiny-imagenet-200.zip"),
         image_size=16,
         mean=(122.68, 116.66, 104.01),
         std=(63.22, 61.26, 65.09),
@@ -70,21 +68,6 @@ KINDS = (*IMAGES, *TOKENS)
 
 _PTB = ("ptb/ptb.train.txt", "ptb/ptb.valid.txt", "ptb/ptb.test.txt")
 STEPS = 70  # tokens in a column, NAS-Bench-NLP's length of backpropagation through time
-
-# Training files inside the official archives, and the key of the labels in each.
-_MEMBERS = {
-    "cifar-10-python.tar.gz": (
-        [f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)],
-        "labels",
-    ),
-    "cifar-100-python.tar.gz": (["cifar-100-python/train"], "fine_labels"),
-}
-# What their pickles, written by Python 2, ask for: arrays.
-_ARRAYS = {
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +109,12 @@ class Batch:
 
 
 def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | None = None) -> Batch:
-    """Draw a batch, always the same one for the same arguments and file.
+    """Draw a batch, always the same one for the same arguments.
 
-    Real images are drawn without replacement, divided by 255 and normalised per channel as in the
-    benchmark. Synthetic images stay as they are. Text is cut into as many columns as the batch is
-    large, and their first 70 tokens are taken.
+    Real images are drawn without replacement from a pool, which does not depend on the file
+    (:mod:`epsutil.pools`), divided by 255 and normalised per channel as in the benchmark. Synthetic
+    images stay as they are. Text is cut into as many columns as the batch is large, and their first
+    70 tokens are taken.
 
     Parameters
     ----------
@@ -254,9 +238,12 @@ def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batc
             f"image_size is {image_size}; {kind} images have {real.image_size} pixels a side"
         )
     (name,) = needs(kind)
-    images, labels = _pool(sources.path(name))
+    images, labels, n_equal = pools.read(kind, sources.path(name))
     if batch_size > len(images):
-        raise ValueError(f"batch_size is {batch_size}; {name} holds only {len(images)} images")
+        raise ValueError(
+            f"batch_size is {batch_size}; batches of {kind} are drawn from only {len(images)} "
+            "images, whichever file they come from"
+        )
 
     chosen = np.random.default_rng(seed).choice(len(images), batch_size, replace=False)
     mean, std = np.array([real.mean, real.std], dtype=np.float32) / 255
@@ -266,7 +253,8 @@ def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batc
         labels=labels[chosen],
         kind=kind,
         seed=seed,
-        source=f"{real.title}: {batch_size:,} of {len(images):,} training images in {name}",
+        source=f"{real.title}: {batch_size:,} of {len(images):,} training images in {name}"
+        + ("" if n_equal == len(images) else f" (only {n_equal:,} as in the recorded results)"),
     )
 
 
@@ -327,23 +315,3 @@ def _ptb() -> NDArray[np.int64]:
     if len(numbers) != WORDS:
         raise sources.SourceError(f"{', '.join(_PTB)} hold {len(numbers):,} words, not {WORDS:,}")
     return np.array(texts[0])
-
-
-@lru_cache(maxsize=1)  # many batches come from one file
-def _pool(file: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return all images [N, height, width, 3] of a file and their labels [N]."""
-    if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            return arrays["images"], arrays["labels"].astype(np.int64)
-
-    members, key = _MEMBERS[file.name]
-    images, labels = [], []
-    with tarfile.open(file) as archive:
-        for member in members:
-            stream = archive.extractfile(member)
-            assert stream is not None  # a regular file, as its checksum has told
-            part = sources.load_pickle(stream, _ARRAYS)
-            images.append(part["data"])  # [n, 3072]: all red, all green, all blue
-            labels += part[key]
-    pixels = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return pixels, np.array(labels, dtype=np.int64)

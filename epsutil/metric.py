@@ -5,15 +5,14 @@ arXiv:2302.04406v2.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from epsutil import initialise
+from epsutil import initialise, networks
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +96,9 @@ def from_outputs(outputs: ArrayLike) -> float:
 def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-7, 1.0)) -> float:
     """Score an untrained network by its outputs under two constant shared weights (Algorithm 1).
 
-    The slow reference: the network is evaluated at full width. Its parameters and buffers are
-    afterwards as they were.
+    The slow reference: the network is evaluated at full width. It is left as it was: a copy is
+    evaluated, see :func:`epsutil.networks.private`. Embeddings keep their values, see
+    :func:`epsutil.initialise.constant_`.
 
     Parameters
     ----------
@@ -117,16 +117,16 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
     Raises
     ------
     ValueError
-        There are not two weights, or the network does not return a tensor.
+        There are not two weights, or the network cannot be copied, has a weight that cannot be
+        set, fails on the inputs or does not return a floating-point tensor.
     """
     if len(weights) != 2:
         raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
     return from_outputs(outputs(network, x, weights))
 
 
-@torch.no_grad()
 def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> NDArray[np.floating]:
-    """Evaluate a network under constant shared weights, one after the other.
+    """Evaluate a network under constant shared weights, each time from the same state.
 
     BatchNorm uses the statistics of the batch; everything else is in evaluation mode, so that
     dropout is off.
@@ -145,35 +145,15 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
     Raises
     ------
     ValueError
-        The network does not return a tensor of floating-point numbers.
+        As for :func:`epsilon`.
     """
-    if len(x) == 1:
-        log.warning("a batch of one input: the outputs do not vary and epsilon is undefined")
     rows = []
-    with _restored(network):
-        network.eval()
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.train()
+    with networks.isolated():
+        x = networks.numbers(x)
+        if len(x) == 1:
+            log.warning("a batch of one input: the outputs do not vary and epsilon is undefined")
+        copied = networks.private(network, x)
         for weight in weights:
-            output = initialise.constant_(network, weight)(x)
-            if not isinstance(output, torch.Tensor) or not output.is_floating_point():
-                raise ValueError(
-                    f"{type(network).__name__} must return a floating-point tensor, not "
-                    f"{type(output).__name__}; wrap it in a module that returns its outputs"
-                )
-            rows.append(output.flatten().cpu().numpy())
+            constant = initialise.constant_(networks.duplicate(copied), weight)
+            rows.append(networks.check(constant, x).flatten().cpu().numpy())
     return np.stack(rows)
-
-
-@contextmanager
-def _restored(network: nn.Module) -> Iterator[None]:
-    """Put a network's parameters, buffers and modes back at the end."""
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    training = {module: module.training for module in network.modules()}
-    try:
-        yield
-    finally:
-        network.load_state_dict(state)
-        for module, mode in training.items():
-            module.training = mode

@@ -235,7 +235,7 @@ def run(
     """
     chosen = _at_scale(name, scale) | check(name, given)
     output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"
-    return _execute(name, chosen, output.expanduser().resolve())
+    return _execute(name, chosen, output.expanduser().resolve(), {"EPSUTIL_SCALE": scale})
 
 
 def build(scale: str = "quick") -> Path:
@@ -283,7 +283,8 @@ def execute_all(
     """
     # mistakes show before any work
     chosen = {name: _at_scale(name, scale) for name in only or names()}
-    environment = {"EPSUTIL_FALLBACK": "1"} | ({"EPSUTIL_SCORES": str(scores)} if scores else {})
+    environment = {"EPSUTIL_FALLBACK": "1", "EPSUTIL_SCALE": scale}
+    environment |= {"EPSUTIL_SCORES": str(scores)} if scores else {}
     return {
         name: _execute_cached(name, values, environment, reuse=scores is None)
         for name, values in chosen.items()
@@ -484,7 +485,7 @@ def _execute_cached(
 ) -> Path:
     output = paths.BUILD / "executed" / f"{name}.ipynb"
     record = output.with_suffix(".json")
-    key = _key(name, values)
+    key = _key(name, {**values, **environment})
     if reuse and output.exists() and record.exists():
         if json.loads(record.read_text("utf-8")) == {"key": key, "results": _results_of(name)}:
             log.info("%s: unchanged, not executed again", name)
@@ -494,7 +495,7 @@ def _execute_cached(
     _execute(name, values, output, environment)
     results = _results_of(name)
     if results is None:
-        log.warning("%s wrote no %s/page.json, so it will be executed again", name, name)
+        log.warning("%s wrote no complete page.json, so it will be executed again", name)
     else:
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"key": key, "results": results}), "utf-8")
@@ -509,7 +510,7 @@ def _key(name: str, values: dict[str, Any]) -> str:
     digest.update(json.dumps([sys.version, values], sort_keys=True).encode())
     sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
     recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS, paths.PAPER)
-    _add_contents(digest, [*sources, *package.rglob("*.py")])
+    _add_contents(digest, [*sources, *package.rglob("*.py"), *package.rglob("*.txt")])
     for folder in recorded:
         _add_contents(digest, folder.rglob("*"))
     for given in (paths.data(), paths.cache() / "data"):  # gigabytes: not their contents
@@ -521,9 +522,13 @@ def _key(name: str, values: dict[str, Any]) -> str:
 
 
 def _results_of(name: str) -> str | None:
-    """Return a digest of the results that a notebook wrote, None where its page is incomplete."""
+    """Return a digest of the results that a notebook wrote, None where its page is incomplete.
+
+    It is where scores were not stored, which may be by now.
+    """
     folder = paths.results() / name
-    if not (folder / "page.json").exists():
+    page = folder / "page.json"
+    if not page.exists() or json.loads(page.read_text("utf-8")).get("unstored"):
         return None
     digest = hashlib.sha256()
     _add_contents(digest, folder.rglob("*"))

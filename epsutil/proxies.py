@@ -4,31 +4,39 @@ All of them score an untrained network with random weights. :func:`compute` draw
 the metrics share forward and backward passes, and returns a number for each. To add a metric, write
 a function of :class:`Passes` and register it with :func:`proxy`.
 
-*Weights* are the parameters of convolutions, linear and recurrent layers with two or more
-dimensions; not biases, scales of BatchNorm, embeddings and initial states. BatchNorm takes the
-statistics of the batch, dropout is off.
+*Weights* are the parameters with two or more dimensions and "weight" in their name, as the kernels
+of convolutions, linear and recurrent layers and the projections of attention; not embeddings, also
+where a linear layer shares them, nor the parameters of torch's normalisation layers, biases and
+initial states. A parametrised weight (``weight_norm``, ``spectral_norm``, ...) counts as the
+weight that it gives, a frozen one like any other. :func:`epsutil.networks.private` tells in which
+form a network is scored: BatchNorm takes the statistics of the batch, dropout is off.
+
+*Inputs* are images or other real numbers, which lie along the first axis, or tokens: whole
+numbers (time, batch). Logits then are (time, batch, classes) or (batch, classes).
 """
 
-import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
-from torch.utils.flop_counter import FlopCounterMode
+from torch.func import functional_call, grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
-from epsutil import initialise, metric
+from epsutil import initialise, metric, networks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 VERSION = 1  # of what metrics share: the draws of the weights, the passes
 SEED = 42  # Abdelfattah et al.
 BATCH_SIZE = 64
+INITIALISATIONS = 100  # of cv
 
 
 class Proxy(NamedTuple):
@@ -60,6 +68,8 @@ def proxy(
 
     def register(function: Callable[["Passes"], float]) -> Callable[["Passes"], float]:
         name = function.__name__
+        if name in _PROXIES:
+            raise ValueError(f"there is a metric of the name {name!r} already")
         _PROXIES[name] = Proxy(
             name, function, labels, gradients, data, batch_size, lower_is_better, version
         )
@@ -100,16 +110,18 @@ def compute(
     ----------
     network : torch.nn.Module
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
-        Left as it was: a copy is scored.
+        Left as it was: a copy is scored, see :func:`epsutil.networks.private`.
     batch : tuple of inputs and labels
-        Arrays or tensors; labels of the logits' shape without the classes, or None.
+        Arrays or tensors; labels are whole numbers, 0 to classes - 1, of the logits' shape without
+        the classes, or None.
     names : sequence of str
         See :func:`names`. Metrics that need the same pass share it.
     seed : int or None, default 42
         Of the weights, see :func:`epsutil.initialise.random_`. With None, the network's own weights
         are scored. The global random state is left as it was.
     loss : callable, optional
-        Of logits and labels; by default the mean cross-entropy.
+        Of logits and labels; by default the mean cross-entropy. With one of your own, labels may
+        be anything with an entry for every input.
     weights : tuple of two floats
         The constant weights of ``"epsilon"``.
 
@@ -121,8 +133,9 @@ def compute(
     Raises
     ------
     ValueError
-        An unknown name; labels that are missing or do not fit; a network that fails on the inputs
-        or does not return a floating-point tensor; a metric that is undefined for such a network.
+        An unknown name; labels that are missing or do not fit; a network that cannot be copied,
+        has a parameter that no method draws, fails on the inputs or does not return a
+        floating-point tensor; a metric that is undefined for such a network, or fails.
 
     Examples
     --------
@@ -132,60 +145,154 @@ def compute(
     {'params': 131.0, 'flops': 120.0}
     """
     wanted = [get(name) for name in names]
-    x = torch.as_tensor(batch[0])
-    labels = None if batch[1] is None else torch.as_tensor(batch[1])
-    for chosen in wanted:
-        if chosen.labels and labels is None:
-            raise ValueError(f"{chosen.name} needs labels, and the batch has none")
-    network = copy.deepcopy(network)
-    if seed is not None:
-        initialise.random_(network, seed)
-    passes = Passes(network, x, labels, loss or _cross_entropy, seed or 0, weights, names)
-    values = {chosen.name: chosen.function(passes) for chosen in wanted}
+    values = {}
+    with networks.isolated():
+        x = networks.numbers(batch[0])
+        labels = None if batch[1] is None else torch.as_tensor(batch[1]).detach().clone()
+        for chosen in wanted:
+            if chosen.labels and labels is None:
+                raise ValueError(f"{chosen.name} needs labels, and the batch has none")
+        passes = Passes(networks.private(network, x), x, loss, seed, weights, names)
+        passes.labels = passes.checked(labels)
+        for chosen in wanted:
+            try:
+                values[chosen.name] = chosen.function(passes)
+            except Exception as error:  # whatever torch says to an unusual network
+                told = networks.cause(error, kind=not isinstance(error, ValueError))
+                what = f"{chosen.name} of {type(passes.network).__name__}"
+                raise ValueError(f"{what} fails on {networks.described(x)}: {told}") from error
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(
-            f"labels of shape {tuple(labels.shape)} do not fit logits of shape "
-            f"{tuple(logits.shape)}, which ends in the classes"
-        )
     return nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
 
 
 class Passes:
     """A network on a batch, and what passes through it gave; each pass is made at most once.
 
+    Every pass starts from the same state of the network's buffers and of the random numbers.
+
     Parameters
     ----------
     network : torch.nn.Module
-        Is changed: BatchNorm takes the statistics of the batch, dropout is off.
-    x, labels, loss, seed, weights
+        As :func:`epsutil.networks.private` returns it.
+    x, loss, seed, weights
         See :func:`compute`.
     wanted : collection of str
         The metrics that will ask, so that one pass serves all of them.
+
+    Attributes
+    ----------
+    drawn, network : torch.nn.Module
+        With the weights of `seed`, as it is and with parametrised weights made plain. Neither is
+        ever called, but copies of them.
+    axis, axis_of_logits : int
+        Along which the inputs lie, in the batch and in logits and labels.
     """
 
     def __init__(
         self,
         network: nn.Module,
         x: Tensor,
-        labels: Tensor | None,
-        loss: Loss,
-        seed: int,
+        loss: Loss | None,
+        seed: int | None,
         weights: tuple[float, float],
         wanted: Collection[str],
     ) -> None:
-        self.network = replace_all_batch_norm_modules_(network).eval()
-        self.x, self.labels, self.loss = x, labels, loss
-        self.seed, self.constants, self.wanted = seed, weights, wanted
-        self.n_weights: list[int] = []  # of one channel, for the activations of `forward`
+        self.x, self.loss, self.own_loss = x, loss or _cross_entropy, loss is not None
+        self.seed, self.constants, self.wanted = seed or 0, weights, wanted
+        self.labels: Tensor | None = None
+        self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        self.drawn = network if seed is None else initialise.random_(network, seed)
+        self.network = networks.plain(self.drawn)
+        self.axis = 1 if _is_text(x) and x.ndim > 1 else 0
+        self.size = x.shape[self.axis]
+        self.axis_of_logits, self.shape = self._probe()
+        self.used = networks.duplicate(self.network)  # by `forward`
+
+    def _probe(self) -> tuple[int, tuple[int, ...]]:
+        """Return along which axis of the logits the inputs lie, and the shape of all logits."""
+        name, many = type(self.network).__name__, min(3, self.size)
+        if many == 1:
+            shape = networks.check(self.fresh(), self.x).shape
+            return (self.axis if len(shape) > 2 else 0), tuple(shape)
+        try:
+            shapes = [networks.check(self.fresh(), self.part(n)).shape for n in (many - 1, many)]
+        except ValueError:
+            networks.check(self.fresh(), self.x)  # says the same of the whole batch, if it fails
+            raise
+        for axis in {0, self.axis}:
+            few, more = (list(shape) for shape in shapes)
+            if len(few) > axis and (few.pop(axis), more.pop(axis)) == (many - 1, many):
+                if few == more:
+                    return axis, (*more[:axis], self.size, *more[axis:])
+        raise ValueError(
+            f"{name} returns tensors of shape {tuple(shapes[0])} and {tuple(shapes[1])} for "
+            f"{many - 1} and {many} inputs along axis {self.axis}, not a row for each; "
+            "inputs come first in a batch of real numbers, time comes first in one of tokens"
+        )
+
+    def checked(self, labels: Tensor | None) -> Tensor | None:
+        """Refuse labels that are not a class for every logit; a loss of one's own may need others.
+
+        Called once, before any metric.
+        """
+        needy = [name for name in self.wanted if get(name).labels]
+        if not needy or labels is None:
+            return None
+        what = f"{needy[0]} of {type(self.network).__name__}: labels of shape {tuple(labels.shape)}"
+        if self.own_loss and "cv" not in needy:
+            if labels.shape[self.axis_of_logits : self.axis_of_logits + 1] != (self.size,):
+                raise ValueError(f"{what} are not one for each of {self.size} inputs")
+            return labels
+        if labels.shape != self.shape[:-1]:
+            raise ValueError(f"{what} do not fit outputs of shape {self.shape}, which ends in the "
+                             "classes: one class for every row")  # fmt: skip
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(f"{what} are {labels.dtype}, not whole numbers")
+        low, high, classes = int(labels.min()), int(labels.max()), self.shape[-1]
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{what} go from {low} to {high}, but outputs of shape {self.shape} have "
+                f"{classes} classes, 0 to {classes - 1}"
+            )
+        return labels.long()
+
+    def fresh(self, network: nn.Module | None = None) -> nn.Module:
+        """Return a copy of the network, or of another one, that may be changed and called."""
+        return networks.duplicate(network or self.network)
+
+    def part(self, n: int) -> Tensor:
+        """Return the first inputs of the batch."""
+        return self.x.narrow(self.axis, 0, n)
+
+    def call(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return the logits of a network, see :func:`epsutil.networks.call`."""
+        logits = networks.call(network, x, self.seed)
+        if torch.is_grad_enabled() and not logits.requires_grad:
+            raise ValueError(
+                f"{type(network).__name__} returns outputs without gradients: does it compute "
+                "under torch.no_grad, or detach?"
+            )
+        return logits
+
+    def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
+        """Return a tensor inside the network with the axis of n inputs first."""
+        axes = [a for a in {0, self.axis} if tensor.ndim > a + (a > 0) and tensor.shape[a] == n]
+        if len(axes) != 1:
+            raise ValueError(
+                f"{what} of shape {tuple(tensor.shape)} do not tell where the {n} inputs lie; "
+                f"expected {' or '.join(f'axis {a}' for a in sorted({0, self.axis}))} alone"
+            )
+        return tensor.movedim(axes[0], 0)
 
     @cached_property
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Return the weights, see the module's text, by name."""
-        return _named_weights(self.network)
+        return _named_weights(self.used)
 
     @cached_property
     def weights(self) -> list[nn.Parameter]:
@@ -193,24 +300,22 @@ class Passes:
         return list(self.named_weights.values())
 
     @cached_property
-    def forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return inputs, logits, and the outputs of convolutions and linear layers for fisher."""
-        activations: list[Tensor] = []
-        layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    def forward(self) -> tuple[Tensor, Tensor, list[tuple[nn.Module, Tensor]]]:
+        """Return inputs, logits, and what convolutions and linear layers gave, for fisher."""
+        activations: list[tuple[nn.Module, Tensor]] = []
+        layers = (nn.modules.conv._ConvNd, nn.Linear)
 
-        def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            activations.append(output)
-            self.n_weights.append(module.weight[0].numel())  # type: ignore[index]
+        def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            activations.append((module, output))
+            return output.clone()  # what follows may change its own one in place
 
         hooks = [
             module.register_forward_hook(keep)
-            for module in self.network.modules()
+            for module in self.used.modules()
             if {"fisher", "fisher_weighted"} & set(self.wanted) and isinstance(module, layers)
         ]
-        x = self.x
-        if "jacob_cov" in self.wanted and x.is_floating_point():
-            x = x.detach().clone().requires_grad_()
-        logits = _logits(self.network, x)
+        x = self.x.clone().requires_grad_(self.x.is_floating_point())
+        logits = self.call(self.used, x)
         for hook in hooks:
             hook.remove()
         return x, logits, activations
@@ -223,16 +328,9 @@ class Passes:
         """
         assert self.labels is not None
         _, logits, activations = self.forward
-        try:
-            loss = self.loss(logits, self.labels)
-        except (IndexError, RuntimeError) as error:
-            raise ValueError(
-                f"the loss fails on logits of shape {tuple(logits.shape)} and labels of shape "
-                f"{tuple(self.labels.shape)}, at most {self.labels.max()}: {error}"
-            ) from error
-        of = [*self.weights, *activations]
+        of = [*self.weights, *(activation for _, activation in activations)]
         gradients = torch.autograd.grad(
-            loss,
+            self.loss(logits, self.labels),
             of,
             retain_graph=True,
             create_graph="grasp" in self.wanted,
@@ -241,62 +339,57 @@ class Passes:
         n_weights = len(self.weights)
         return list(gradients[:n_weights]), list(gradients[n_weights:])
 
-    def relus(self, x: Tensor, use: Callable[[int, Tensor], None]) -> Tensor:
-        """Run the network; `use` gets the number and the inputs of each ReLU that is called."""
-        calls = 0
+    def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
+        """Run the network; `use` gets the number and the inputs of each ReLU that is called.
 
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        It may return others in their place.
+        """
+        network, calls = self.fresh(), 0
+
+        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
             nonlocal calls
-            use(calls, arguments[0])
             calls += 1
+            return use(calls - 1, arguments[0])
 
-        hooks = [
-            module.register_forward_pre_hook(hook)
-            for module in self.network.modules()
-            if isinstance(module, nn.ReLU)
-        ]
-        if not hooks:
+        relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
+        if not relus:
             raise ValueError(
-                f"{type(self.network).__name__} has no torch.nn.ReLU, by whose activations naswot "
+                f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot "
                 "and linear_regions are defined"
             )
-        try:
-            return _logits(self.network, x)
-        finally:
-            for registered in hooks:
-                registered.remove()
-
-
-def _logits(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the outputs of a network, or say what is wrong with it."""
-    name = type(network).__name__
-    try:
-        logits = network(x)
-    except Exception as error:  # whatever a user's module may raise
-        raise ValueError(
-            f"{name} fails on inputs of shape {tuple(x.shape)} and type {x.dtype}: {error}"
-        ) from error
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise ValueError(
-            f"{name} must return a floating-point tensor, not {type(logits).__name__}; "
-            "wrap it in a module that returns its logits"
-        )
-    return logits
+        for module in relus:
+            module.register_forward_pre_hook(hook)
+        return self.call(network, x)
 
 
 def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that metrics of pruning are defined by; see the module's text."""
-    embeddings = {
-        id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)
+    no = initialise.embeddings(network) | {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, _NORMS)
+        for parameter in module.parameters(recurse=False)
     }
     found = {
         name: parameter
         for name, parameter in network.named_parameters()
-        if parameter.ndim > 1 and "weight" in name and id(parameter) not in embeddings
+        if parameter.ndim > 1 and "weight" in _local(name) and id(parameter) not in no
     }
     if not found:
-        raise ValueError(f"{type(network).__name__} has no weights of two or more dimensions")
+        raise ValueError(
+            f"{type(network).__name__} has no weights: parameters of two or more dimensions with "
+            '"weight" in their name, of layers that are no embedding or normalisation'
+        )
     return found
+
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def _local(name: str) -> str:
+    """Return a parameter's own name, that of the list for one in a list."""
+    *path, last = name.split(".")
+    return path[-1] if last.isdigit() and path else last
 
 
 # Size ----------------------------------------------------------------------------------------
@@ -305,15 +398,76 @@ def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 @proxy(data=False)
 def params(passes: Passes) -> float:
     """Count the trainable parameters."""
-    return float(sum(p.numel() for p in passes.network.parameters() if p.requires_grad))
+    return float(passes.trainable)
 
 
 @proxy(data=False)
 def flops(passes: Passes) -> float:
-    """Count the multiply-accumulates of convolutions and matrix products for one input."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        _logits(passes.network, passes.x)
-    return counter.get_total_flops() / 2 / len(passes.x)
+    """Count the multiply-accumulates of convolutions and matrix products for one input.
+
+    Operations element by element, normalisation, pooling and look-up count nothing. One input is
+    an image, or a sequence of tokens. An operator of one's own can be given its count by
+    ``torch.utils.flop_counter.register_flop_formula``.
+    """
+    network, products = passes.fresh(), _Products()
+    with products, torch.no_grad():
+        passes.call(network, passes.x)
+    if products.unknown:
+        raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
+    return products.flops / 2 / passes.size
+
+
+_PRODUCTS = {  # what torch has no formula for; 2 for each product
+    torch.ops.aten.mv: lambda a, *_, **__: 2 * a.numel(),
+    torch.ops.aten.addmv: lambda _, a, *__, **___: 2 * a.numel(),
+    torch.ops.aten.dot: lambda a, *_, **__: 2 * a.numel(),
+    torch.ops.aten.vdot: lambda a, *_, **__: 2 * a.numel(),
+    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: (
+        2 * x.shape[0] * x.shape[1] * (w.numel() + u.numel())
+    ),
+}
+_MOVES = (  # of several tensors: what only moves, selects, normalises or interpolates
+    "cat stack copy set index_put _index_put_impl _unsafe_index_put index_add index_copy "
+    "index_reduce scatter scatter_add scatter_reduce masked_scatter slice_scatter select_scatter "
+    "diagonal_scatter as_strided_scatter put embedding_bag _embedding_bag "
+    "_embedding_bag_forward_only _prelu_kernel rrelu_with_noise _weight_norm_interface "
+    "native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit "
+    "_native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update "
+    "_fused_rms_norm grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback "
+    "searchsorted bucketize equal"
+).split()
+
+
+class _Products(TorchDispatchMode):
+    """Counts products, and collects the operators that may make some: of two tensors, or foreign.
+
+    Torch's ``FlopCounterMode`` counts an operator that it does not know as 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops, self.unknown = 0, set[Any]()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        formula: Any = flop_registry.get(packet) or _PRODUCTS.get(packet)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=outputs)
+            return outputs
+        space, _, name = func._schema.name.partition("::")
+        tensors = [
+            value
+            for value in tree_leaves((args, kwargs))
+            if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+        ]
+        harmless = func.is_view or torch.Tag.pointwise in func.tags or name.rstrip("_") in _MOVES
+        algebra = name.lstrip("_").startswith(("linalg", "fft", "cholesky", "lu_", "matrix_exp"))
+        if space not in ("aten", "prim", "prims") or algebra or len(tensors) > 1 and not harmless:
+            self.unknown.add(packet)
+        return outputs
 
 
 # Constant weights ----------------------------------------------------------------------------
@@ -322,18 +476,15 @@ def flops(passes: Passes) -> float:
 @proxy()
 def epsilon(passes: Passes) -> float:
     """Return epsilon at full width (Gracheva, arXiv:2302.04406, Eqs 1-4)."""
-    network = copy.deepcopy(passes.network)
-    with torch.no_grad():
-        _logits(network, passes.x[:2] if not _is_text(passes.x) else passes.x)  # says what is wrong
-    return metric.epsilon(network, passes.x, passes.constants)
+    return metric.epsilon(passes.drawn, passes.x, passes.constants)
 
 
 def _epsilon_of_draws(passes: Passes, scheme: str) -> float:
-    network, rows = copy.deepcopy(passes.network), []
+    rows = []
     for seed in (passes.seed, passes.seed + 1):
-        initialise.random_(network, seed, scheme)
+        network = initialise.random_(passes.fresh(passes.drawn), seed, scheme)
         with torch.no_grad():
-            rows.append(_logits(network, passes.x).flatten().numpy())
+            rows.append(passes.call(network, passes.x).flatten().numpy())
     return metric.from_outputs(np.stack(rows))
 
 
@@ -379,19 +530,19 @@ def synflow(passes: Passes) -> float:
     without BatchNorm, in float64. Where the network begins with an embedding, the ones take the
     place of the embedded tokens.
     """
-    network = copy.deepcopy(passes.network).double()
+    network = passes.fresh().double()
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.forward = nn.Identity().forward  # type: ignore[method-assign]
-        elif isinstance(module, nn.Embedding):
+        elif isinstance(module, initialise.EMBEDDINGS):
             module.register_forward_hook(lambda *call: torch.ones_like(call[2]))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
-    x = passes.x[:, :1] if _is_text(passes.x) else passes.x[:1]  # text: time comes first
-    logits = _logits(network, x if _is_text(x) else torch.ones_like(x, dtype=torch.float64))
+    x = passes.part(1)
+    x = x if _is_text(x) else torch.ones_like(x, dtype=torch.float64)
     weights = list(_named_weights(network).values())
-    gradients = torch.autograd.grad(logits.sum(), weights, materialize_grads=True)
+    gradients = torch.autograd.grad(passes.call(network, x).sum(), weights, materialize_grads=True)
     pairs = zip(weights, gradients, strict=True)
     return float(sum((w * g).detach().abs().sum() for w, g in pairs))
 
@@ -439,9 +590,11 @@ def grasp(passes: Passes) -> float:
 def fisher(passes: Passes) -> float:
     r"""Return the Fisher information of channels (Theis et al., arXiv:1801.05787, Eq. 7), summed.
 
-    For each channel of a convolution or unit of a linear layer, before BatchNorm,
-    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`; the sum is that of
-    Abdelfattah et al. (arXiv:2101.08134, Eq. 3).
+    For each channel of a convolution or unit of a ``torch.nn.Linear``, before BatchNorm,
+    :math:`\frac{1}{2N} \sum_n (\sum_{space} a \, \partial L / \partial a)^2`, the inner sum over
+    pixels or tokens; the outer sum is that of Abdelfattah et al. (arXiv:2101.08134, Eq. 3).
+    Activations are taken as the layer gives them. A layer that is called twice counts twice; the
+    projections inside ``MultiheadAttention`` are not called as layers.
     """
     return sum(information for information, _ in _fisher_of_layers(passes))
 
@@ -465,10 +618,16 @@ def _fisher_of_layers(passes: Passes) -> list[tuple[float, int]]:
         )
     _, gradients = passes.loss_gradients
     layers = []
-    for a, g, n_weights in zip(activations, gradients, passes.n_weights, strict=True):
-        product = (a * g).detach()
+    for (layer, a), g in zip(activations, gradients, strict=True):
+        what, product = f"the outputs of {type(layer).__name__}", (a * g).detach()
+        channels = product.shape[-1] if isinstance(layer, nn.Linear) else product.shape[1]
+        if isinstance(layer, nn.Linear):
+            product = passes.by_input(product, passes.size, what).movedim(-1, 1)
+        elif len(product) != passes.size:
+            raise ValueError(f"{what} of shape {tuple(a.shape)} are not of {passes.size} inputs")
         sums = product.flatten(2).sum(2) if product.ndim > 2 else product  # batch, channels
-        layers.append((float(sums.square().mean(0).sum()) / 2, n_weights))
+        information = float(sums.square().mean(0).sum()) / 2
+        layers.append((information, layer.get_parameter("weight").numel() // channels))
     return layers
 
 
@@ -485,6 +644,8 @@ def jacob_cov(passes: Passes) -> float:
     x, logits, _ = passes.forward
     if _is_text(x):
         raise ValueError("jacob_cov needs inputs of real numbers, whose gradients it compares")
+    if passes.size == 1:
+        raise ValueError("jacob_cov compares inputs, and the batch has only one")
     (jacobian,) = torch.autograd.grad(logits.sum(), x, retain_graph=True, materialize_grads=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
@@ -503,18 +664,23 @@ def naswot(passes: Passes) -> float:
     both on or both off. As in the authors' code, ReLUs that do not reach the output do not count.
     """
     few: list[Tensor] = []
-    two = passes.x[:2].detach().clone()
-    two.requires_grad_(two.is_floating_point())
-    logits = passes.relus(two, lambda _, inputs: few.append(inputs))
+
+    def keep(_: int, inputs: Tensor) -> Tensor:
+        few.append(inputs)
+        return inputs.clone()  # what follows may change its own ones in place
+
+    two = passes.part(min(2, passes.size)).clone()
+    logits = passes.relus(two.requires_grad_(not _is_text(two)), keep)
     varying = [number for number, inputs in enumerate(few) if inputs.requires_grad]
     gradients = torch.autograd.grad(
         logits.sum(), [few[number] for number in varying], allow_unused=True
     )
     reaching = {n for n, gradient in zip(varying, gradients, strict=True) if gradient is not None}
-    kernel = torch.zeros(len(passes.x), len(passes.x), dtype=torch.float64)
+    kernel = torch.zeros(passes.size, passes.size, dtype=torch.float64)
 
     def add(number: int, inputs: Tensor) -> None:
         if number in reaching:
+            inputs = passes.by_input(inputs, passes.size, "the inputs of a ReLU")
             on = (inputs > 0).flatten(1).float()
             both = on @ on.T
             count = both.diagonal()
@@ -532,25 +698,51 @@ def grad_sign(passes: Passes) -> float:
     :math:`\sum_k |\sum_i \mathrm{sign}(\partial L_i / \partial \theta_k)|`. As in the authors'
     code, each image passes alone, so that BatchNorm takes the statistics of its pixels.
     """
+    signs = _signs_together(passes)
+    if signs is None:
+        signs = _signs_one_by_one(passes)
+    return float(sum(total.nan_to_num().abs().sum() for total in signs))
+
+
+def _signs_together(passes: Passes) -> list[Tensor] | None:
+    """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
     assert passes.labels is not None
-    network, fixed = passes.network, dict(passes.network.named_buffers())
+    network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
+    weights = {name: weight.detach() for name, weight in _named_weights(network).items()}
     others = {
-        name: parameter.detach()
-        for name, parameter in network.named_parameters()
-        if name not in passes.named_weights
+        name: tensor.detach()
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]
+        if name not in weights
     }
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(network, {**weights, **others, **fixed}, (x[None],))
-        return passes.loss(logits, label[None])
+        inputs = x.unsqueeze(axes[0]).clone()
+        logits = functional_call(network, {**weights, **others}, (inputs,))
+        return passes.loss(logits, label.unsqueeze(axes[1]))
 
     signs: dict[str, Tensor] = {}
-    each = vmap(grad(loss), in_dims=(None, 0, 0))
-    weights = {name: weight.detach() for name, weight in passes.named_weights.items()}
-    for x, label in zip(passes.x.split(8), passes.labels.split(8), strict=True):
-        for name, gradient in each(weights, x, label).items():
-            signs[name] = signs.get(name, 0) + gradient.sign().sum(0)
-    return float(sum(total.nan_to_num().abs().sum() for total in signs.values()))
+    each = vmap(grad(loss), in_dims=(None, *axes))
+    parts = passes.x.split(8, axes[0]), passes.labels.split(8, axes[1])
+    try:
+        for x, label in zip(*parts, strict=True):
+            for name, gradient in each(weights, x, label).items():
+                signs[name] = signs.get(name, 0) + gradient.sign().sum(0)
+    except Exception:  # of control flow by values, random numbers, buffers that change, ...
+        return None
+    return list(signs.values())
+
+
+def _signs_one_by_one(passes: Passes) -> list[Tensor]:
+    assert passes.labels is not None
+    signs: list[Tensor] = []
+    parts = passes.x.split(1, passes.axis), passes.labels.split(1, passes.axis_of_logits)
+    for x, label in zip(*parts, strict=True):
+        network = passes.fresh()
+        loss = passes.loss(passes.call(network, x), label)
+        weights = list(_named_weights(network).values())
+        gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
+        signs = [g.sign() + (signs[i] if signs else 0) for i, g in enumerate(gradients)]
+    return signs
 
 
 @proxy(batch_size=256, labels=True, lower_is_better=True)
@@ -561,11 +753,11 @@ def cv(passes: Passes) -> float:
     initialisations.
     """
     assert passes.labels is not None
-    network, accuracies = copy.deepcopy(passes.network), []
-    for seed in range(100):
-        initialise.random_(network, passes.seed + seed)
+    accuracies = []
+    for seed in range(INITIALISATIONS):
+        network = initialise.random_(passes.fresh(passes.drawn), passes.seed + seed)
         with torch.no_grad():
-            hits = _logits(network, passes.x).argmax(-1) == passes.labels
+            hits = passes.call(network, passes.x).argmax(-1) == passes.labels
         accuracies.append(float(hits.double().mean()))
     mean = float(np.mean(accuracies))
     return float(np.std(accuracies)) / mean if mean else math.nan
@@ -578,16 +770,19 @@ def cv(passes: Passes) -> float:
 def ntk(passes: Passes) -> float:
     """Return the neural tangent kernel's condition number (Chen et al., arXiv:2102.11535, 3.1.1).
 
-    The largest over the smallest eigenvalue of the products of the images' gradients of their
-    summed logits, by all weights and, as in the authors' code, scales of BatchNorm. The authors
-    take a thin network of three channels with one cell a stage.
+    The largest over the smallest eigenvalue of the products of the inputs' gradients of their
+    summed logits, by all weights and, as in the authors' code, scales of BatchNorm. A row is an
+    image, or a sequence of tokens, whose logits are summed over time. The authors take a thin
+    network of three channels with one cell a stage.
     """
     _, logits, _ = passes.forward
-    weights = [p for name, p in passes.network.named_parameters() if "weight" in name]
-    if not weights:
-        raise ValueError(f"{type(passes.network).__name__} has no weights")
+    wanted = {id(weight) for weight in passes.weights}
+    for module in passes.used.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            wanted.add(id(module.weight))
+    weights = [parameter for parameter in passes.used.parameters() if id(parameter) in wanted]
     rows = []
-    for output in logits:  # images
+    for output in logits.unbind(passes.axis_of_logits):
         gradients = torch.autograd.grad(
             output.sum(), weights, retain_graph=True, materialize_grads=True
         )
@@ -605,9 +800,14 @@ def linear_regions(passes: Passes) -> float:
     and one channel, 1,000 at a time, and a single cell with one channel.
     """
     parts = []
-    for x in passes.x.split(1000):
+    for x in passes.x.split(1000, passes.axis):
         patterns: list[NDArray] = []
+
+        def keep(_: int, inputs: Tensor, n: int = x.shape[passes.axis]) -> None:
+            inputs = passes.by_input(inputs, n, "the inputs of a ReLU")
+            patterns.append((inputs > 0).flatten(1).numpy())  # noqa: B023
+
         with torch.no_grad():
-            passes.relus(x, lambda _, inputs: patterns.append((inputs > 0).flatten(1).numpy()))  # noqa: B023
+            passes.relus(x, keep)
         parts.append(np.packbits(np.concatenate(patterns, axis=1), axis=1))
     return float(len(np.unique(np.concatenate(parts), axis=0)))

@@ -2,8 +2,9 @@
 
 A `Page` keeps the tables, figures and numbers of one notebook in ``<results>/<page>/``, together
 with `page.json`: the parameters, the sources, the time. What is shown is read back from these
-files, so that text cannot drift from results. An item whose data are not at hand is taken from the
-results recorded in the project (``data/results``), and the page says so.
+files, so that text cannot drift from results. An item whose data are not at hand, or whose scores
+are not stored and take too long to compute, is taken from the results recorded in the project
+(``data/results``), and the page says which and why.
 """
 
 import json
@@ -21,7 +22,7 @@ import pandas as pd
 from IPython.display import SVG, Image, Markdown, display
 from matplotlib.figure import Figure
 
-from epsutil import notebooks, paths, sources, tables
+from epsutil import notebooks, paths, scoring, sources, tables
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Page:
         self.numbers: dict[str, Any] = {}
         self.shown: dict[str, dict[str, Any]] = {}  # glued key -> how its text is made
         self.used: set[str] = set()  # sources
+        self.absent: dict[str, None] = {}  # sources that are not at hand, in order
+        self.unstored: dict[str, None] = {}  # why scores were not computed
         self._start = time.perf_counter()
         recorded = paths.RECORDED_RESULTS / name / "page.json"
         self.recorded = json.loads(recorded.read_text("utf-8")) if recorded.exists() else None
@@ -84,8 +87,9 @@ class Page:
 
         Raises
         ------
-        epsutil.sources.SourceError
-            The sources are not at hand, and no result is recorded for these parameters.
+        epsutil.sources.SourceError, epsutil.scoring.NotStored
+            The sources are not at hand, or scores are not stored and take too long to compute, and
+            no result is recorded for these parameters.
         """
 
         def write(path: Path) -> None:
@@ -120,15 +124,19 @@ class Page:
     ) -> None:
         """Show a Plotly figure. It holds benchmark data, so it is drawn live or not at all."""
         needs = self.needs if needs is None else tuple(needs)
-        if not sources.available(*needs):
+        if absent := _absent(needs):
             display(
                 Markdown(
-                    f"*The interactive plot needs {_listed(needs)}, which is not at hand and may "
+                    f"*The interactive plot needs {_listed(absent)}, which is not at hand and may "
                     "not be redistributed here; see the data page for how to supply it.*"
                 )
             )
             return
-        figure = draw()
+        try:
+            figure = draw()
+        except scoring.NotStored as error:
+            display(Markdown(f"*The interactive plot is not drawn: {error}.*"))
+            return
         html = figure.to_html(
             full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
         )
@@ -159,39 +167,44 @@ class Page:
     ) -> Path:
         needs = self.needs if needs is None else tuple(needs)
         path = self.folder / filename
-        if sources.available(*needs):
+        problem: sources.SourceError | scoring.NotStored
+        if absent := _absent(needs):
+            problem = sources.SourceError(
+                f"{self.name} needs {_listed(absent)}, which is not at hand: set EPSUTIL_DATA to a "
+                "folder that has it, or run `epsutil fetch` (see the data page)"
+            )
+        else:
             temporary = path.with_name(f".{filename}")
-            write(temporary)
-            os.replace(temporary, path)
-            self.used |= set(needs)
-            self.items[filename] = True
-            return path
-        self._check_fallback(needs)
-        self._take_recorded(filename, path)
+            try:
+                write(temporary)
+            except scoring.NotStored as error:
+                problem = error
+                self.unstored[str(error)] = None
+            else:
+                os.replace(temporary, path)
+                self.used |= set(needs)
+                self.items[filename] = True
+                return path
+        self._take_recorded(filename, path, problem)
+        self.absent |= dict.fromkeys(absent)
         self.items[filename] = False
         return path
 
-    def _check_fallback(self, needs: Sequence[str]) -> None:
-        """Refuse to show recorded results of other parameters, unless a whole book is built."""
+    def _take_recorded(self, filename: str, path: Path, problem: Exception) -> None:
+        """Take a recorded result, of other parameters only where a whole book is built."""
         same = self.recorded is not None and self.recorded["parameters"] == _plain(self.parameters)
-        if not same and not os.environ.get("EPSUTIL_FALLBACK"):
-            raise sources.SourceError(
-                f"{self.name} needs {_listed(needs)}, which is not at hand: set EPSUTIL_DATA to a "
-                "folder that has it, or run `epsutil fetch` (see the data page)"
-            )
-
-    def _take_recorded(self, filename: str, path: Path) -> None:
         source = paths.RECORDED_RESULTS / self.name / filename
         stem = Path(filename).stem
+        if not same and not os.environ.get("EPSUTIL_FALLBACK"):
+            raise problem
         if self.recorded and source.exists():
             shutil.copy(source, path)
         elif self.recorded and filename.endswith(".json") and stem in self.recorded["numbers"]:
             path.write_text(json.dumps(self.recorded["numbers"][stem]), "utf-8")
         else:
             raise sources.SourceError(
-                f"{self.name}: no result is recorded for {filename}, and the data to compute it "
-                "are not at hand: set EPSUTIL_DATA, or run `epsutil fetch` (see the data page)"
-            )
+                f"no result is recorded for {filename}, and {problem}"
+            ) from problem
 
     # What the reader sees ---------------------------------------------------------------------
 
@@ -227,6 +240,7 @@ class Page:
             "numbers": self.numbers,
             "shown": self.shown,
             "recorded": sorted(name for name, computed in self.items.items() if not computed),
+            "unstored": list(self.unstored),
         }
         temporary = self.folder / ".page.json"
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
@@ -242,11 +256,18 @@ class Page:
                 "Every number below was computed when this page was built. Scores that are stored "
                 "with the book, of the same version, inputs and weights, were reused."
             )
-        some = "Some items below" if any(self.items.values()) else "The results below"
+        recorded = [Path(name).stem for name, computed in self.items.items() if not computed]
+        some = "The results below"
+        if any(self.items.values()):
+            some = f"Some items below ({', '.join(f'`{name}`' for name in recorded)})"
         created = (self.recorded or {}).get("created", "")[:10]
+        reasons = list(self.unstored)
+        if self.absent:
+            absent = f"the machine that built this page did not have {_listed([*self.absent])}"
+            reasons.insert(0, absent)
         return (
-            f"{some} are **recorded results** of {created}: the machine that built this page did "
-            f"not have {_listed(self.needs)}. What needs no such data was computed anew."
+            f"{some} are **recorded results** of {created}: {'; '.join(reasons)}. "
+            "What needs none of this was computed anew."
         )
 
 
@@ -318,6 +339,11 @@ def _plain(value: Any) -> Any:
     return json.loads(
         json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
     )
+
+
+def _absent(names: Sequence[str]) -> list[str]:
+    """Return those of some sources that are not at hand."""
+    return [name for name in names if not sources.available(name)]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -44,6 +44,10 @@ class StoreError(ValueError):
     """A stored score file cannot be used: it is damaged, or of another run."""
 
 
+class NotStored(ValueError):
+    """There are no stored scores, and to compute them takes longer than the caller wants."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a table of scores, and so the name of its file."""
@@ -103,6 +107,7 @@ def score(
     n_jobs: int = -1,
     rebuild: bool = False,
     folder: Path | None = None,
+    largest: int | None = None,
 ) -> pd.DataFrame:
     """Score architectures with epsilon for every pair of the weights.
 
@@ -130,6 +135,8 @@ def score(
     folder : pathlib.Path, optional
         Where to store the result: by default the user's cache. Results recorded in the project
         are found in any case.
+    largest : int, optional
+        How many architectures to compute at most.
 
     Returns
     -------
@@ -143,6 +150,8 @@ def score(
         An argument is out of range, or the batch would leave every score undefined.
     StoreError
         A stored file for these parameters is damaged or belongs to another run.
+    NotStored
+        Nothing is stored for these parameters, and there are more architectures than `largest`.
     """
     space = spaces.get(space_name)
     weights = _checked_weights(weights)
@@ -156,6 +165,14 @@ def score(
         for place in (paths.RECORDED_SCORES, folder):
             if (place / stored.filename).exists():
                 return read(place / stored.filename, stored).loc[indices]
+    if largest is not None and len(indices) > largest:
+        raise NotStored(
+            f"no scores of {len(indices):,} architectures of {space_name} are stored for these "
+            f"inputs ({batch.source}; SHA-256 {batch.checksum[:12]}…) and weights; take at most "
+            f"{largest:,}, or store the scores first: epsutil score {space_name} --dataset "
+            f"{batch.kind} --batch-size {batch.size} --seed {batch.seed} --dtype {dtype} "
+            f"--weights {' '.join(f'{weight:g}' for weight in weights)}"
+        )
 
     start = time.perf_counter()
     keys = [space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)]

@@ -179,6 +179,15 @@ _ALL = (
         description="CIFAR-100, the official archive",
     ),
     Source(
+        name="images/tiny-imagenet-200.zip",
+        sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+        size=248_100_043,
+        url="https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        licence="ImageNet terms",
+        origin="Stanford CS231n",
+        description="Tiny-ImageNet, the course's archive",
+    ),
+    Source(
         name="nas-bench-101/accuracies.pkl.gz",
         sha256="84bcca117040f6f499e81743baee1ffaa3865f014bc7489fb1833dc06905f55e",
         size=1_844_769,

@@ -3,9 +3,9 @@
 Here are the six evaluation scores of the paper's Section 2.1, their bootstrap intervals, what the
 architectures without a score change about them, and a test for comparing two metrics.
 
-An architecture without a score has NaN. Only the order of scores and of targets counts, not their
-size (but for `steiger` with Pearson's correlation). Targets are accuracies, higher is better;
-``minimise=True`` takes losses.
+An architecture without a score has NaN, or is masked in a masked array. Only the order of scores
+and of targets counts, not their size (but for `steiger` with Pearson's correlation). Targets are
+accuracies, higher is better; ``minimise=True`` takes losses.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,8 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Parameters
     ----------
     score : array-like of shape (n_archs,)
-        The zero-cost metric, higher meaning better; NaN where an architecture has no score.
+        The zero-cost metric, higher meaning better; NaN, ``pd.NA``, None or a mask where an
+        architecture has no score.
     target : array-like of shape (n_archs,)
         What training gave, in the same order: accuracy or, with `minimise`, loss.
     minimise : bool, default=False
@@ -67,8 +68,8 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Raises
     ------
     ValueError
-        Inputs are not numbers, differ in length, index or shape; a score is infinite; a target is
-        NaN or infinite.
+        Inputs are not real numbers, differ in length, index or shape; a score is infinite; a target
+        is missing (NaN, masked) or infinite.
 
     References
     ----------
@@ -333,7 +334,7 @@ def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     if isinstance(score, pd.Series) and isinstance(target, pd.Series):
         if not score.index.equals(target.index):
             raise ValueError("score and target have different indices; join them first")
-    scores, targets = np.asarray(score, dtype=float), np.asarray(target, dtype=float)
+    scores, targets = _numbers(score, "score"), _numbers(target, "target")
     if scores.ndim != 1 or scores.shape != targets.shape:
         raise ValueError(
             f"score has shape {scores.shape} and target {targets.shape}; "
@@ -343,6 +344,22 @@ def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
         raise ValueError(f"score has {infinite} infinite values; give NaN for 'no score'")
     if missing := int((~np.isfinite(targets)).sum()):
         raise ValueError(
-            f"target has {missing} NaN or infinite values; drop these architectures first"
+            f"target has {missing} NaN, masked or infinite values; drop these architectures first"
         )
     return scores, targets
+
+
+def _numbers(values: ArrayLike, name: str) -> Floats:
+    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked."""
+    if isinstance(values, list | tuple):
+        values = np.array([None if v is np.ma.masked else v for v in values], dtype=object)
+    array: np.ma.MaskedArray = np.ma.asarray(values)  # np.asarray lays bare what is under a mask
+    if array.dtype.kind in "cmM":
+        raise ValueError(f"{name} does not hold real numbers, but {array.dtype}")
+    missing = np.ma.getmaskarray(array)
+    if array.dtype == object:
+        missing = missing | pd.isna(array.data)
+    try:
+        return np.where(missing, np.nan, array.data).astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not hold real numbers: {error}") from error

@@ -78,11 +78,11 @@ def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
     """Return a row per metric, every cell ours and, in brackets, the paper's."""
     rows = frame[frame["dataset"] == dataset].set_index("metric")
     paper = _reported(rows, of_loss)
-    ours = rows[rows["source"] == "computed"].rename(columns={"n": "archs"})
+    ours = rows[rows["source"] == "computed"].rename(columns={"n_scored": "archs"})
     order = [*paper.index.difference(ours.index, sort=False), *ours.index]
     wide = ours[["archs", *SCORES]].reindex(order).join(paper.add_suffix("_paper"))
     names = [METRICS.get(name, name) for name in order]
-    return _beside_paper(wide.assign(name=names, archs_paper=pd.NA), "Metric", of_loss)
+    return _beside_paper(wide.assign(name=names, archs_paper=pd.NA), "Metric", of_loss, "Scored")
 
 
 def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
@@ -95,7 +95,7 @@ def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str
         lines.append(
             {
                 "Metric": METRICS.get(row["metric"], row["metric"]),
-                "N": _count(row["n"]),
+                "Computed": _count(row["n"]),
                 "Scored": _count(row["n_scored"]),
                 "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
                 "ρ ours": _score("rho", row["rho"]),
@@ -115,7 +115,7 @@ def fisher_networks(frame: pd.DataFrame) -> str:
             "Dataset": DATASETS[row["dataset"]],
             "Metric": METRICS.get(row["metric"], row["metric"]),
             "Biases": "with" if row["biased"] else "without",
-            "Archs": _count(row["n"]),
+            "Scored": _count(row["n_scored"]),
         }
         | {SCORES[name]: _beside(name, row) for name in names}
         for _, row in frame.iterrows()
@@ -149,10 +149,10 @@ def comparison(frame: pd.DataFrame, dataset: str) -> str:
         {
             "Score": title,
             "Paper": _score(name, paper[name]),
-            "Ours": _score(name, ours[name]),
+            f"Ours ({_count(ours['n_scored'])} scored)": _score(name, ours[name]),
             "Difference": _score(name, ours[name] - paper[name], sign="+"),
             _interval_title(rows): _interval(name, ours),
-            "Unscored last": _score(name, ours[f"{name}_all"]),
+            f"Unscored last ({_count(ours['n'])})": _score(name, ours[f"{name}_all"]),
         }
         for name, title in SCORES.items()
     ]
@@ -167,7 +167,7 @@ def coverage(frame: pd.DataFrame) -> str:
         {
             "Dataset": DATASETS.get(row["dataset"], row["dataset"]),
             "Metric": METRICS.get(row["metric"], row["metric"]),
-            "N": _count(row["n"]),
+            "Computed": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
             "Coverage": f"{row['coverage']:.1%}",
             "Unscored of the true top-10%": f"{row['top10_unscored']:.1%}",
@@ -190,13 +190,14 @@ def spread(frame: pd.DataFrame) -> str:
                     "Dataset": DATASETS[str(dataset)],
                     "Score": SCORES[name],
                     "Batches": len(values),
+                    "Scored": _counts(group["n_scored"]),
                     "Lowest": _score(name, values.min()),
                     "Median": _score(name, values.median()),
                     "Highest": _score(name, values.max()),
                     "Paper": _score(name, group[f"{name}_paper"].iloc[0]),
                 }
             )
-    return markdown(lines, numeric=["Batches", "Lowest", "Median", "Highest", "Paper"])
+    return markdown(lines, numeric=list(lines[0])[2:])
 
 
 def precision(frame: pd.DataFrame) -> str:
@@ -229,11 +230,11 @@ def rounding(frame: pd.DataFrame) -> str:
         "no score": "No score",
     }
     lines = [
-        {"Dataset": DATASETS[row["dataset"]], "N": _count(row["n"])}
+        {"Dataset": DATASETS[row["dataset"]], "Computed": _count(row["n"])}
         | {title: f"{row.get(mark, 0) / row['n']:.1%}" for mark, title in titles.items()}
         for _, row in frame.fillna(0).iterrows()
     ]
-    return markdown(lines, numeric=["N", *titles.values()])
+    return markdown(lines, numeric=["Computed", *titles.values()])
 
 
 def independent(frame: pd.DataFrame) -> str:
@@ -251,7 +252,7 @@ def recheck(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Dataset": DATASETS[row["dataset"]],
-            "Scored anew": _count(row["n"]),
+            "Computed anew": _count(row["n"]),
             "Seconds": f"{row['seconds']:.1f}",
             "Largest relative difference": _power(row["largest_difference"]),
             "Scored in one only": int(row["unscored_differ"]),
@@ -283,7 +284,8 @@ def steiger(frame: pd.DataFrame, dataset: str) -> str:
     lines = [
         {
             "epsilon against": METRICS.get(row["other"], row["other"]),
-            "N": _count(row["n"]),
+            "Computed": _count(row["n_computed"]),
+            "Scored by both": _count(row["n"]),
             "ρ epsilon": _score("rho", row["rho_a"]),
             "ρ other": _score("rho", row["rho_b"]),
             "z": "" if pd.isna(row["z"]) else f"{row['z']:.1f}",
@@ -333,13 +335,13 @@ def counting(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Counted": row["counted"],
-            "N": _count(row["n"]),
+            "Computed": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
         }
         | {title: _score(name, row[name]) for name, title in SCORES.items()}
         for _, row in frame.iterrows()
     ]
-    return markdown(lines, numeric=["N", "Scored", *SCORES.values()])
+    return markdown(lines, numeric=["Computed", "Scored", *SCORES.values()])
 
 
 def selected_weights(frame: pd.DataFrame) -> str:
@@ -381,13 +383,13 @@ def beyond_size(frame: pd.DataFrame, dataset: str) -> str:
     lines = [
         {
             "Metric": METRICS.get(row["metric"], row["metric"]),
-            "N": _count(row["n"]),
+            "Scored": _count(row["n"]),
             "ρ": _score("rho", row["rho"]),
             "ρ beyond size": _score("rho", row["partial"]),
             "ρ with size": _score("rho", row["rho_size"]),
             "ρ of size": _score("rho", row["rho_params"]),
-            "N, epsilon's": _count(row["n_epsilon"]),
-            "ρ beyond size, epsilon's": _score("rho", row["partial_epsilon"]),
+            "Scored by both": _count(row["n_epsilon"]),
+            "ρ beyond size, both": _score("rho", row["partial_epsilon"]),
         }
         for _, row in rows.iterrows()
     ]
@@ -399,7 +401,7 @@ def agreement(frame: pd.DataFrame) -> str:
     lines = [
         {
             "Precision": row["dtype"],
-            "N": _count(row["n"]),
+            "Computed": _count(row["n"]),
             "Scored": _count(row["n_scored"]),
             "By one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
             "Largest abs. diff.": _power(row["largest_absolute"]),
@@ -489,7 +491,7 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
     used = ", ".join(f"`{name}` (SHA-256 {sha[:12]}…)" for name, sha in page["sources"].items())
     lines = {
         "Parameters": parameters,
-        "N and coverage": numbers.get("covered", ""),
+        "Computed and scored": numbers.get("covered", ""),
         "Inputs": numbers.get("input", ""),
         "Data": used or "none: everything on this page comes with the package",
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
@@ -512,20 +514,20 @@ def _reported(rows: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     return paper
 
 
-def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool) -> str:
+def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool, count: str = "Archs") -> str:
     scores = frame[list(SCORES)]
     best = scores.max()
     if of_loss:  # a good metric has negative correlations with a loss
         best[CORRELATIONS] = scores[CORRELATIONS].min()
     lines = [
-        {heading: row["name"], "Archs": _beside("archs", row, count=True)}
+        {heading: row["name"], count: _beside("archs", row, count=True)}
         | {
             title: _bold(_beside(name, row), row[name] == best[name])
             for name, title in SCORES.items()
         }
         for _, row in frame.iterrows()
     ]
-    return markdown(lines, numeric=["Archs", *SCORES.values()])
+    return markdown(lines, numeric=[count, *SCORES.values()])
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:
@@ -581,6 +583,12 @@ def _percent(value: float) -> str:
 
 def _power(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.1e}"
+
+
+def _counts(values: pd.Series) -> str:
+    """Return a count, or from where to where several go."""
+    low, high = _count(values.min()), _count(values.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def _pvalue(value: float) -> str:

@@ -1,4 +1,4 @@
-"""A user's own network and batch, for the command line: found, checked, scored.
+"""A user's own network and batch, for the command line: found and checked.
 
 Whatever is wrong with them ends in a ValueError whose message says what.
 """
@@ -7,17 +7,16 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from epsutil import inputs, proxies
 from epsutil.inputs import Batch
+from epsutil.networks import cause
 
 DEFAULT_BATCH = "normal"
 _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
@@ -45,7 +44,7 @@ def load_module(text: str) -> nn.Module:
     try:
         found: Any = importlib.import_module(place)
     except (Exception, SystemExit) as error:  # whatever a user's file may raise
-        raise ValueError(f"--module: cannot import {place}: {_cause(error)}") from error
+        raise ValueError(f"--module: cannot import {place}: {cause(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             close = difflib.get_close_matches(part, dir(found))
@@ -57,7 +56,7 @@ def load_module(text: str) -> nn.Module:
         try:
             network = found()
         except (Exception, SystemExit) as error:
-            raise ValueError(f"--module: {text}() fails: {_cause(error)}") from error
+            raise ValueError(f"--module: {text}() fails: {cause(error)}") from error
     if not isinstance(network, nn.Module):
         what = text if network is found else f"{text}()"
         raise ValueError(
@@ -107,7 +106,7 @@ def _read(file: Path, seed: int) -> Batch:
             x, labels = arrays.get("x"), arrays.get("labels")
             names = ", ".join(arrays)
     except OSError as error:
-        raise ValueError(f"--batch: cannot read {file}: {_cause(error)}") from error
+        raise ValueError(f"--batch: cannot read {file}: {cause(error)}") from error
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise ValueError(
             f"--batch: {file} is not a file of plain arrays as numpy.savez writes it"
@@ -142,41 +141,3 @@ def _as_numbers(x: NDArray, file: Path) -> NDArray:
     if not np.isfinite(x).all():
         raise ValueError(f"--batch: x in {file} holds NaN or infinite values")
     return x
-
-
-def score(
-    network: nn.Module,
-    batch: Batch,
-    names: Sequence[str],
-    seed: int,
-    weights: tuple[float, float] = (1e-7, 1.0),
-) -> dict[str, float]:
-    """Score a network as :func:`epsutil.proxies.compute` does, and explain what fails.
-
-    Raises
-    ------
-    ValueError
-        Also where the network raises another exception, in one forward pass or in a metric.
-    """
-    x = torch.from_numpy(batch.x)
-    labels = None if batch.labels is None else torch.from_numpy(batch.labels)
-    with torch.no_grad():  # before any metric, and before lazy layers are copied
-        logits = proxies._logits(network.eval(), x)
-    needy = [name for name in names if proxies.get(name).labels]
-    if needy and labels is not None and labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"{needy[0]}: labels of shape {tuple(labels.shape)} do not fit outputs of shape "
-            f"{tuple(logits.shape)}, which ends in the classes"
-        )
-    try:
-        return proxies.compute(network, (x, labels), names, seed, weights=weights)
-    except ValueError:
-        raise
-    except Exception as error:  # whatever torch says to an unusual network
-        raise ValueError(
-            f"{', '.join(names)} of {type(network).__name__} fails: {_cause(error)}"
-        ) from error
-
-
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

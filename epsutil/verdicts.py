@@ -155,7 +155,7 @@ def covered_spaces(counts101: pd.DataFrame, counts_nlp: pd.DataFrame) -> str:
         f"{int(table['n_scored'].iloc[0]):,} of {int(table['n'].iloc[0]):,}"
         for table in (counts101, counts_nlp)
     )
-    return f"NAS-Bench-101: {n101} scored; NAS-Bench-NLP: {n_nlp} that finished training"
+    return f"NAS-Bench-101: {n101} scored; NAS-Bench-NLP: {n_nlp} with a test loss scored"
 
 
 def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
@@ -163,6 +163,28 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
     return (
         f"{table['n'].iloc[0]:,} architectures; {table['archs'].min():,.0f} to "
         f"{table['archs'].max():,.0f} scored, depending on the {what}"
+    )
+
+
+def largest_share(table: pd.DataFrame) -> float:
+    """Return the largest difference in how many have a score, as a share of the paper's count."""
+    return float(((table["archs"] - table["archs_paper"]) / table["archs_paper"]).abs().max())
+
+
+def share_broken(table: pd.DataFrame) -> str:
+    """Say what share the paper's weights leave without a score on the spaces of images."""
+    images = table[(table["chosen_by"] == "paper") & (table["space"] != "nasbench_nlp")]
+    low, high = images["unscored"].min(), images["unscored"].max()
+    return f"{low:.0%} to {high:.0%}"
+
+
+def diverged(counting: pd.DataFrame) -> str:
+    """Say how many trainings diverged; see :func:`epsutil.experiments.counting`."""
+    n = counting.set_index("counted")["n"].astype(int)
+    everyone, finished = n["diverged count as worst"], n["only trainings that finished"]
+    return (
+        f"{everyone - finished:,} of the {everyone:,} networks; "
+        f"{n['as the authors'] - finished:,} of these have a test loss from before"
     )
 
 

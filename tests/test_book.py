@@ -80,7 +80,7 @@ def test_the_page_shows_only_what_was_glued(page):
 def test_the_page_says_what_it_rests_on(page):
     name, notebook, _ = page
     about = glued(notebook)["about"]
-    for word in ("Parameters", "N and coverage", "Inputs", "Data", "Run time", "Rerun"):
+    for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time", "Rerun"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about
 

@@ -359,11 +359,12 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("--module own_network:Tiny --batch real_labels.npz", "are float64, not whole numbers"),
         (
             "--module own_network:Tiny --batch wrong_labels.npz --metrics cv",
-            "cv: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
+            "cv of Tiny: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
         ),
         (
             "--module own_network:Tiny --batch many_classes.npz --metrics snip",
-            "the loss fails on logits of shape (6, 10) and labels of shape (6,), at most 50",
+            "snip of Tiny: labels of shape (6,) go from 0 to 50, but outputs of shape (6, 10) have "
+            "10 classes, 0 to 9",
         ),
         (
             "--module own_network:Tiny --batch random_tokens",
@@ -378,7 +379,8 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("--module own_network:Text --batch random_tokens --metrics naswot", "no torch.nn.ReLU"),
         (
             "--module own_network:Frozen --metrics epsilon jacob_cov",
-            "epsilon, jacob_cov of Frozen fails: RuntimeError: element 0 of tensors does not",
+            "jacob_cov of Frozen fails on inputs of shape (64, 3, 32, 32) and type torch.float32: "
+            "Frozen returns outputs without gradients: does it compute under torch.no_grad",
         ),
         ("nasbench201 --metrics synflow", "give --n-archs or --arch"),
         ("nasbench201 --metrics params --n-archs 2", "no params for a sample of nasbench201, but"),

@@ -237,6 +237,9 @@ def test_every_metric_on_the_same_architectures(found, metrics_table, architectu
     for name in found.evaluated:
         rho = stats.spearmanr(expected[name], expected["test_accuracy"]).statistic
         assert table.loc[name, "rho"] == pytest.approx(rho)
+        has_score = expected[name] > -1e9
+        assert table.loc[name, "n_scored"] == has_score.sum()
+        assert table.loc[name, "coverage"] == has_score.mean()
     assert "fisher" not in set(
         metrics_table(architectures, n_least=N).query("source == 'computed'")["metric"]
     )
@@ -263,14 +266,95 @@ def test_an_unknown_choice_is_refused(metrics_table):
         metrics_table("all")
 
 
-def test_epsilon_against_each(found):
-    table = competitors.against_epsilon({"cifar10": found})
+@pytest.fixture
+def against(found, monkeypatch):
+    """Steiger's tests where training gave results for two architectures more than are computed."""
+    trained = found.frame.reindex(range(N * 2 + 2))
+    trained.loc[[1, 3], "test_accuracy"] = 50.0
+    monkeypatch.setattr(competitors.benchmarks, "trained", lambda *_: trained)
+    return competitors.against_epsilon({"cifar10": found})
+
+
+def test_epsilon_against_each(found, against):
+    table = against
     assert list(table["other"]) == ["synflow", "fisher", "params", "flops"]
     row = table.set_index("other").loc["fisher"]
     both = found.frame.loc[found.evaluated["fisher"]].dropna()
     assert row["n"] == len(both)
     rho = stats.spearmanr(both["fisher"], both["test_accuracy"]).statistic
     assert row["rho_b"] == pytest.approx(rho)
+    assert table["n_computed"].tolist() == [N, N // 2, N, N]
+    assert (table["n_space"] == N + 2).all()
+    text = tables.steiger(table, "cifar10").splitlines()
+    assert [cell.strip() for cell in text[0].split("|")[1:4]] == [
+        "epsilon against",
+        "Computed",
+        "Scored by both",
+    ]
+    assert [cell.strip() for cell in text[3].split("|")[1:4]] == ["fisher", "150", "100"]
+
+
+def test_steigers_tests_are_counted(against):
+    table = pd.concat([against, against, against.assign(pvalue=np.nan)])
+    table["pvalue"] = [
+        0.05 / 8 - 1e-9,
+        0.04,
+        1e-90,
+        0.9,
+        0.05 / 8 + 1e-9,
+        *[0.5] * 3,
+        *[np.nan] * 4,
+    ]
+    assert competitors.tests_made(table) == (
+        "8 tests, so that a p-value has to be below 0.05/8 = 0.0063 to count at the 5% level "
+        "(Bonferroni): 2 are"
+    )
+    assert competitors.tests_on_whole_spaces(table) == "0 of 8"
+    table.loc[table["other"] == "params", "n_space"] = N
+    assert competitors.tests_on_whole_spaces(table) == "2 of 8"
+    assert competitors.tests_made(against.assign(pvalue=np.nan)) == "no tests"
+
+
+def test_chance_in_cv_is_that_of_guesses():
+    """With 256 images: sqrt(9 / 256) = 3/16; simulated for the stand-in's classes."""
+    text = competitors.chance_in_cv(["cifar10", "cifar100", "ImageNet16-120"])
+    assert text == (
+        "0.19 for the 10 classes of CIFAR-10, 0.62 for the 100 classes of CIFAR-100, "
+        "0.88 for the 200 classes of ImageNet16-120's stand-in"
+    )
+    assert competitors.CV_IMAGES == 256
+    right = np.random.default_rng(0).binomial(256, 1 / 200, size=200_000)
+    assert right.std() / right.mean() == pytest.approx(0.88, abs=0.01)
+
+
+def test_what_of_the_stand_in_enters():
+    text = competitors.stand_in()
+    assert "had 200 outputs" in text and "not ImageNet16-120's 120" in text
+    names = text.partition(" and ")[2].removesuffix(" had its labels").split(", ")
+    assert set(names) == {
+        "grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "grad_sign", "cv"
+    }  # fmt: skip
+
+
+def test_metrics_above_the_reported_ones_everywhere():
+    rows = [
+        ("cifar10", "fisher", 0.46, 0.40),
+        ("cifar100", "fisher", 0.60, 0.40),
+        ("cifar10", "snip", 0.60, 0.40),
+        ("cifar100", "snip", 0.42, 0.40),
+        ("cifar10", "epsilon", 0.9, 0.1),
+        ("cifar100", "epsilon", 0.9, 0.1),
+        ("cifar10", "cv", 0.9, np.nan),
+    ]
+    table = pd.DataFrame(
+        [
+            {"dataset": dataset, "metric": metric, "source": source, "rho": rho}
+            for dataset, metric, *values in rows
+            for source, rho in zip(("computed", "reported"), values, strict=True)
+        ]
+    )
+    assert competitors.higher_than_reported(table) == "fisher"
+    assert competitors.higher_than_reported(table[table["metric"] == "snip"]) == "none"
 
 
 def test_few_architectures_are_not_judged(metrics_table, monkeypatch):

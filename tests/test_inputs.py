@@ -1,12 +1,10 @@
-import hashlib
-import io
 import pickle
-import tarfile
 
 import numpy as np
+import official_layout
 import pytest
 
-from epsutil import inputs, sources
+from epsutil import inputs, pools, sources
 
 REAL = {
     "cifar10": "images/cifar10-train-10240.npz",
@@ -167,85 +165,37 @@ def test_unknown_kind(function):
         function("mnist")
 
 
-# The official archives hold pickles of Python 2, which nothing writes today: spelt out by hand.
-
-
-def py2_string(value):
-    return b"T" + len(value).to_bytes(4, "little") + value  # BINSTRING
-
-
-def py2_array(array):
-    """Pickle a uint8 matrix as NumPy under Python 2 did."""
-    rows, columns = array.shape
-    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + b"U\x01btR"
-    minus_one = b"J\xff\xff\xff\xff"
-    dtype = b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNN" + 2 * minus_one + b"K\x00tb"
-    shape = b"(" + b"".join(b"J" + n.to_bytes(4, "little") for n in (rows, columns)) + b"t"
-    return empty + b"(K\x01" + shape + dtype + b"I00\n" + py2_string(array.tobytes()) + b"tb"
-
-
-def py2_batch(array, key, labels):
-    items = b"".join(b"K" + bytes([label]) for label in labels)
-    return (
-        b"\x80\x02}("
-        + (py2_string(b"data") + py2_array(array))
-        + (py2_string(key) + b"](" + items + b"e")
-        + b"u."
-    )
-
-
-@pytest.fixture
-def archive(monkeypatch, tmp_path):
-    """Put a small archive of the official form where the full one would be."""
-
-    def write(name, members):
-        file = tmp_path / "images" / name
-        file.parent.mkdir()
-        with tarfile.open(file, "w:gz") as tar:
-            for member, content in members.items():
-                info = tarfile.TarInfo(member)
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-        content = file.read_bytes()
-        key = f"images/{name}"
-        source = sources.Source(
-            key, hashlib.sha256(content).hexdigest(), len(content), None, "", "", ""
-        )
-        monkeypatch.setitem(sources.SOURCES, key, source)
-        monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path))
-        monkeypatch.setenv("EPSUTIL_CACHE", str(tmp_path / "cache"))
-
-    return write
-
-
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100"])
-def test_official_archive(kind, archive):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 3072), dtype=np.uint8)
-    labels = list(range(20))
-    if kind == "cifar10":
-        name = "cifar-10-python.tar.gz"
-        members = {
-            f"cifar-10-batches-py/data_batch_{i + 1}": py2_batch(
-                pixels[4 * i : 4 * i + 4], b"labels", labels[4 * i : 4 * i + 4]
-            )
-            for i in range(5)
-        }
-    else:
-        name = "cifar-100-python.tar.gz"
-        members = {"cifar-100-python/train": py2_batch(pixels, b"fine_labels", labels)}
-    archive(name, members)
+def test_official_archive(kind, monkeypatch, tmp_path):
+    """Made-up images in the official layout, all of them in a made-up pool, in another order."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    order = np.random.default_rng(1).permutation(20)
+    (tmp_path / f"{kind}.txt").write_text("\n".join(pools.checksums(images[order], order)))
+    monkeypatch.setattr(pools, "CHECKSUMS", tmp_path)
+    name = official_layout.ARCHIVES[kind]
+    official_layout.write_cifar(tmp_path / name, kind, images, np.arange(20))  # label: position
+    use(name, monkeypatch, tmp_path)
 
     batch = inputs.batch(kind, 20)
-    assert inputs.needs(kind) == (f"images/{name}",) and inputs.available(kind)
+    assert inputs.needs(kind) == (name,) and inputs.available(kind)
     mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][3:5])
-    drawn = np.rint(batch.x * std + mean).astype(np.uint8)
-    expected = pixels.reshape(-1, 3, 32, 32)[batch.labels]  # labelled by position
-    np.testing.assert_array_equal(drawn, expected)
-    assert sorted(batch.labels) == labels
+    drawn = np.rint(batch.x * std + mean).astype(np.uint8).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(drawn, images[batch.labels])
+    assert sorted(batch.labels) == list(range(20))
+    chosen = np.random.default_rng(21).choice(20, 20, replace=False)
+    assert batch.labels.tolist() == order[chosen].tolist()  # drawn from the pool's order
 
 
-def test_archive_with_a_hostile_pickle(archive):
-    members = {"cifar-100-python/train": pickle.dumps(print)}
-    archive("cifar-100-python.tar.gz", members)
+def use(name, monkeypatch, tmp_path):
+    """Let an archive in the official layout be all that is at hand."""
+    monkeypatch.setitem(sources.SOURCES, name, official_layout.named(name, tmp_path / name))
+    monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path))
+    monkeypatch.setenv("EPSUTIL_CACHE", str(tmp_path / "cache"))
+
+
+def test_archive_with_a_hostile_pickle(monkeypatch, tmp_path):
+    name = official_layout.ARCHIVES["cifar100"]
+    official_layout.write(tmp_path / name, {"cifar-100-python/train": pickle.dumps(print)})
+    use(name, monkeypatch, tmp_path)
     with pytest.raises(sources.SourceError, match="print"):
         inputs.batch("cifar100", 1)

@@ -97,17 +97,39 @@ def edit(arch=None, ops=None, edges=()):
         (edit(ops=[C3, C3, C3, "output"]), "first of ops is 'input'"),
         ((np.triu(np.ones((8, 8), int), 1), ["input", *[C3] * 6, "output"]), "2 to 7 vertices"),
         ((np.triu(np.ones((5, 5), int), 1), ["input", *[C3] * 3, "output"]), "at most 9 edges"),
-        ((2 * edit()[0], edit()[1]), "the matrix holds 2"),
+        ((2 * edit()[0], edit()[1]), "the matrix holds 2 from vertex 0 to 1"),
+        ((0.5 * edit()[0], edit()[1]), "the matrix holds 0.5 from vertex 0 to 1"),
+        ((1.9 * edit()[0], edit()[1]), "the matrix holds 1.9"),
+        ((-edit()[0], edit()[1]), "the matrix holds -1"),
+        ((math.nan * edit()[0], edit()[1]), "the matrix holds nan"),
+        ((edit()[0].astype(str), edit()[1]), "the matrix holds '0'"),
+        ((1j * edit()[0], edit()[1]), "the matrix holds 0j"),
+        ('[[[0, "1"], [0, 0]], ["input", "output"]]', "the matrix holds '1'"),
+        ('[[[0, NaN], [0, 0]], ["input", "output"]]', "the matrix holds nan"),
+        ('[[[0, null], [0, 0]], ["input", "output"]]', "the matrix holds None"),
+        (([[0, 1], [0]], ["input", "output"]), r"2 x 2 matrix, not \[\[0, 1\], \[0\]\]"),
+        ((edit()[0][:3], edit()[1]), "4 x 4 matrix"),
+        ((edit()[0][None], edit()[1]), "4 x 4 matrix"),
+        ((5, ["input", "output"]), "2 x 2 matrix, not 5"),
+        (([], []), r"ops is a list of names, not \[\]"),
+        (edit(ops=[0, 1, 2, 3]), "ops is a list of names, not"),
+        (edit(ops="input"), "ops is a list of names, not 'input'"),
+        (edit(ops=["input", None, C3, "output"]), "ops is a list of names, not"),
+        (([[0]], ["input"]), "2 to 7 vertices, not 1"),
+        (np.zeros((3, 3)), "a pair"),
     ],
 )
 def test_parse_names_what_is_wrong(arch, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         SPACE.parse(arch)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_index_beyond_the_space():
-    with pytest.raises(IndexError):
-        SPACE[len(SPACE)]
+@pytest.mark.parametrize("kind", [int, float, np.float32, bool, np.uint8])
+def test_numbers_that_are_0_and_1(kind):
+    matrix, ops = edit()
+    assert SPACE.parse((matrix.astype(kind), ops)) == SPACE.parse((matrix.tolist(), ops))
+    assert SPACE.parse((torch.tensor(matrix.astype(kind)), ops)) == SPACE.parse((matrix, ops))
 
 
 @given(ARCHS, st.integers(0, 2**32 - 1))
@@ -127,17 +149,61 @@ def test_mutation_reaches_graphs_of_all_sizes():
     assert sizes >= {3, 4, 5, 6, 7}
 
 
-def test_pruning_drops_what_is_on_no_path():
-    matrix = np.zeros((5, 5), int)
-    for edge in [(0, 1), (1, 4), (0, 2), (3, 4)]:
-        matrix[edge] = 1
-    ops = ["input", C3, C1, POOL, "output"]
-    assert nasbench101.prune(matrix, ops) == (
-        ((0, 1, 0), (0, 0, 1), (0, 0, 0)),
-        ("input", C3, "output"),
-    )
-    matrix[1, 4] = 0
+def benchmarks_pruning(matrix, ops):
+    """What the benchmark does: search forward from the input and backward from the output."""
+    n = len(ops)
+
+    def reached(start, neighbours):
+        seen = [start]
+        for vertex in seen:  # grows as it goes
+            seen += [v for v in neighbours(vertex) if v not in seen]
+        return set(seen)
+
+    forward = reached(0, lambda v: [w for w in range(n) if matrix[v][w]])
+    backward = reached(n - 1, lambda w: [v for v in range(n) if matrix[v][w]])
+    kept = sorted(forward & backward)
+    if len(kept) < 2:
+        return None
+    return tuple(tuple(int(matrix[v][w]) for w in kept) for v in kept), tuple(ops[v] for v in kept)
+
+
+@given(st.integers(2, 9), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_pruning_is_the_benchmarks(n, seed, density):
+    rng = np.random.default_rng(seed)
+    matrix = np.triu(rng.random((n, n)) < density, 1).astype(int)
+    ops = ["input", *rng.choice(nasbench101.OPERATIONS, n - 2).tolist(), "output"]
+    assert nasbench101.prune(matrix, ops) == benchmarks_pruning(matrix, ops)
+
+
+def test_an_unpruned_graph_is_told_how_to_prune():
+    matrix, ops = edit(edges=[(1, 2)])  # leaves vertices 1 and 2 on no path
+    with pytest.raises(ValueError, match=r"vertex 1 dangles.*nasbench101\.prune\(matrix, ops\)"):
+        SPACE.parse((matrix, ops))
+    assert SPACE.parse(nasbench101.prune(matrix, ops)) == (((0, 1), (0, 0)), ("input", "output"))
+    matrix = np.zeros((4, 4), int)
+    matrix[0, 1] = matrix[2, 3] = 1
     assert nasbench101.prune(matrix, ops) is None
+    with pytest.raises(ValueError, match="no path leads from input to output$"):
+        SPACE.parse((matrix, ops))
+
+
+def test_sizes_count_after_pruning():
+    """The benchmark, too, counts vertices and edges of what is left."""
+    matrix = np.zeros((9, 9), int)
+    matrix[0, 1:] = 1  # 8 edges, 7 of them to vertices that dangle
+    matrix[1, 2:4] = 1
+    ops = ["input", *[C3] * 7, "output"]
+    with pytest.raises(ValueError, match="prune"):
+        SPACE.parse((matrix, ops))
+    assert SPACE.parse(nasbench101.prune(matrix, ops)) == (((0, 1), (0, 0)), ("input", "output"))
+
+
+def test_pruning_takes_no_other_numbers():
+    matrix, ops = edit()
+    with pytest.raises(ValueError, match="the matrix holds 0.5"):
+        nasbench101.prune(0.5 * matrix, ops)
+    with pytest.raises(ValueError, match="leads back"):
+        nasbench101.prune(matrix.T, ops)
 
 
 @pytest.mark.parametrize("index", [0, 10, 113, 5000, 423_623])

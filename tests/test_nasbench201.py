@@ -55,12 +55,25 @@ def test_index_parse_and_space_are_inverse(arch):
         ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|x", "not an architecture"),
         ("|none~0|+|none~1|none~0|+|none~0|none~1|none~2|", "out of order"),
         ("|none~0|+|none~0|none~1|+|none~0|none~1|conv~2|", "unknown operation 'conv' on edge 2"),
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2.5|", "not an architecture"),
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~-2|", "not an architecture"),
+        ("|none~00|+|none~0|none~1|+|none~0|none~1|none~2|", "not an architecture"),
+        ("|None~0|+|none~0|none~1|+|none~0|none~1|none~2|", "unknown operation 'None' on edge 0"),
+        ("|~0|+|none~0|none~1|+|none~0|none~1|none~2|", "unknown operation '' on edge 0"),
+        ("|1~0|+|none~0|none~1|+|none~0|none~1|none~2|", "unknown operation '1' on edge 0"),
+        ("|none~0| + |none~0|none~1| + |none~0|none~1|none~2|", "not an architecture"),
         (None, "is a string"),
+        (math.nan, "is a string, not float: nan"),
+        (3, "is a string, not int: 3"),
+        (b"|none~0|", "is a string, not bytes"),
+        (["|none~0|"], "is a string, not list"),
+        (np.zeros((4, 4)), "is a string, not ndarray"),
     ],
 )
 def test_parse_names_what_is_wrong(text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         SPACE.parse(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_space():

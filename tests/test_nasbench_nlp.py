@@ -86,9 +86,23 @@ def test_space_by_name():
         ("{", "not JSON"),
         ([], "not a recipe"),
         ({}, "not a recipe"),
+        (None, "not a recipe: None"),
+        (math.nan, "not a recipe: nan"),
+        (np.zeros((3, 3)), "not a recipe: array"),
+        ("[NaN]", "not a recipe"),
         ({"h_new_0": "tanh"}, "node 'h_new_0' is 'tanh'"),
         ({"h_new_0": {"op": "blend"}}, "node 'h_new_0' is"),
         ({"h_new_0": {"op": "blend", "input": "xyz"}}, "node 'h_new_0' is"),
+        ({"h_new_0": {"op": 0, "input": ["x"]}}, "node 'h_new_0' is"),
+        ({"h_new_0": {"op": "linear", "input": ["x", 0.5]}}, "node 'h_new_0' is"),
+        ({0: node("linear", "x", "x")}, "node 0 is"),
+        ('{"h_new_0": NaN}', "node 'h_new_0' is nan"),
+        ('{"h_new_0": {"op": "linear", "input": ["x", null]}}', "node 'h_new_0' is"),
+        ('{"f": 1, "f": 2}', "the recipe has 2 entries 'f'"),
+        ({"f": node("linear", "x", "x"), "h_new_00": RNN["h_new_0"]}, "no node 'h_new_0'"),
+        ({"f": node("linear", "x", "x"), "h_new_٠": RNN["h_new_0"]}, "no node 'h_new_0'"),
+        (RNN | {"g": node("activation_tanh", "h_prev_00")}, "unknown node 'h_prev_00'$"),
+        (RNN | {"g": node("activation_tanh", f"h_prev_{'9' * 5000}")}, "unknown node 'h_prev_9"),
         (
             RNN | {"g": node("relu", "f")},
             "'g': unknown operation 'relu'; the known ones are linear",
@@ -115,8 +129,9 @@ def test_space_by_name():
 )
 def test_parse_names_what_is_wrong(arch, message):
     for call in (SPACE.parse, SPACE.key, SPACE.build):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=message) as caught:
             call(arch)
+        assert "\n" not in str(caught.value)
 
 
 @given(RECIPES)

@@ -257,6 +257,8 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     assert changed() == 10
     (package / "metric.py").write_text("x = 2\n")
     assert changed() == 11
+    (package / "cifar10.txt").write_text("0123456789abcdef\n")
+    assert changed() == 12
 
 
 def test_an_unchanged_notebook_is_executed_once(project):
@@ -270,6 +272,23 @@ def test_an_unchanged_notebook_is_executed_once(project):
     notebooks.execute_all("test")
     assert runs.read_text().count("run") == 2
     assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 5}
+
+
+def test_a_page_that_lacked_scores_is_executed_again(project):
+    """They may be stored by now, as its message says how to."""
+    lacking = WRITE_PAGE.replace('{"n": n_archs}', '{"n": n_archs, "unstored": ["no scores"]}')
+    write_notebook("table", PARAMETERS, lacking)
+    for _ in range(2):
+        notebooks.execute_all("test")
+    assert (project / "runs.log").read_text().count("run") == 2
+
+
+def test_a_notebook_knows_its_scale(project):
+    write_notebook("table", "n = 1", "import os\nprint(os.environ['EPSUTIL_SCALE'])")
+    assert outputs(notebooks.run("table", {})) == "quick\n"
+    assert outputs(notebooks.run("table", {}, scale="paper")) == "paper\n"
+    assert outputs(notebooks.execute_all("test")["table"]) == "test\n"
+    assert outputs(notebooks.execute_all("paper")["table"]) == "paper\n"  # with equal parameters
 
 
 def test_all_notebooks_may_fall_back_and_may_store_scores_elsewhere(project, tmp_path):

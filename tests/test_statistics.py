@@ -133,15 +133,58 @@ class TestEvaluate:
         assert got[list(SCORES)].isna().all()
         assert got["n_scored"] == sum(s == s for s in score)
 
+    @pytest.mark.parametrize(
+        "missing",
+        [
+            lambda x, gone: np.ma.masked_array(x, gone),
+            lambda x, gone: np.ma.masked_array(np.where(gone, np.inf, x), gone),
+            lambda x, gone: np.ma.masked_array(x.astype(int), gone),
+            lambda x, gone: list(np.ma.masked_array(x, gone)),
+            lambda x, gone: [None if g else v for v, g in zip(x, gone, strict=True)],
+            lambda x, gone: [pd.NA if g else v for v, g in zip(x, gone, strict=True)],
+            lambda x, gone: pd.Series(x).mask(gone).astype("Int64"),
+            lambda x, gone: pd.Series(x).mask(gone).astype("float64[pyarrow]"),
+        ],
+    )
+    def test_what_is_missing_is_no_score(self, missing):
+        """A mask, in every function that takes scores, is what NaN is."""
+        rng = np.random.default_rng(4)
+        other, target = rng.normal(size=(2, 200))
+        score = np.round(10 * target + 10 * rng.normal(size=200))
+        gone = rng.random(200) < 0.3
+        score[gone] = 99  # what lies under a mask would be the best of all
+        masked, plain = missing(score, gone), np.where(gone, np.nan, score)
+        assert statistics.evaluate(masked, target)["n_scored"] == np.sum(~gone)
+        for function in (statistics.evaluate, statistics.coverage):
+            assert function(masked, target).equals(function(plain, target))
+        got, expected = (statistics.bootstrap(s, target, 200) for s in (masked, plain))
+        pd.testing.assert_frame_equal(got, expected)
+        assert statistics.steiger(masked, other, target) == statistics.steiger(plain, other, target)
+        assert statistics.steiger(other, masked, target).n == np.sum(~gone)
+
+    def test_a_mask_that_hides_nothing(self):
+        score = np.ma.masked_array(range(50), mask=False)
+        pd.testing.assert_series_equal(
+            statistics.evaluate(score, np.ma.asarray(range(50))),
+            statistics.evaluate(range(50), range(50)),
+        )
+
     @pytest.mark.parametrize("function", [statistics.evaluate, statistics.coverage])
     @pytest.mark.parametrize(
         "score, target, message",
         [
             ([1, np.inf, -np.inf], [1, 2, 3], "score has 2 infinite"),
-            ([1, 2, 3], [1, NAN, np.inf], "target has 2 NaN or infinite"),
+            ([1, 2, 3], [1, NAN, np.inf], "target has 2 NaN, masked or infinite"),
             ([1, 2, 3], [1, 2], "one length"),
             ([[1, 2]], [[1, 2]], "vectors"),
+            ([1, 2, 3], np.ma.masked_array([1, 2, 3], [0, 1, 0]), "target has 1 NaN, masked"),
+            ([1, 2], [1, None], "target has 1 NaN"),
             (["high"], [1], "could not convert"),
+            ([1, 2], ["high", 2], "target does not hold real numbers"),
+            ([1 + 2j, 3], [1, 2], "score does not hold real numbers"),
+            (np.array([1 + 2j, 3]), [1, 2], "score does not hold real numbers, but complex128"),
+            (np.array(["2020", "2021"], "M8[Y]"), [1, 2], "score does not hold real numbers"),
+            ([[1], [2, 3]], [1, 2], "score does not hold real numbers"),
             (pd.Series([1, 2], ["a", "b"]), pd.Series([1, 2], ["b", "a"]), "different indices"),
         ],
     )

@@ -4,7 +4,7 @@ Every space offers the calls of :class:`Space`: what an architecture is, its ful
 network (``build``) and its width-collapsed evaluation (``outputs``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,10 @@ class Space(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        """Return the architecture of an index, or a list of those of a slice."""
+
+    def __iter__(self) -> Iterator[Any]: ...
 
     def parse(self, text: Any) -> Any:
         """Check an architecture and return it in the benchmark's form."""
@@ -94,7 +97,7 @@ def get(name: str) -> Space:
     Examples
     --------
     >>> get("nasbench201")[1462]
-    '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|'
+    '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
     """
     space, _, variant = name.partition("@")
     if space not in _SPACES or (variant and space != "nasbench_nlp"):

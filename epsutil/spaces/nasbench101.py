@@ -15,6 +15,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from hashlib import md5
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil import collapse, metric
+from epsutil.spaces.indexing import Indexed, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -43,7 +45,7 @@ Matrix = tuple[tuple[int, ...], ...]
 Arch = tuple[Matrix, tuple[str, ...]]
 
 
-class NASBench101:
+class NASBench101(Indexed[Arch]):
     """The search space; an architecture is a pair ``(matrix, ops)``.
 
     ``matrix`` is upper triangular with a 1 for each edge (row: from, column: to), and ``ops`` names
@@ -58,7 +60,7 @@ class NASBench101:
     def __len__(self) -> int:
         return len(_codes())
 
-    def __getitem__(self, index: int) -> Arch:
+    def _at(self, index: int) -> Arch:
         return _decode(int(_codes()[index]))
 
     def index(self, arch: Any) -> int:
@@ -72,7 +74,7 @@ class NASBench101:
         Parameters
         ----------
         text : pair (matrix, ops), or the same as JSON text
-            The matrix as nested lists or as an array.
+            The matrix as nested lists or as an array, of the numbers 0 and 1.
 
         Returns
         -------
@@ -83,7 +85,8 @@ class NASBench101:
         ------
         ValueError
             It is not of that form; has too many vertices or edges, an edge that leads back, a
-            vertex that is on no path from input to output, or an unknown operation.
+            vertex that is on no path from input to output (:func:`prune` drops these), or an
+            unknown operation.
 
         Examples
         --------
@@ -98,17 +101,10 @@ conv1x1-bn-relu, maxpool3x3
                 text = json.loads(text)
             except json.JSONDecodeError as error:
                 raise ValueError(
-                    f"not an architecture of NAS-Bench-101: {text!r} ({error}); the form is "
-                    '[[[0, 1], [0, 0]], ["input", "output"]]'
+                    f"not an architecture of NAS-Bench-101: {one_line(text)} ({error}); "
+                    'the form is [[[0, 1], [0, 0]], ["input", "output"]]'
                 ) from error
-        try:
-            rows, ops = text
-            matrix = tuple(tuple(map(int, row)) for row in rows)
-            ops = tuple(map(str, ops))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"an architecture of NAS-Bench-101 is a pair (matrix, ops), not {text!r}"
-            ) from error
+        matrix, ops = _read(text)
         _check(matrix, ops)
         return matrix, ops
 
@@ -123,7 +119,7 @@ conv1x1-bn-relu, maxpool3x3
         --------
         >>> space = NASBench101()
         >>> print(space.describe(space[3]).splitlines()[0])
-        1 conv3x3-bn-relu from 0
+        1 conv1x1-bn-relu from 0
         """
         matrix, ops = self.parse(arch)
         sources = [[str(v) for v in range(w) if matrix[v][w]] for w in range(len(ops))]
@@ -256,61 +252,110 @@ conv1x1-bn-relu, maxpool3x3
 # The graphs ----------------------------------------------------------------------------------
 
 
-def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
+def _read(graph: Any) -> Arch:
+    """Read a pair (matrix, ops): the matrix is square, upper triangular and of 0 and 1.
+
+    Nothing is rounded, for another number would make another graph.
+    """
+    try:
+        rows, names = graph
+        ops = tuple(names)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"an architecture of NAS-Bench-101 is a pair (matrix, ops), not {one_line(graph)}"
+        ) from error
+    if isinstance(names, str) or not (ops and all(isinstance(op, str) for op in ops)):
+        raise ValueError(f"ops is a list of names, not {one_line(names)}")
+    matrix = np.asarray(rows, dtype=object)
     n = len(ops)
-    if not 2 <= n <= MAX_VERTICES:
-        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
-    if len(matrix) != n or any(len(row) != n for row in matrix):
-        raise ValueError(f"{n} ops need a {n} x {n} matrix, not {matrix}")
+    if matrix.shape != (n, n):
+        raise ValueError(f"{n} ops need a {n} x {n} matrix, not {one_line(matrix.tolist())}")
     for source, row in enumerate(matrix):
         for target, edge in enumerate(row):
-            if edge not in (0, 1):
-                raise ValueError(f"the matrix holds {edge}; an edge is 1, no edge 0")
+            if not isinstance(edge, Real | np.bool_) or edge not in (0, 1):
+                raise ValueError(
+                    f"the matrix holds {one_line(edge)} from vertex {source} to {target}; "
+                    "an edge is 1, no edge 0"
+                )
             if edge and target <= source:
                 raise ValueError(
                     f"the edge from vertex {source} to {target} leads back, so that the graph may "
                     "have a cycle: number the vertices so that the matrix is upper triangular"
                 )
-    edges = sum(map(sum, matrix))
-    if edges > MAX_EDGES:
-        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {edges}")
+    return tuple(tuple(map(int, row)) for row in matrix), tuple(map(str, ops))
+
+
+def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
+    n = len(ops)
+    if n < 2:
+        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
     if (ops[0], ops[-1]) != (INPUT, OUTPUT):
-        raise ValueError(f"the first of ops is 'input' and the last 'output', not {ops}")
+        raise ValueError(f"the first of ops is 'input' and the last 'output', not {one_line(ops)}")
     for vertex, op in enumerate(ops[1:-1], start=1):
         if op not in OPERATIONS:
             raise ValueError(
                 f"unknown operation {op!r} at vertex {vertex}; "
                 f"the known ones are {', '.join(OPERATIONS)}"
             )
+    # before the sizes, which the benchmark takes after pruning, too
     for vertex in range(n):
-        if vertex < n - 1 and not any(matrix[vertex]):
-            raise ValueError(f"vertex {vertex} dangles: no edge leads from it")
-        if vertex > 0 and not any(row[vertex] for row in matrix):
-            raise ValueError(f"vertex {vertex} dangles: no edge leads to it")
+        for dangles, way in (
+            (vertex < n - 1 and not any(matrix[vertex]), "from"),
+            (vertex > 0 and not any(row[vertex] for row in matrix), "to"),
+        ):
+            if dangles:
+                raise ValueError(
+                    f"vertex {vertex} dangles: no edge leads {way} it; "
+                    + (
+                        "no path leads from input to output"
+                        if prune(matrix, ops) is None
+                        else "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark "
+                        "does"
+                    )
+                )
+    if n > MAX_VERTICES:
+        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
+    edges = sum(map(sum, matrix))
+    if edges > MAX_EDGES:
+        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {edges}")
 
 
 def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
     """Drop the vertices that are on no path from input to output; None if there is no path.
 
+    The benchmark does so with every graph before it looks it up.
+
     Parameters
     ----------
-    matrix : array-like of int, shape (n, n)
-        Upper triangular.
+    matrix : array-like of 0 and 1, shape (n, n)
+        Upper triangular; of any size.
     ops : sequence of str
+
+    Raises
+    ------
+    ValueError
+        The matrix is not of that form.
+
+    Examples
+    --------
+    >>> prune([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ["input", "maxpool3x3", "output"])
+    (((0, 1), (0, 0)), ('input', 'output'))
     """
-    edges = np.array(matrix, dtype=bool)
-    from_input = np.zeros(len(ops), dtype=bool)
-    to_output = np.zeros(len(ops), dtype=bool)
+    rows, names = _read((matrix, ops))
+    edges = np.array(rows, dtype=bool)
+    n = len(names)
+    from_input = np.zeros(n, dtype=bool)
+    to_output = np.zeros(n, dtype=bool)
     from_input[0] = to_output[-1] = True
-    for vertex in range(1, len(ops)):
+    for vertex in range(1, n):
         from_input[vertex] = (edges[:, vertex] & from_input).any()
-    for vertex in range(len(ops) - 2, -1, -1):
+    for vertex in range(n - 2, -1, -1):
         to_output[vertex] = (edges[vertex] & to_output).any()
     kept = np.flatnonzero(from_input & to_output)
-    if not len(kept):
+    if len(kept) < 2:
         return None
     rest = edges[np.ix_(kept, kept)].astype(int)
-    return tuple(map(tuple, rest.tolist())), tuple(ops[int(vertex)] for vertex in kept)
+    return tuple(map(tuple, rest.tolist())), tuple(names[int(vertex)] for vertex in kept)
 
 
 def _edited(matrix: NDArray, ops: list[str], rng: np.random.Generator) -> tuple[NDArray, list[str]]:

@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 
 from epsutil import collapse, metric
+from epsutil.spaces.indexing import Indexed, one_line
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
@@ -35,7 +37,7 @@ Terms = tuple[tuple, ...]
 INPUT: tuple = ("x",)
 
 
-class NASBench201:
+class NASBench201(Indexed[str]):
     """The search space; an architecture is its string.
 
     ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` lists the operations on the edges into nodes 1, 2, 3.
@@ -49,7 +51,7 @@ class NASBench201:
     def __len__(self) -> int:
         return len(_strings())
 
-    def __getitem__(self, index: int) -> str:
+    def _at(self, index: int) -> str:
         return _strings()[index]
 
     def index(self, arch: str) -> int:
@@ -84,7 +86,9 @@ class NASBench201:
 nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         if not isinstance(text, str):
-            raise ValueError(f"an architecture is a string, not {type(text).__name__}: {text!r}")
+            raise ValueError(
+                f"an architecture is a string, not {type(text).__name__}: {one_line(text)}"
+            )
         text = text.strip()
         edges = re.findall(r"\|?([^|+~]*)~(\d+)\|?", text)
         operations = tuple(operation for operation, _ in edges)
@@ -535,6 +539,9 @@ def _window_sum(x: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, divisor_override=1)
     channels = x.shape[1]
     return nn.functional.conv2d(x, x.new_ones(channels, 1, 3, 3), padding=1, groups=channels)
+
+
+register_flop_formula(torch.ops.epsutil.window_sum)(lambda *_, **__: 0)
 
 
 @_window_sum.register_vmap

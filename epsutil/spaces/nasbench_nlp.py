@@ -14,6 +14,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil import metric, sources
+from epsutil.spaces.indexing import Indexed, one_line
 
 WORDS = 10_000  # in the vocabulary of Penn Treebank
 EMBEDDING = 400  # units
@@ -49,7 +51,7 @@ SEED = 21  # of the embedding
 Recipe = dict[str, dict[str, Any]]
 
 
-class NASBenchNLP:
+class NASBenchNLP(Indexed[Recipe]):
     """The search space; an architecture is its recipe, ``{node: {"op": ..., "input": [...]}}``.
 
     ``space[i]`` is the recipe in row i of the benchmark's 14,322 single runs on Penn Treebank.
@@ -76,7 +78,7 @@ class NASBenchNLP:
     def __len__(self) -> int:
         return len(_texts())
 
-    def __getitem__(self, index: int) -> Recipe:
+    def _at(self, index: int) -> Recipe:
         return json.loads(_texts()[index])
 
     def index(self, arch: Mapping[str, Any] | str) -> int:
@@ -315,12 +317,14 @@ def _read(text: Any) -> Recipe:
     recipe = text
     if isinstance(text, str):
         try:
-            recipe = json.loads(text)
+            recipe = json.loads(text, object_pairs_hook=_once)
         except json.JSONDecodeError as error:
-            raise ValueError(f"not a recipe, for it is not JSON ({error}): {text!r}") from error
+            raise ValueError(
+                f"not a recipe, for it is not JSON ({error}): {one_line(text)}"
+            ) from error
     if not isinstance(recipe, Mapping) or not recipe:
         raise ValueError(
-            f'not a recipe: {text!r}; the form is {{node: {{"op": ..., "input": [...]}}}}'
+            f'not a recipe: {one_line(text)}; the form is {{node: {{"op": ..., "input": [...]}}}}'
         )
     if len(recipe) > MAX_NODES:
         raise ValueError(f"the recipe has {len(recipe)} nodes; at most {MAX_NODES} are allowed")
@@ -334,16 +338,25 @@ def _read(text: Any) -> Recipe:
             or not all(isinstance(name, str) for name in (node, *what["input"]))
         ):
             raise ValueError(
-                f'node {node!r} is {what!r}; the form is {{"op": name, "input": [names]}}'
+                f'node {node!r} is {one_line(what)}; the form is {{"op": name, "input": [names]}}'
             )
         nodes[node] = {"op": what["op"], "input": list(what["input"])}
     return nodes
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of a JSON object; of two nodes of one name JSON would keep the last."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the recipe has {names.count(name)} entries {name!r}")
+    return dict(pairs)
+
+
 def _state(node: str, prefix: str) -> int | None:
     """Return the number of a hidden state from its name, None for other nodes."""
     number = node.removeprefix(prefix)
-    return int(number) if number != node and number.isdecimal() else None
+    return int(number) if number != node and re.fullmatch("0|[1-9][0-9]{0,3}", number) else None
 
 
 def _n_states(recipe: Recipe) -> int:

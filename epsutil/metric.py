@@ -5,6 +5,7 @@ arXiv:2302.04406v2.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -117,8 +118,8 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
     Raises
     ------
     ValueError
-        There are not two weights, or the network cannot be copied, has a weight that cannot be
-        set, fails on the inputs or does not return a floating-point tensor.
+        There are not two finite weights, or the network cannot be copied, has a weight that cannot
+        be set, fails on the inputs or does not return a floating-point tensor.
     """
     if len(weights) != 2:
         raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
@@ -147,6 +148,13 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
     ValueError
         As for :func:`epsilon`.
     """
+    for weight in weights:
+        try:
+            finite = math.isfinite(weight)
+        except TypeError:
+            finite = False
+        if not finite:
+            raise ValueError(f"weights are finite numbers, not {weight!r}")
     rows = []
     with networks.isolated():
         x = networks.numbers(x)
@@ -154,6 +162,6 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
             log.warning("a batch of one input: the outputs do not vary and epsilon is undefined")
         copied = networks.private(network, x)
         for weight in weights:
-            constant = initialise.constant_(networks.duplicate(copied), weight)
+            constant = initialise.constant_(networks.duplicate(copied), float(weight))
             rows.append(networks.check(constant, x).flatten().cpu().numpy())
     return np.stack(rows)

@@ -165,7 +165,12 @@ def plain(network: nn.Module) -> nn.Module:
 
 def numbers(x: Any) -> Tensor:
     """Return a batch of inputs as a tensor of its own, float16 and bfloat16 as float32."""
-    x = torch.as_tensor(x).detach().clone()
+    try:
+        x = torch.as_tensor(x).detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"a batch is a tensor or an array of numbers, not {type(x).__name__}"
+        ) from error
     if not x.ndim or not x.numel():
         raise ValueError(f"a batch of shape {tuple(x.shape)} holds no inputs")
     return x.float() if x.dtype in _HALF else x

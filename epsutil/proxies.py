@@ -144,6 +144,8 @@ def compute(
     >>> compute(network, (x, labels), ["params", "flops"])
     {'params': 131.0, 'flops': 120.0}
     """
+    if isinstance(names, str):
+        raise ValueError(f"names is a list of metrics: [{names!r}]")
     wanted = [get(name) for name in names]
     values = {}
     with networks.isolated():
@@ -542,7 +544,13 @@ def synflow(passes: Passes) -> float:
     x = passes.part(1)
     x = x if _is_text(x) else torch.ones_like(x, dtype=torch.float64)
     weights = list(_named_weights(network).values())
-    gradients = torch.autograd.grad(passes.call(network, x).sum(), weights, materialize_grads=True)
+    usual = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)  # of what the network makes as it goes
+        outputs = passes.call(network, x).sum()
+    finally:
+        torch.set_default_dtype(usual)
+    gradients = torch.autograd.grad(outputs, weights, materialize_grads=True)
     pairs = zip(weights, gradients, strict=True)
     return float(sum((w * g).detach().abs().sum() for w, g in pairs))
 

@@ -128,6 +128,12 @@ def test_a_constant_batch_has_no_score():
     assert math.isnan(metric.epsilon(nn.Linear(3, 1), torch.ones(8, 3)))
 
 
+@pytest.mark.parametrize("weights", [("a", 1.0), (float("nan"), 1.0), (None, 1.0)])
+def test_weights_that_are_no_finite_numbers_are_named(weights):
+    with pytest.raises(ValueError, match=f"weights are finite numbers, not {weights[0]!r}"):
+        metric.epsilon(torch.nn.Linear(3, 1), torch.rand(4, 3), weights)
+
+
 def test_three_weights_are_an_error():
     with pytest.raises(ValueError, match="two weights, not 3"):
         metric.epsilon(nn.Linear(3, 1), torch.rand(4, 3), (1, 2, 3))

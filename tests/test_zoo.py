@@ -767,6 +767,40 @@ def test_what_is_wrong_with_a_metric_is_said():
     assert "fails on inputs of shape (6, 5) and type torch.float32" in message
 
 
+def test_a_state_made_on_the_way_has_the_precision_of_the_metric():
+    """synflow computes in float64, torch.zeros makes float32 unless told."""
+
+    def stepwise(zeros):
+        def forward(self, x):
+            h = zeros(x)
+            for step in self.word(x):
+                h = self.cell(step, h)
+            return self.out(h)
+
+        return own(forward, word=WORD, cell=partial(nn.GRUCell, 8, 8), out=OUT)
+
+    plain = stepwise(lambda x: torch.zeros(x.shape[1], 8))
+    told = stepwise(lambda x: torch.zeros(x.shape[1], 8, dtype=torch.get_default_dtype()))
+    assert torch.get_default_dtype() == torch.float32
+    values = [each(make(), batch("tokens"), ["synflow"])["synflow"] for make in (plain, told)]
+    assert values[0] == values[1] > 0
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("text", ["params"]), "a batch is a tensor or an array of numbers, not str"),
+        ((None, ["params"]), "not NoneType"),
+        ((torch.rand(3, 5), "params"), r"names is a list of metrics: \['params'\]"),
+    ],
+)
+def test_a_batch_and_names_of_another_kind_are_named(arguments, message):
+    x, names = arguments
+    with pytest.raises(ValueError, match=message):
+        proxies.compute(made("mlp"), (x, None), names)
+
+
 def test_a_batch_of_one_has_scores_but_where_inputs_are_compared():
     x, labels = batch("vectors")
     values = each(made("mlp"), (x[:1], labels[:1]))

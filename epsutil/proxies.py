@@ -481,43 +481,23 @@ def epsilon(passes: Passes) -> float:
     return metric.epsilon(passes.drawn, passes.x, passes.constants)
 
 
-def _epsilon_of_draws(passes: Passes, scheme: str) -> float:
-    rows = []
-    for seed in (passes.seed, passes.seed + 1):
-        network = initialise.random_(passes.fresh(passes.drawn), seed, scheme)
-        with torch.no_grad():
-            rows.append(passes.call(network, passes.x).flatten().numpy())
-    return metric.from_outputs(np.stack(rows))
+def _of_draws(scheme: str) -> Callable[[Passes], float]:
+    """Return a metric: epsilon from two draws of the weights in place of constants (Table 9)."""
+
+    def epsilon_of_draws(passes: Passes) -> float:
+        rows = []
+        for seed in (passes.seed, passes.seed + 1):
+            network = initialise.random_(passes.fresh(passes.drawn), seed, scheme)
+            with torch.no_grad():
+                rows.append(passes.call(network, passes.x).flatten().numpy())
+        return metric.from_outputs(np.stack(rows))
+
+    epsilon_of_draws.__name__ = f"epsilon_{scheme.replace(' ', '_')}"
+    return epsilon_of_draws
 
 
-@proxy()
-def epsilon_uniform(passes: Passes) -> float:
-    """Return epsilon from two draws, uniform on [0, 1], in place of constants (Table 9)."""
-    return _epsilon_of_draws(passes, "uniform")
-
-
-@proxy()
-def epsilon_normal(passes: Passes) -> float:
-    """Return epsilon from two standard normal draws in place of constants (Table 9)."""
-    return _epsilon_of_draws(passes, "normal")
-
-
-@proxy()
-def epsilon_kaiming_uniform(passes: Passes) -> float:
-    """Return epsilon from two Kaiming uniform draws in place of constants (Table 9)."""
-    return _epsilon_of_draws(passes, "kaiming uniform")
-
-
-@proxy()
-def epsilon_kaiming_normal(passes: Passes) -> float:
-    """Return epsilon from two Kaiming normal draws in place of constants (Table 9)."""
-    return _epsilon_of_draws(passes, "kaiming normal")
-
-
-@proxy()
-def epsilon_orthogonal(passes: Passes) -> float:
-    """Return epsilon from two orthogonal draws in place of constants (Table 9)."""
-    return _epsilon_of_draws(passes, "orthogonal")
+for _scheme in initialise.SCHEMES:
+    proxy()(_of_draws(_scheme))
 
 
 # Pruning at initialisation -------------------------------------------------------------------

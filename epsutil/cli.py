@@ -17,16 +17,14 @@ from click.core import ParameterSource
 
 from epsutil import (
     inputs,
-    notebooks,
     paths,
     proxies,
-    ranges,
-    results,
     scoring,
     sources,
     spaces,
     user_modules,
 )
+from epsutil.book import execution, parameters, site
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons.
@@ -82,7 +80,7 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
 
 
 def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> int:
-    if words := ranges.jobs(value):
+    if words := parameters.jobs(value):
         raise click.BadParameter(f"{value} is not {words}")
     return value
 
@@ -152,7 +150,7 @@ class _Several(click.Command):
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, ranges.LARGEST_SEED),
+    type=click.IntRange(0, parameters.LARGEST_SEED),
     help=f"By default {_SEED}; for a --module, and for metrics other than epsilon, {proxies.SEED}.",
 )
 @click.option("--dtype", type=click.Choice(scoring.DTYPES), default="float32", show_default=True)
@@ -379,7 +377,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
     metavar="NAME VALUE",
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
-@click.option("--scale", type=click.Choice(notebooks.SCALES), default="quick", show_default=True)
+@click.option("--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True)
 @click.option(
     "-o",
     "--output",
@@ -391,21 +389,21 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
 
     NOTEBOOK is its name without .ipynb; its parameters are in its first code cell.
     """
-    defaults = notebooks.parameters(notebook)
+    defaults = parameters.defaults(notebook)
     values = {  # what should be text is taken as it is, even a number
-        name: value if isinstance(defaults.get(name), str) else notebooks.value(value)
+        name: value if isinstance(defaults.get(name), str) else parameters.value(value)
         for name, value in given
     }
-    executed = notebooks.run(notebook, values, output, scale)
+    executed = execution.run(notebook, values, output, scale)
     click.echo(f"executed: {executed}")
     click.echo(f"results:  {paths.results() / notebook}")
 
 
 @cli.command()
-@click.option("--scale", type=click.Choice(notebooks.SCALES), default="quick", show_default=True)
+@click.option("--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True)
 def book(scale: str) -> None:
     """Execute all notebooks and build the site into _build/html."""
-    click.echo(f"built: {notebooks.build(scale)}")
+    click.echo(f"built: {site.build(scale)}")
 
 
 @cli.command()
@@ -418,8 +416,8 @@ def record(names: tuple[str, ...]) -> None:
     for path in scoring.remove_outdated(paths.RECORDED_SCORES):
         click.echo(f"outdated, computed anew: {path.name}")
     os.environ["EPSUTIL_SCORES"] = str(paths.RECORDED_SCORES)
-    executed = notebooks.execute_all("paper", paths.RECORDED_SCORES, names)
-    for folder in results.record(tuple(executed)):
+    executed = execution.execute_all("paper", paths.RECORDED_SCORES, names)
+    for folder in site.record(tuple(executed)):
         click.echo(f"recorded: {folder}")
 
 
@@ -436,11 +434,11 @@ def _guarded(command: Callable[[], Any]) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit("stopped; what was scored is kept, the same command continues")
-    except notebooks.NotebookError as error:
+    except execution.NotebookError as error:
         if error.ename not in _WRONG_INPUT_NAMES:
             sys.exit(f"Error: {error}")
         _fail(error.evalue)
-    except notebooks.BuildError as error:
+    except execution.BuildError as error:
         sys.exit(f"Error: {error}")
     except _WRONG_INPUT as error:
         _fail(str(error))

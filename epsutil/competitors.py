@@ -25,9 +25,9 @@ from epsutil import (
     spaces,
     statistics,
     store,
-    verdicts,
 )
-from epsutil.tables import DATASETS, SCORES
+from epsutil.book import verdicts
+from epsutil.names import DATASETS, SCORES
 
 SIZES = experiments.METRICS[1:]
 ARCHITECTURES = ("own", "common", "last")

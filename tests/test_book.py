@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from cases import CASES
 
-from epsutil import experiments, notebooks, paths, ranges, results, sources, tables, verdicts
+from epsutil import experiments, names, paths, sources
+from epsutil.book import execution, parameters, results, site, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -17,7 +18,7 @@ DATA = (
     *experiments.needs(["ptb"], "nasbench_nlp"),
     "nas-bench-nlp/wikitext-2-logs.zip",
 )
-NAMES = notebooks.names()
+NAMES = parameters.names()
 
 
 def glued(notebook):
@@ -57,7 +58,7 @@ def _run(name, folder, environment, values=None):
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment.items():
             patch.setenv(key, value)
-        executed = notebooks.run(name, values or {}, folder / f"{name}.ipynb", scale="test")
+        executed = execution.run(name, values or {}, folder / f"{name}.ipynb", scale="test")
     return name, nbformat.read(executed, as_version=4), folder / "results" / name
 
 
@@ -148,7 +149,7 @@ CHECKS = {
     **{
         name: _pairs(cases["weights"][0])
         for name, cases in CASES.items()
-        if name in ranges.ABLATIONS
+        if name in parameters.ABLATIONS
     },
 }
 
@@ -173,7 +174,7 @@ def test_without_data_recorded_results_stand_in(name, tmp_path):
 def test_without_data_other_parameters_are_an_error(tmp_path):
     nothing = tmp_path / "nothing"
     nothing.mkdir()
-    with pytest.raises(notebooks.NotebookError) as error:
+    with pytest.raises(execution.NotebookError) as error:
         _run(
             "table06_weights_nasbench201",
             tmp_path,
@@ -194,7 +195,7 @@ def test_recorded_results_are_whole_and_of_the_papers_scale(name):
     folder = paths.RECORDED_RESULTS / name
     record = json.loads((folder / "page.json").read_text())
     assert record["recorded"] == []
-    expected = notebooks.parameters(name) | notebooks.scale(name, "paper")
+    expected = parameters.defaults(name) | parameters.scale(name, "paper")
     assert record["parameters"] == expected
     for shown in record["shown"].values():
         assert results.rendered(folder, shown)
@@ -233,11 +234,11 @@ def test_no_benchmark_data_are_recorded():
 
 def test_the_scoreboard_has_every_item_of_the_paper(tmp_path, monkeypatch):
     monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
-    results.generate(tmp_path)
+    site.generate(tmp_path)
     text = (tmp_path / "scoreboard.md").read_text()
-    for item in tables.ITEMS:
+    for item in names.ITEMS:
         assert re.search(rf"\[?{item}\b", text), item
-    for page in filter(None, tables.ITEMS.values()):
+    for page in filter(None, names.ITEMS.values()):
         assert page in NAMES and f"notebooks/{page}.ipynb" in text
     assert "not yet" in text
 
@@ -247,4 +248,4 @@ def test_recording_refuses_recorded_results(tmp_path, monkeypatch):
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "page.json").write_text('{"page": "some", "recorded": ["a.csv"]}')
     with pytest.raises(ValueError, match="some shows recorded results"):
-        results.record()
+        site.record()

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import competitors, plots, proxies, tables, verdicts
+from epsutil import competitors, names, proxies
+from epsutil.book import plots, tables, verdicts
 from epsutil.competitors import Scores
 
 N = 300
@@ -391,7 +392,7 @@ def test_a_metric_has_one_row_ours_and_the_papers(metrics_table):
     }
     computed = table.query("source == 'computed'").set_index("metric")
     for name in computed.index:
-        assert f"{computed.loc[name, 'rho']:.3f}" in lines[tables.METRICS.get(name, name)]
+        assert f"{computed.loc[name, 'rho']:.3f}" in lines[names.METRICS.get(name, name)]
     assert "(0.74)" in lines["synflow"] and "(0.87)" in lines["**epsilon**"]
     assert lines["grasp"].split("|")[2].strip() == "" and "(0.51)" in lines["grasp"]
 

@@ -12,13 +12,12 @@ from epsutil import (
     competitors,
     experiments,
     inputs,
-    notebooks,
     paths,
-    results,
     scoring,
     sources,
     store,
 )
+from epsutil.book import execution, parameters, results
 
 CIFAR = "images/cifar10-train-10240.npz"
 NEEDS101 = experiments.needs(["cifar10"], "nasbench101")
@@ -96,7 +95,7 @@ def page(tmp_path, monkeypatch):
     monkeypatch.delenv("EPSUTIL_FALLBACK", raising=False)
     monkeypatch.setattr(results, "_glue", glued.__setitem__)
     monkeypatch.setattr(results, "display", lambda *_, **__: None)
-    made = results.Page(name, notebooks.parameters(name))
+    made = results.Page(name, parameters.defaults(name))
     made.glued = glued
     return made
 
@@ -182,7 +181,7 @@ SMALL = {"n_batch_archs": 20, "n_rounding": 20, "n_recheck": 2, "n_jobs": 1}
 def test_a_notebook_shows_recorded_results_for_other_images(
     other_images, tmp_path, name, given, recorded, computed
 ):
-    executed = notebooks.run(name, given, tmp_path / "out.ipynb")
+    executed = execution.run(name, given, tmp_path / "out.ipynb")
     folder = paths.results() / name
     record = json.loads((folder / "page.json").read_text())
     assert set(record["recorded"]) == recorded
@@ -197,6 +196,6 @@ def test_a_notebook_shows_recorded_results_for_other_images(
 @pytest.mark.needs(CIFAR, *NEEDS101)
 def test_a_notebook_with_other_parameters_stops_in_one_line(other_images, tmp_path, monkeypatch):
     monkeypatch.setenv("EPSUTIL_FALLBACK", "")
-    with pytest.raises(notebooks.NotebookError) as error:
-        notebooks.run("table09_initialisations", {"seed": 5}, tmp_path / "out.ipynb")
+    with pytest.raises(execution.NotebookError) as error:
+        execution.run("table09_initialisations", {"seed": 5}, tmp_path / "out.ipynb")
     assert error.value.ename == "NotStored" and "give n_draws" in error.value.evalue

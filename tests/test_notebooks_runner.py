@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsutil import notebooks, paths
+from epsutil import paths
+from epsutil.book import execution, parameters, site
 
 ROOT = paths.ROOT
 PARAMETERS = """
@@ -77,8 +78,8 @@ def project(tmp_path, monkeypatch):
 
 
 def test_parameters_are_read_without_running_the_cell(project):
-    assert notebooks.names() == ["table"]
-    assert notebooks.parameters("table") == {
+    assert parameters.names() == ["table"]
+    assert parameters.defaults("table") == {
         "n_archs": 500,
         "dataset": "cifar10",
         "weights": [[1e-7, 1.0]],
@@ -102,7 +103,7 @@ def test_parameters_are_read_without_running_the_cell(project):
     ],
 )
 def test_good_parameters(project, given_, expected):
-    checked = notebooks.check("table", given_)
+    checked = parameters.check("table", given_)
     assert checked == expected
     assert list(map(type, checked.values())) == list(map(type, expected.values()))
 
@@ -125,8 +126,8 @@ def test_good_parameters(project, given_, expected):
     ],
 )
 def test_wrong_parameters_get_one_clear_line(project, wrong, said):
-    with pytest.raises(notebooks.ParameterError) as caught:
-        notebooks.check("table", wrong)
+    with pytest.raises(parameters.ParameterError) as caught:
+        parameters.check("table", wrong)
     message = str(caught.value)
     assert said in message
     assert "\n" not in message
@@ -136,40 +137,40 @@ def test_wrong_parameters_get_one_clear_line(project, wrong, said):
 @given(st.text(min_size=1).filter(lambda name: name not in ("table",)))
 def test_any_other_notebook_is_refused(name):
     with pytest.raises(ValueError, match="there is no notebook"):
-        notebooks.parameters(name)
+        parameters.defaults(name)
 
 
 def test_a_notebook_outside_the_folder_is_refused(project):
     shutil.copy(paths.NOTEBOOKS / "table.ipynb", project / "other.ipynb")
-    with pytest.raises(notebooks.ParameterError, match="valid: table"):
-        notebooks.run("../other", {})
+    with pytest.raises(parameters.ParameterError, match="valid: table"):
+        execution.run("../other", {})
 
 
 @pytest.mark.parametrize("source", ["n = 2 + f(3)", "import os", "a = b = 1", "n += 1", "n: int"])
 def test_a_parameter_is_a_plain_assignment(project, source):
     write_notebook("odd", source)
-    with pytest.raises(notebooks.ParameterError, match="notebooks/odd.ipynb: a parameter is"):
-        notebooks.parameters("odd")
+    with pytest.raises(parameters.ParameterError, match="notebooks/odd.ipynb: a parameter is"):
+        parameters.defaults("odd")
 
 
 def test_a_notebook_needs_one_parameters_cell(project):
     write_notebook("prose", "# Only words")
-    with pytest.raises(notebooks.ParameterError, match="exactly one cell .* has 0"):
-        notebooks.parameters("prose")
+    with pytest.raises(parameters.ParameterError, match="exactly one cell .* has 0"):
+        parameters.defaults("prose")
 
 
 def test_scales(project):
-    assert notebooks.scale("table", "quick") == {}
+    assert parameters.scale("table", "quick") == {}
     scales = paths.NOTEBOOKS / "scales.yml"
     scales.write_text("table:\n  quick: {n_archs: 50}\n  test: {n_archs: 5, level: 1}\n")
-    assert notebooks.scale("table", "quick") == {"n_archs": 50}
-    assert notebooks.scale("table", "test") == {"n_archs": 5, "level": 1.0}
-    assert notebooks.scale("table", "paper") == {}
-    with pytest.raises(notebooks.ParameterError, match="did you mean 'quick'.*quick, paper, test"):
-        notebooks.scale("table", "quik")
+    assert parameters.scale("table", "quick") == {"n_archs": 50}
+    assert parameters.scale("table", "test") == {"n_archs": 5, "level": 1.0}
+    assert parameters.scale("table", "paper") == {}
+    with pytest.raises(parameters.ParameterError, match="did you mean 'quick'.*quick, paper, test"):
+        parameters.scale("table", "quik")
     scales.write_text("table:\n  quick: {n_arch: 50}\n")
-    with pytest.raises(notebooks.ParameterError, match="n_archs"):
-        notebooks.scale("table", "quick")
+    with pytest.raises(parameters.ParameterError, match="n_archs"):
+        parameters.scale("table", "quick")
 
 
 # --- Execution ----------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_run_uses_this_interpreter_in_the_projects_folder(project, monkeypatch, 
         "where", "n = 1", "import os, sys\nprint(sys.executable, os.getcwd(), n)",
         "print(os.environ['EPSUTIL_DATA'])",
     )  # fmt: skip
-    done = notebooks.run("where", {"n": 3}, output=tmp_path / "new folder" / "out.ipynb")
+    done = execution.run("where", {"n": 3}, output=tmp_path / "new folder" / "out.ipynb")
     said = outputs(done).splitlines()
     assert done == tmp_path / "new folder" / "out.ipynb"
     assert said == [f"{sys.executable} {project} 3", str(tmp_path / "here")]
@@ -197,8 +198,8 @@ def test_run_uses_this_interpreter_in_the_projects_folder(project, monkeypatch, 
 
 
 def test_a_wrong_parameter_runs_nothing(project):
-    with pytest.raises(notebooks.ParameterError):
-        notebooks.run("table", {"n_arch": 3})
+    with pytest.raises(parameters.ParameterError):
+        execution.run("table", {"n_arch": 3})
     assert not (project / "runs.log").exists()
     assert not paths.BUILD.exists()
 
@@ -208,8 +209,8 @@ def test_a_failing_notebook_shows_the_cell_and_keeps_the_old_output(project):
     old = paths.BUILD / "runs" / "bad.ipynb"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    with pytest.raises(notebooks.NotebookError) as caught:
-        notebooks.run("bad", {})
+    with pytest.raises(execution.NotebookError) as caught:
+        execution.run("bad", {})
     message = str(caught.value)
     assert "notebooks/bad.ipynb failed in cell [3]" in message
     assert "return 1 / 0" in message
@@ -223,15 +224,15 @@ def test_a_failing_notebook_shows_the_cell_and_keeps_the_old_output(project):
 
 def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path):
     """Keys are compared alone: an execution takes seconds, and the next test has two."""
-    key = notebooks._key("table", {"n_archs": 5})
+    key = execution._key("table", {"n_archs": 5})
     seen = {key}
 
     def changed():
-        seen.add(notebooks._key("table", {"n_archs": 5}))
+        seen.add(execution._key("table", {"n_archs": 5}))
         return len(seen)
 
     assert changed() == 1  # the same again
-    assert notebooks._key("table", {"n_archs": 6}) != key
+    assert execution._key("table", {"n_archs": 6}) != key
     write_notebook("table", "# Another title", PARAMETERS, WRITE_PAGE)
     assert changed() == 2
     (project / "requirements.txt").write_text("a==2\n")
@@ -252,7 +253,7 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     assert changed() == 9
     package = tmp_path / "epsutil"
     package.mkdir()
-    monkeypatch.setattr(notebooks, "__file__", str(package / "notebooks.py"))
+    monkeypatch.setattr(execution, "__file__", str(package / "book" / "execution.py"))
     (package / "metric.py").write_text("x = 1\n")
     assert changed() == 10
     (package / "metric.py").write_text("x = 2\n")
@@ -264,12 +265,12 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
 def test_an_unchanged_notebook_is_executed_once(project):
     runs = project / "runs.log"
     (paths.NOTEBOOKS / "scales.yml").write_text("table: {test: {n_archs: 5}}")
-    notebooks.execute_all("test")
-    notebooks.execute_all("test")
+    execution.execute_all("test")
+    execution.execute_all("test")
     assert runs.read_text().count("run") == 1
     # Results of another run in the same place are not this page's any more; nor are missing ones.
     (paths.results() / "table" / "page.json").write_text(json.dumps({"n": 99}))
-    notebooks.execute_all("test")
+    execution.execute_all("test")
     assert runs.read_text().count("run") == 2
     assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 5}
 
@@ -279,24 +280,24 @@ def test_a_page_that_lacked_scores_is_executed_again(project):
     lacking = WRITE_PAGE.replace('{"n": n_archs}', '{"n": n_archs, "unstored": ["no scores"]}')
     write_notebook("table", PARAMETERS, lacking)
     for _ in range(2):
-        notebooks.execute_all("test")
+        execution.execute_all("test")
     assert (project / "runs.log").read_text().count("run") == 2
 
 
 def test_a_notebook_knows_its_scale(project):
     write_notebook("table", "n = 1", "import os\nprint(os.environ['EPSUTIL_SCALE'])")
-    assert outputs(notebooks.run("table", {})) == "quick\n"
-    assert outputs(notebooks.run("table", {}, scale="paper")) == "paper\n"
-    assert outputs(notebooks.execute_all("test")["table"]) == "test\n"
-    assert outputs(notebooks.execute_all("paper")["table"]) == "paper\n"  # with equal parameters
+    assert outputs(execution.run("table", {})) == "quick\n"
+    assert outputs(execution.run("table", {}, scale="paper")) == "paper\n"
+    assert outputs(execution.execute_all("test")["table"]) == "test\n"
+    assert outputs(execution.execute_all("paper")["table"]) == "paper\n"  # with equal parameters
 
 
 def test_all_notebooks_may_fall_back_and_may_store_scores_elsewhere(project, tmp_path):
     show = "import os\nprint(os.environ.get('EPSUTIL_FALLBACK'), os.environ.get('EPSUTIL_SCORES'))"
     write_notebook("table", "n = 1", show)
-    executed = notebooks.execute_all("test", scores=tmp_path / "scores")
+    executed = execution.execute_all("test", scores=tmp_path / "scores")
     assert outputs(executed["table"]) == f"1 {tmp_path / 'scores'}\n"
-    assert outputs(notebooks.run("table", {})) == "None None\n"
+    assert outputs(execution.run("table", {})) == "None None\n"
 
 
 # --- The site -----------------------------------------------------------------------------------
@@ -307,8 +308,8 @@ def test_what_is_published_names_no_time_or_folder(project):
         "table", "# A table", "n = 1",
         "import os, warnings\nwarnings.warn('careful')\nprint(os.getcwd() + '/book/x.md')",
     )  # fmt: skip
-    done = notebooks.run("table", {"n": 2})
-    notebook = notebooks.publishable(nbformat.read(done, as_version=4))
+    done = execution.run("table", {"n": 2})
+    notebook = site.publishable(nbformat.read(done, as_version=4))
     text = json.dumps(notebook)
     assert "./book/x.md" in text
     for word in ("papermill", "start_time", "iopub", str(project), sys.prefix):
@@ -335,15 +336,15 @@ def test_repository_is_a_public_address_or_none(project, monkeypatch, remote, ur
     monkeypatch.delenv("EPSUTIL_REPOSITORY", raising=False)
     subprocess.run(["git", "init", "-q", str(project)], check=True)
     subprocess.run(["git", "-C", str(project), "remote", "add", "origin", remote], check=True)
-    assert notebooks.repository()[0] == url
+    assert site.repository()[0] == url
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/name/")
-    assert notebooks.repository()[0] == "https://github.com/other/name"
+    assert site.repository()[0] == "https://github.com/other/name"
 
 
 def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     """The whole way with the project's own configuration, on one page and one notebook."""
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
-    monkeypatch.setattr(notebooks, "_generate", lambda folder: None)
+    monkeypatch.setattr(site, "generate", lambda folder: None)
     paths.BOOK.mkdir()
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
     (paths.BOOK / "references.bib").write_text("")
@@ -352,7 +353,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     (project / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters: [{file: notebooks/table}]\n"
     )
-    index = notebooks.build("test")
+    index = site.build("test")
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
@@ -365,7 +366,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"https?:", page)
 
     (paths.BOOK / "index.md").write_text("# Start\n\nSee [](nowhere.md).\n")
-    with pytest.raises(notebooks.BuildError, match="nowhere"):
-        notebooks.build("test")
+    with pytest.raises(execution.BuildError, match="nowhere"):
+        site.build("test")
     assert index.exists()  # the last good site stays
     assert (project / "runs.log").read_text().count("run") == 1

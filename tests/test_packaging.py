@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import epsutil
-from epsutil import notebooks, paths
+from epsutil import paths
+from epsutil.book import parameters
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
@@ -118,7 +119,7 @@ def test_every_module_is_one_of_the_package():
 def test_the_contents_list_every_notebook():
     toc = (paths.ROOT / "_toc.yml").read_text("utf-8")
     listed = re.findall(r"file: notebooks/(\S+)", toc)
-    assert sorted(listed) == notebooks.names()
+    assert sorted(listed) == parameters.names()
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
@@ -130,16 +131,16 @@ def test_notebook_is_committed_unexecuted(file):
     assert "papermill" not in notebook.metadata and "widgets" not in notebook.metadata
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    for scale in notebooks.SCALES:
-        notebooks.scale(file.stem, scale)  # names and types in scales.yml fit
-    notebooks.check(file.stem, notebooks.parameters(file.stem))  # defaults fit themselves
+    for scale in parameters.SCALES:
+        parameters.scale(file.stem, scale)  # names and types in scales.yml fit
+    parameters.check(file.stem, parameters.defaults(file.stem))  # defaults fit themselves
 
 
 def test_scales_are_of_notebooks_that_exist():
     file = paths.NOTEBOOKS / "scales.yml"
     scales = yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}
-    assert set(scales) <= set(notebooks.names())
-    assert {name for scale in scales.values() for name in scale} <= set(notebooks.SCALES)
+    assert set(scales) <= set(parameters.names())
+    assert {name for scale in scales.values() for name in scale} <= set(parameters.SCALES)
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(paths.ROOT)))

@@ -13,37 +13,34 @@ from test_book import DATA, NAMES
 
 from epsutil import (
     experiments,
-    notebooks,
     paths,
-    plots,
-    ranges,
-    results,
     scoring,
     spaces,
     statistics,
 )
+from epsutil.book import execution, parameters, plots, results
 
 WRONG = [(n, p, bad, said) for n, cases in CASES.items() for p, (_, bad, said) in cases.items()]
 
 
 def test_the_cases_cover_every_parameter_of_every_notebook():
     assert {name: set(cases) for name, cases in CASES.items()} == {
-        name: set(notebooks.parameters(name)) for name in NAMES
+        name: set(parameters.defaults(name)) for name in NAMES
     }
     for name in NAMES:  # and each has a rule
-        assert set(notebooks.parameters(name)) <= set(ranges.rules(name)), name
+        assert set(parameters.defaults(name)) <= set(parameters.rules(name)), name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_scale_is_in_range(name):
-    assert notebooks.check(name, notebooks.parameters(name)) == notebooks.parameters(name)
-    for scale in notebooks.SCALES:
-        notebooks.scale(name, scale)
+    assert parameters.check(name, parameters.defaults(name)) == parameters.defaults(name)
+    for scale in parameters.SCALES:
+        parameters.scale(name, scale)
 
 
 @pytest.mark.needs(*DATA)
 def test_the_sizes_of_the_spaces():
-    assert {name: len(spaces.get(name)) for name in spaces.names()} == ranges.SIZES
+    assert {name: len(spaces.get(name)) for name in spaces.names()} == parameters.SIZES
 
 
 @pytest.mark.parametrize(
@@ -55,13 +52,13 @@ def test_a_value_out_of_range_is_refused_before_any_work(
     """By `epsutil run` before a kernel starts, and by a notebook's first cell."""
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("started"))
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
-    with pytest.raises(notebooks.ParameterError) as caught:
-        notebooks.run(name, {parameter: bad}, tmp_path / "out.ipynb", "test")
+    with pytest.raises(parameters.ParameterError) as caught:
+        execution.run(name, {parameter: bad}, tmp_path / "out.ipynb", "test")
     message = str(caught.value)
     assert message.startswith(f"{name}: {parameter}={bad!r} must be ") and said in message
     assert "\n" not in message
-    with pytest.raises(notebooks.ParameterError) as caught:
-        results.Page(name, notebooks.parameters(name) | {parameter: bad})
+    with pytest.raises(parameters.ParameterError) as caught:
+        results.Page(name, parameters.defaults(name) | {parameter: bad})
     assert str(caught.value) == message
     assert not list(tmp_path.iterdir())
 
@@ -79,12 +76,12 @@ def test_papermill_itself_cannot_misspell_a_parameter(cell, said, tmp_path, monk
     """It only warns, and adds a cell that nothing reads."""
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
     name = "table06_weights_nasbench201"
-    namespace = notebooks.parameters(name) | {"In": ["", "weights = [1]", cell]}
+    namespace = parameters.defaults(name) | {"In": ["", "weights = [1]", cell]}
     exec(cell, namespace)
     if said is None:
         assert results.Page(name, namespace).parameters["n_archs"] == 5000
     else:
-        with pytest.raises(notebooks.ParameterError, match=said):
+        with pytest.raises(parameters.ParameterError, match=said):
             results.Page(name, namespace)
 
 
@@ -139,23 +136,23 @@ def test_weights_have_no_order(tmp_path):
 def test_a_parameter_is_read_as_papermill_reads_it(text, expected):
     from papermill.cli import _resolve_type
 
-    assert notebooks.value(text) == expected == _resolve_type(text)
-    assert type(notebooks.value(text)) is type(expected)
+    assert parameters.value(text) == expected == _resolve_type(text)
+    assert type(parameters.value(text)) is type(expected)
     if not {*text} & {*":|"}:  # which mean something inside a YAML list
-        assert notebooks.value(f"[5, {text or chr(34) * 2}]") == [5, expected]
+        assert parameters.value(f"[5, {text or chr(34) * 2}]") == [5, expected]
 
 
 def test_not_a_number_is_no_number():
-    assert np.isnan(notebooks.value("nan"))
+    assert np.isnan(parameters.value("nan"))
     for text in ("nan", "inf", "-inf"):
-        with pytest.raises(notebooks.ParameterError, match="above 0 and at most 1"):
-            notebooks.check("table08_weights", {"largest_share": notebooks.value(text)})
+        with pytest.raises(parameters.ParameterError, match="above 0 and at most 1"):
+            parameters.check("table08_weights", {"largest_share": parameters.value(text)})
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "[1] 2", "[&a [*a]]", "[!!python/name:os.system ]x"])
 def test_a_broken_list_is_one_line(text):
-    with pytest.raises(notebooks.ParameterError, match="not a value") as caught:
-        notebooks.value(text)
+    with pytest.raises(parameters.ParameterError, match="not a value") as caught:
+        parameters.value(text)
     assert "\n" not in str(caught.value)
 
 
@@ -166,8 +163,8 @@ def test_the_scales_are_read_alike(tmp_path, monkeypatch):
     )
     nbformat.write(notebook, tmp_path / "own.ipynb")
     (tmp_path / "scales.yml").write_text("own:\n  quick:\n  test: {n: 010, w: [1e-7, 1]}\n")
-    assert notebooks.scale("own", "test") == {"n": 10, "w": [1e-7, 1.0]}
-    assert notebooks.scale("own", "quick") == {}
+    assert parameters.scale("own", "test") == {"n": 10, "w": [1e-7, 1.0]}
+    assert parameters.scale("own", "quick") == {}
 
 
 def test_least_resamples_is_what_the_pages_say():

@@ -12,14 +12,12 @@ from epsutil import (
     benchmarks,
     experiments,
     inputs,
-    notebooks,
     paths,
     proxies,
     scoring,
     spaces,
-    tables,
-    verdicts,
 )
+from epsutil.book import parameters, tables, verdicts
 
 ABLATIONS = ("weight_pairs", "embeddings", "initialisations", "linear_layer")
 NLP_RUNS = "nas-bench-nlp/ptb_single_run.csv.gz"
@@ -74,7 +72,7 @@ def test_the_words_are_explained_once():
 
 
 def test_no_diverged_run_is_said_to_have_finished():
-    for name in notebooks.names():
+    for name in parameters.names():
         assert "finished training" not in prose(name), name
     counts = pd.DataFrame({"n": [20], "n_scored": [10]})
     assert verdicts.covered_spaces(counts, counts) == (
@@ -223,6 +221,6 @@ def test_the_method_page_has_the_constants():
 
 
 def test_no_number_is_typed_beside_a_formula():
-    for name in notebooks.names():
+    for name in parameters.names():
         for formula in re.findall(r"[^.]*\\sqrt[^.]*\.", prose(name)):
             assert not re.search(r"\bis \d", formula), name

@@ -22,7 +22,9 @@ import pandas as pd
 from IPython.display import SVG, Image, Markdown, display
 from matplotlib.figure import Figure
 
-from epsutil import notebooks, paths, sources, store, tables
+from epsutil import paths, sources, store
+from epsutil.book import parameters, tables
+from epsutil.names import DATASETS
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ class Page:
     def __init__(self, name: str, namespace: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
         self.name = name
         self.needs = tuple(needs)
-        given = [*notebooks.parameters(name), *sorted(notebooks.injected(namespace.get("In", ())))]
-        self.parameters = notebooks.check(name, {key: namespace[key] for key in given})
+        given = [*parameters.defaults(name), *sorted(parameters.injected(namespace.get("In", ())))]
+        self.parameters = parameters.check(name, {key: namespace[key] for key in given})
         self.folder = paths.results() / name
         self.items: dict[str, bool] = {}  # file name -> computed now
         self.numbers: dict[str, Any] = {}
@@ -279,53 +281,8 @@ def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
     renderer: Renderer = getattr(tables, shown["renderer"])
     table, options = pd.read_csv(folder / f"{shown['table']}.csv"), shown["options"]
     if "dataset" in options and options["dataset"] not in set(table["dataset"]):
-        return f"*{tables.DATASETS[options['dataset']]} is not among the datasets of this run.*\n"
+        return f"*{DATASETS[options['dataset']]} is not among the datasets of this run.*\n"
     return renderer(table, **options)
-
-
-def generate(folder: Path) -> None:
-    """Write the parts of pages that are made from all results: the scoreboard, the sources.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where the book includes them from.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
-    board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
-    (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
-    (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
-
-
-def record(names: Sequence[str] = ()) -> list[Path]:
-    """Copy complete, live results to the project's recorded ones.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The folders written.
-
-    Raises
-    ------
-    ValueError
-        A page was built from recorded results itself.
-    """
-    written = []
-    for file in sorted(paths.results().glob("*/page.json")):
-        page = json.loads(file.read_text("utf-8"))
-        if names and page["page"] not in names:
-            continue
-        if page["recorded"]:
-            raise ValueError(
-                f"{page['page']} shows recorded results ({', '.join(page['recorded'])}); "
-                "recording needs all data at hand"
-            )
-        target = paths.RECORDED_RESULTS / page["page"]
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(file.parent, target)
-        written.append(target)
-    return written
 
 
 def _glue(key: str, value: Any) -> None:

@@ -9,38 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from epsutil.names import CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
 from epsutil.statistics import LEAST_RESAMPLES
 
-DATASETS = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "ImageNet16-120": "ImageNet16-120",
-    "ptb": "Penn Treebank",
-    "wikitext2": "WikiText-2",
-}
-SPACES = {
-    "nasbench201": "NAS-Bench-201",
-    "nasbench101": "NAS-Bench-101",
-    "nasbench_nlp": "NAS-Bench-NLP",
-}
-METRICS = {
-    "epsilon": "**epsilon**",
-    "params": "number of parameters",
-    "flops": "FLOPs",
-    "fisher_weighted": "fisher, weighted",
-    "cv": "cv (negated)",
-    "ntk": "NTK (negated)",
-    "linear_regions": "linear regions",
-}
-SCORES = {
-    "rho": "ρ",
-    "rho_top10": "ρ top-10%",
-    "tau": "τ",
-    "tau_top10": "τ top-10%",
-    "top10_top10": "Top-10%/ top-10%",
-    "top64_top5": "Top-64/ top-5%",
-}
-CORRELATIONS = [name for name in SCORES if name.startswith(("rho", "tau"))]
 # The columns of a scoreboard.csv, and their headings on the landing page.
 SCOREBOARD = {
     "item": "Item",
@@ -51,26 +22,6 @@ SCOREBOARD = {
     "n_scored": "Scored",
     "n": "of",
     "verdict": "Verdict",
-}
-ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
-    "Algorithm 1": "algorithm01_epsilon",
-    "Table 1": "table01_nasbench201",
-    "Table 2": "",
-    "Table 3": "table03_nasbench101",
-    "Table 4": "table04_nasbench_nlp",
-    "Table 5": "table05_weights_nasbench101",
-    "Table 6": "table06_weights_nasbench201",
-    "Table 7": "table07_weights_nasbench_nlp",
-    "Table 8": "table08_weights",
-    "Table 9": "table09_initialisations",
-    "Table 10": "table10_embeddings",
-    "Table 11": "",
-    "Figure 1": "figure01_nasbench201_scatter",
-    "Figure 2": "figure02_scatter",
-    "Figure 3": "",
-    "Figure 4": "",
-    "Figure 5": "",
-    "Figure 6": "figure06_other_metrics",
 }
 
 

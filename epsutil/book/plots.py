@@ -22,12 +22,12 @@ from matplotlib.ticker import (
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
+from epsutil.names import DATASETS
 from epsutil.spaces import Space
-from epsutil.tables import DATASETS
 
 # Okabe and Ito's palette; every use has a second cue (marker, hatch, position or label).
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-LABELS = {  # where the names of tables.METRICS are too long; what is better when lower is negated
+LABELS = {  # where the names of names.METRICS are too long; what is better when lower is negated
     "cv": "−cv",
     "ntk": "−ntk",
     "linear_regions": "lin. regions",

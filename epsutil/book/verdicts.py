@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from epsutil import statistics
-from epsutil.tables import DATASETS, SCOREBOARD
+from epsutil.book.tables import SCOREBOARD
+from epsutil.names import DATASETS
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
@@ -42,7 +43,7 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        A row per row and quantity, with the columns of :data:`epsutil.tables.SCOREBOARD`.
+        A row per row and quantity, with the columns of :data:`epsutil.book.tables.SCOREBOARD`.
     """
     rows = []
     for _, row in table.iterrows():

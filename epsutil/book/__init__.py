@@ -1,0 +1,1 @@
+"""The pages' machinery: parameters, execution, site, results, tables, plots, verdicts."""

@@ -1,0 +1,237 @@
+"""Run the book's notebooks by papermill, and keep what they made while nothing has changed.
+
+An executed notebook is reused only while all that it was made from is the same: its source and
+parameters, this package, the lock, the data at hand and the results that it wrote.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import papermill
+import zmq
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+from epsutil import paths
+from epsutil.book import parameters
+
+log = logging.getLogger(__name__)
+
+
+class BuildError(RuntimeError):
+    """The site could not be built."""
+
+
+class NotebookError(BuildError):
+    """A cell failed; the message holds its number, its source and its traceback.
+
+    Attributes
+    ----------
+    ename, evalue : str
+        Class and message of the exception in the notebook.
+    """
+
+    def __init__(self, message: str, ename: str, evalue: str) -> None:
+        super().__init__(message)
+        self.ename = ename
+        self.evalue = evalue
+
+
+def run(
+    name: str, given: Mapping[str, Any], output: str | Path | None = None, scale: str = "quick"
+) -> Path:
+    """Execute a notebook with the given parameters and return where it was written.
+
+    The kernel is the running interpreter, in the project's folder. The output appears under its
+    name only when every cell has run; a failed run leaves ``<name>.failed.ipynb`` beside it.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    given : mapping of str to object
+        Parameters that replace those of the scale.
+    output : path, optional
+        Where the executed notebook goes, by default ``_build/runs/<name>.ipynb``.
+    scale : {"quick", "paper", "test"}
+        Where the parameters that are not given come from.
+
+    Raises
+    ------
+    ParameterError
+        See :mod:`epsutil.book.parameters`.
+    NotebookError
+        A cell raised an exception.
+    """
+    chosen = parameters.scale(name, scale) | parameters.check(name, given)
+    output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"
+    return _execute(name, chosen, output.expanduser().resolve(), {"EPSUTIL_SCALE": scale})
+
+
+def execute_all(
+    scale: str = "quick", scores: Path | None = None, only: Collection[str] = ()
+) -> dict[str, Path]:
+    """Execute all notebooks and return where each was written.
+
+    What a notebook cannot compute for want of data it takes from the recorded results.
+
+    Parameters
+    ----------
+    scale : {"quick", "paper", "test"}
+        How much is recomputed.
+    only : collection of str
+        The notebooks to execute, by default all.
+    scores : pathlib.Path, optional
+        Where new score stores go instead of the cache. All notebooks are then executed, even those
+        that have not changed.
+
+    Raises
+    ------
+    NotebookError
+        A cell raised an exception.
+    """
+    # mistakes show before any work
+    chosen = {name: parameters.scale(name, scale) for name in only or parameters.names()}
+    environment = {"EPSUTIL_FALLBACK": "1", "EPSUTIL_SCALE": scale}
+    environment |= {"EPSUTIL_SCORES": str(scores)} if scores else {}
+    return {
+        name: _execute_cached(name, values, environment, reuse=scores is None)
+        for name, values in chosen.items()
+    }
+
+
+def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
+    """Return what starts the running interpreter, whatever kernels the machine has registered."""
+    # Progress bars are text on a page; tqdm would ask for ipywidgets under every import.
+    warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
+    relative = ("EPSUTIL_DATA", "EPSUTIL_CACHE", "EPSUTIL_RESULTS", "EPSUTIL_SCORES")
+    # The kernel starts in another folder, where a relative path would mean something else.
+    moved = {v: str(Path(os.environ[v]).expanduser().resolve()) for v in relative if _is_set(v)}
+    spec = KernelSpec(
+        argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
+        + ["-f", "{connection_file}"],
+        language="python",
+        env={"PYTHONWARNINGS": ",".join(warnings), **moved, **environment},
+        metadata={"supported_encryption": "curve"},
+    )
+
+    class ThisInterpreter(AsyncKernelManager):
+        # Its sockets are local TCP ports, which other users of the machine can reach.
+        transport_encryption = "auto" if zmq.has("curve") else "disabled"
+        kernel_spec = spec
+
+    return ThisInterpreter
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable))
+
+
+def _execute(
+    name: str, values: dict[str, Any], output: Path, environment: Mapping[str, str] | None = None
+) -> Path:
+    logging.getLogger("papermill").setLevel(logging.WARNING)  # it repeats what is said here
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(paths.NOTEBOOKS / f"{name}.ipynb"),
+            str(part),
+            parameters=values,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=_this_interpreter(environment or {}),
+            cwd=str(paths.ROOT),
+            progress_bar={"desc": name},
+            iopub_timeout=120,  # for a busy machine to hand over a cell's figures
+        )
+    except papermill.PapermillExecutionError as error:
+        failed = output.with_name(f"{output.stem}.failed.ipynb")
+        part.replace(failed)
+        raise NotebookError(
+            f"notebooks/{name}.ipynb failed in cell [{error.exec_count}]:\n\n"
+            f"{error.source}\n\n{plain(chr(10).join(error.traceback))}\n\n"
+            f"What ran until then is in {failed}",
+            error.ename,
+            error.evalue,
+        ) from None
+    else:
+        part.replace(output)
+        return output
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def plain(text: str) -> str:
+    """Return a text without a terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _execute_cached(
+    name: str, values: dict[str, Any], environment: Mapping[str, str], reuse: bool = True
+) -> Path:
+    output = paths.BUILD / "executed" / f"{name}.ipynb"
+    record = output.with_suffix(".json")
+    key = _key(name, {**values, **environment})
+    if reuse and output.exists() and record.exists():
+        if json.loads(record.read_text("utf-8")) == {"key": key, "results": _results_of(name)}:
+            log.info("%s: unchanged, not executed again", name)
+            return output
+    record.unlink(missing_ok=True)
+    log.info("%s: executing", name)
+    _execute(name, values, output, environment)
+    results = _results_of(name)
+    if results is None:
+        log.warning("%s wrote no complete page.json, so it will be executed again", name)
+    else:
+        part = record.with_suffix(".part")
+        part.write_text(json.dumps({"key": key, "results": results}), "utf-8")
+        part.replace(record)
+    return output
+
+
+def _key(name: str, values: dict[str, Any]) -> str:
+    """Return a digest of everything that an executed notebook depends on."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    digest.update(json.dumps([sys.version, values], sort_keys=True).encode())
+    sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
+    recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS, paths.PAPER)
+    _add_contents(digest, [*sources, *package.rglob("*.py"), *package.rglob("*.txt")])
+    for folder in recorded:
+        _add_contents(digest, folder.rglob("*"))
+    for given in (paths.data(), paths.cache() / "data"):  # gigabytes: not their contents
+        for file in sorted(given.rglob("*")) if given else []:
+            if file.is_file():
+                state = file.stat()
+                digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _results_of(name: str) -> str | None:
+    """Return a digest of the results that a notebook wrote, None where its page is incomplete.
+
+    It is where scores were not stored, which may be by now.
+    """
+    folder = paths.results() / name
+    page = folder / "page.json"
+    if not page.exists() or json.loads(page.read_text("utf-8")).get("unstored"):
+        return None
+    digest = hashlib.sha256()
+    _add_contents(digest, folder.rglob("*"))
+    return digest.hexdigest()
+
+
+def _add_contents(digest: Any, files: Iterable[Path]) -> None:
+    for file in sorted(files):
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(f"{file}\0{len(content)}\0".encode())
+            digest.update(content)

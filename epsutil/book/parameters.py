@@ -1,0 +1,435 @@
+"""The parameters of the notebooks: what each has, at which scale, and what values it may have.
+
+papermill only warns about a parameter that a notebook does not have. So names and types are checked
+against the cell tagged ``parameters``, and values against one rule for each name, the same on every
+page: before a kernel starts where `epsutil run` gets them, and where a notebook's first cell runs
+by :class:`epsutil.book.results.Page`.
+"""
+
+import ast
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nbformat
+import yaml
+
+from epsutil import benchmarks, competitors, inputs, paths, scoring, spaces
+
+SCALES = ("quick", "paper", "test")
+Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
+
+# The search spaces that a notebook's parameters are about.
+SPACES = {
+    "algorithm01_epsilon": ("nasbench201",),
+    "figure01_nasbench201_scatter": ("nasbench201",),
+    "figure02_scatter": ("nasbench101", "nasbench_nlp"),
+    "figure06_other_metrics": ("nasbench201",),
+    "metrics_relation": ("nasbench201",),
+    "table01_nasbench201": ("nasbench201",),
+    "table03_nasbench101": ("nasbench101",),
+    "table04_nasbench_nlp": ("nasbench_nlp",),
+    "table05_weights_nasbench101": ("nasbench101",),
+    "table06_weights_nasbench201": ("nasbench201",),
+    "table07_weights_nasbench_nlp": ("nasbench_nlp",),
+    "table08_weights": ("nasbench201", "nasbench101", "nasbench_nlp"),
+    "table09_initialisations": ("nasbench201",),
+    "table10_embeddings": ("nasbench_nlp",),
+    "width_collapse": ("nasbench201",),
+}
+# Those that take any number of weights, not two.
+ABLATIONS = (
+    "table05_weights_nasbench101",
+    "table06_weights_nasbench201",
+    "table07_weights_nasbench_nlp",
+)
+# How many architectures each has; the length of a space may need its data, a check must not.
+SIZES = {"nasbench101": 423_624, "nasbench201": 15_625, "nasbench_nlp": 14_322}
+LEAST_ARCHS = 10  # of which a table of rank correlations is made
+LARGEST_BATCH = 10_240  # as many images as there are of each dataset
+LARGEST_SEED = 2**32 - 1  # that numpy, pandas and torch all take
+MOST_JOBS = 1024
+
+
+class ParameterError(ValueError):
+    """A notebook, scale or parameter that does not exist, or a value that it cannot have."""
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    default: Any
+    types: frozenset[str]  # the names in its annotation, if it has one: {"int", "None"}
+
+    def __str__(self) -> str:
+        kind = " or ".join(sorted(self.types)) or _kind(self.default)
+        return f"{self.name} ({kind}, default {self.default!r})"
+
+    def accepts(self, value: Any) -> bool:
+        if value is None:
+            return self.default is None or "None" in self.types
+        if self.default is None:
+            named = self.types - {"None"}
+            return not named or _kind(value, inside=False) in named | (
+                {"int"} if "float" in named else set()
+            )
+        return _fits(value, self.default)
+
+
+def names() -> list[str]:
+    """Return the names of the notebooks, which are also those of the pages, in order."""
+    return sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Return a notebook's parameters with their defaults.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+
+    Raises
+    ------
+    ParameterError
+        There is no such notebook, or its cell tagged ``parameters`` is not a list of plain
+        assignments.
+    """
+    return {parameter.name: parameter.default for parameter in _parameters(name)}
+
+
+def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters, or raise where the notebook would not understand them.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    given : mapping of str to object
+        Some of the notebook's parameters. An int is accepted, and converted, where the default is a
+        float; the elements of a list are held to the types of the default's elements.
+
+    Raises
+    ------
+    ParameterError
+        A name that the notebook does not have, a value of another type than its default, or one
+        out of range.
+    """
+    known = {parameter.name: parameter for parameter in _parameters(name)}
+    valid = "; valid: " + (", ".join(map(str, known.values())) or "none")
+    for key, value in given.items():
+        if key not in known:
+            raise ParameterError(f"{name} has no parameter {key!r}{_closest(key, known)}{valid}")
+        if not known[key].accepts(value):
+            raise ParameterError(
+                f"{name}: {key}={value!r} is {_kind(value)}, but must be "
+                f"{' or '.join(sorted(known[key].types)) or _kind(known[key].default)}{valid}"
+            )
+    values = {key: _convert(value, known[key].default) for key, value in given.items()}
+    allowed = rules(name)
+    for key, value in values.items():
+        if key in allowed and (words := allowed[key](value)):
+            raise ParameterError(f"{name}: {key}={value!r} must be {words}")
+    return values
+
+
+def value(text: str) -> Any:
+    """Read a parameter as papermill's ``-p`` does, and a list of them where text starts with [.
+
+    Parameters
+    ----------
+    text : str
+        ``True``, ``False``, ``None``, what Python reads as an int or a float, or a YAML list of
+        these; all else stays text. YAML's own rules for numbers are not used: it takes 010 for 8,
+        12:30:45 for 45045, and 1e-7 for text.
+
+    Raises
+    ------
+    ParameterError
+        A list that is not closed, and the like.
+
+    Examples
+    --------
+    >>> value("010"), value("1e-7"), value("[cifar10, 1e-7, [None]]"), value("12:30:45")
+    (10, 1e-07, ['cifar10', 1e-07, [None]], '12:30:45')
+    """
+    return _yaml(text) if text.lstrip().startswith("[") else _scalar(text)
+
+
+def injected(cells: Iterable[str]) -> set[str]:
+    """Return the names that papermill gave a value, from the sources of the cells that ran."""
+    return {
+        node.id
+        for cell in cells
+        if cell.startswith("# Parameters\n")  # as papermill begins the cell that it adds
+        for node in ast.walk(ast.parse(cell))
+        if isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Store)
+        and not node.id.startswith("PAPERMILL_")  # the paths that it adds on request
+    }
+
+
+def scale(name: str, scale: str) -> dict[str, Any]:
+    """Return the parameters that a notebook takes at a scale, from ``notebooks/scales.yml``.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    scale : {"quick", "paper", "test"}
+        What a laptop recomputes in minutes, the paper's own sizes, or the smallest run that still
+        passes through every cell.
+
+    Raises
+    ------
+    ParameterError
+        There is no such scale or notebook, or the file names a parameter that the notebook lacks.
+    """
+    if scale not in SCALES:
+        raise ParameterError(
+            f"there is no scale {scale!r}{_closest(scale, SCALES)}; valid: {', '.join(SCALES)}"
+        )
+    file = paths.NOTEBOOKS / "scales.yml"
+    scales = _yaml(file.read_text("utf-8")) if file.exists() else None
+    of_notebook = (scales or {}).get(name) or {}
+    return check(name, of_notebook.get(scale) or {})
+
+
+# What a cell says ----------------------------------------------------------------------------
+
+
+def _yaml(text: str) -> Any:
+    """Read YAML, its scalars as papermill reads them."""
+
+    def read(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {key: read(element) for key, element in found.items()}
+        return [read(element) for element in found] if isinstance(found, list) else _scalar(found)
+
+    try:
+        return read(yaml.load(text, yaml.BaseLoader))  # which leaves every scalar a text
+    except (yaml.YAMLError, RecursionError) as error:  # the latter for a list inside itself
+        raise ParameterError(f"not a value: {text!r} ({' '.join(str(error).split())})") from error
+
+
+def _scalar(text: str) -> Any:
+    """Read a scalar as ``papermill.cli`` does."""
+    named = {"True": True, "False": False, "None": None}
+    if text in named:
+        return named[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _parameters(name: str) -> list[_Parameter]:
+    cells = [
+        cell
+        for cell in _read(name).cells
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
+    ]
+    if len(cells) != 1:
+        raise ParameterError(
+            f"notebooks/{name}.ipynb needs exactly one cell tagged 'parameters', has {len(cells)}"
+        )
+    return list(_assignments(name, cells[0].source))
+
+
+def _assignments(name: str, source: str) -> Iterator[_Parameter]:
+    """Yield the assignments of a parameters cell, which is read but never run."""
+    for statement in ast.parse(source).body:
+        target: ast.expr | None = None
+        value: ast.expr | None = None
+        annotation: ast.expr | None = None
+        if isinstance(statement, ast.AnnAssign):
+            target, value, annotation = statement.target, statement.value, statement.annotation
+        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, value = statement.targets[0], statement.value
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a text that explains
+        try:
+            if not isinstance(target, ast.Name) or value is None:
+                raise ValueError
+            default = ast.literal_eval(value)
+        except ValueError:
+            raise ParameterError(
+                f"notebooks/{name}.ipynb: a parameter is a plain `name = value`, not "
+                f"`{ast.unparse(statement)}`"
+            ) from None
+        yield _Parameter(target.id, default, _annotated(annotation))
+
+
+def _annotated(annotation: ast.expr | None) -> frozenset[str]:
+    """Return the types of ``int | None`` as ``{"int", "None"}``; a list's come from its default."""
+    if annotation is None:
+        return frozenset()
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        return _annotated(annotation.left) | _annotated(annotation.right)
+    return frozenset({ast.unparse(annotation).partition("[")[0]})
+
+
+def _read(name: str) -> Any:
+    file = paths.NOTEBOOKS / f"{name}.ipynb"
+    if name not in names():
+        raise ParameterError(
+            f"there is no notebook {name!r}{_closest(name, names())}; "
+            f"valid: {', '.join(names()) or 'none'}"
+        )
+    return nbformat.read(file, as_version=4)
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _kind(value: Any, inside: bool = True) -> str:
+    """Name a value's type for people: int, list of float, None."""
+    if value is None:
+        return "None"
+    if isinstance(value, list | tuple):
+        elements = sorted({_kind(element) for element in value}) if inside else []
+        return "list" + (f" of {' or '.join(elements)}" if elements else "")
+    return type(value).__name__
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, list | tuple):
+        return isinstance(value, list | tuple) and (
+            not default or all(any(_fits(v, d) for d in default) for v in value)
+        )
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _convert(value: Any, default: Any) -> Any:
+    if isinstance(value, list | tuple):
+        element = default[0] if isinstance(default, list | tuple) and default else None
+        return [_convert(v, element) for v in value]
+    return float(value) if isinstance(default, float) and value is not None else value
+
+
+# What values may be --------------------------------------------------------------------------
+
+
+def rules(notebook: str) -> Mapping[str, Rule]:
+    """Return the rules by parameter; none for a notebook that is not the book's."""
+    if notebook not in SPACES:
+        return {}
+    size = min(SIZES[name] for name in SPACES[notebook])
+    least = 1 if notebook == "width_collapse" else LEAST_ARCHS
+    archs, some, some_or_none = _from_to(least, size), _from_to(1, size), _from_to(0, size)
+    batch, seed = _from_to(2, LARGEST_BATCH), _from_to(0, LARGEST_SEED)
+    return {
+        "arch": _arch,
+        "my_arch": _arch,
+        "architectures": _one_of(competitors.ARCHITECTURES),
+        "batch_seeds": _list_of(seed),
+        "batch_size": batch,
+        "dataset": _one_of(
+            inputs.IMAGES if notebook == "algorithm01_epsilon" else benchmarks.DATASETS
+        ),
+        "datasets": _some_of(benchmarks.DATASETS),
+        "dtypes": _some_of(scoring.DTYPES),
+        "exponents": _list_of(_from_to(-30, 30), least=2),
+        "groups": _some_of(_groups(SPACES[notebook][0])),
+        "highest_perplexity": _above(1, 1e300),
+        "image_size": _pixels,
+        "largest_share": _above(0, 1),
+        "lowest": _from_to(0, 100),
+        "lowest_epsilon": _above(0, 100),
+        "n_archs": archs,
+        "n_archs101": _from_to(least, SIZES["nasbench101"]),
+        "n_archs_nlp": _from_to(least, SIZES["nasbench_nlp"]),
+        "n_batch_archs": archs,
+        "n_competitors": some_or_none,
+        "n_draws": some_or_none,
+        "n_drawn": _from_to(1, SIZES["nasbench101"]),
+        "n_evaluated": archs,
+        "n_few": archs,
+        "n_jobs": jobs,
+        "n_least": some,
+        "n_recheck": some,
+        "n_resamples": _from_to(0, 100_000),
+        "n_rounding": archs,
+        "n_speed_archs": archs,
+        "seed": seed,
+        "speed_batch_size": batch,
+        "speed_image_size": _pixels,
+        "weights": _weights(None if notebook in ABLATIONS else 2),
+    }
+
+
+def _groups(space_name: str) -> tuple[str, ...]:
+    """Return the groups with metrics that the tables of a search space show."""
+    shown = set(competitors.order(space_name))
+    groups = {name: scoring.GROUPS[name] for name in scoring.groups(space_name)}
+    return tuple(n for n, group in groups.items() if not group.apart and shown & {*group.names})
+
+
+def _from_to(low: float, high: float) -> Rule:
+    return lambda value: None if low <= value <= high else f"from {low:,} to {high:,}"
+
+
+def _above(low: float, high: float) -> Rule:
+    return lambda value: None if low < value <= high else f"above {low:g} and at most {high:g}"
+
+
+def _one_of(known: Sequence[str]) -> Rule:
+    return lambda value: None if value in known else f"one of {', '.join(known)}"
+
+
+def _some_of(known: Sequence[str]) -> Rule:
+    def rule(values: Sequence[str]) -> str | None:
+        fits = values and set(values) <= set(known) and len(set(values)) == len(values)
+        return None if fits else f"one or more different ones of {', '.join(known)}"
+
+    return rule
+
+
+def _list_of(element: Rule, least: int = 1) -> Rule:
+    def rule(values: Sequence[Any]) -> str | None:
+        if len(values) < least or len(set(values)) < len(values):
+            return f"{('one', 'two')[least - 1]} or more different numbers"
+        words = [said for said in map(element, values) if said]
+        return f"numbers {words[0]}" if words else None
+
+    return rule
+
+
+def _weights(count: int | None) -> Rule:
+    def rule(values: Sequence[float]) -> str | None:
+        words = f"{'two' if count else 'two or more'} different finite numbers above 0"
+        if (count and len(values) != count) or not all(value > 0 for value in values):
+            return words
+        try:
+            scoring.checked_weights(values)
+        except ValueError:
+            return f"{words}, of at most six digits each"
+        return None
+
+    return rule
+
+
+def _pixels(value: int) -> str | None:
+    fits = 4 <= value <= 256 and value % 4 == 0  # NAS-Bench-201 halves an image twice
+    return None if fits else "a multiple of 4 from 4 to 256"
+
+
+def jobs(value: int) -> str | None:
+    """Say what a number of processes must be, None where it is so."""
+    fits = value and abs(value) <= MOST_JOBS
+    return None if fits else f"a number of processes up to {MOST_JOBS:,}, or -1 for one per core"
+
+
+def _arch(value: str) -> str | None:
+    try:
+        spaces.get("nasbench201").parse(value)
+    except ValueError as error:
+        return f"an architecture: {error}"
+    return None

@@ -1,0 +1,245 @@
+"""Build the static site from executed notebooks, and record what they made.
+
+Times and folders of the machine are removed before anything is published.
+"""
+
+import copy
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
+import pandas as pd
+import plotly.offline
+import yaml
+
+from epsutil import paths, sources
+from epsutil.book import execution, tables
+from epsutil.book.execution import BuildError
+
+log = logging.getLogger(__name__)
+
+
+def build(scale: str = "quick") -> Path:
+    """Execute all notebooks, build the site and return its ``index.html``.
+
+    A notebook whose sources have not changed since it was last executed is not executed again. The
+    site of an earlier build stays in place until the new one is complete.
+
+    Parameters
+    ----------
+    scale : {"quick", "paper", "test"}
+        How much is recomputed.
+
+    Raises
+    ------
+    NotebookError
+        A cell raised an exception.
+    BuildError
+        jupyter-book failed or warned.
+    """
+    return _build_site(_stage(execution.execute_all(scale)))
+
+
+def record(names: Sequence[str] = ()) -> list[Path]:
+    """Copy complete, live results to the project's recorded ones.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders written.
+
+    Raises
+    ------
+    ValueError
+        A page was built from recorded results itself.
+    """
+    written = []
+    for file in sorted(paths.results().glob("*/page.json")):
+        page = json.loads(file.read_text("utf-8"))
+        if names and page["page"] not in names:
+            continue
+        if page["recorded"]:
+            raise ValueError(
+                f"{page['page']} shows recorded results ({', '.join(page['recorded'])}); "
+                "recording needs all data at hand"
+            )
+        target = paths.RECORDED_RESULTS / page["page"]
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(file.parent, target)
+        written.append(target)
+    return written
+
+
+def _stage(executed: Mapping[str, Path]) -> Path:
+    """Gather what jupyter-book reads: configuration, pages, notebooks and their results."""
+    stage = paths.BUILD / "stage"
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static"))
+    if (paths.BOOK / "_static").is_dir():
+        shutil.copytree(paths.BOOK / "_static", stage / "_static")
+    shutil.copy(paths.ROOT / "_toc.yml", stage)
+    _write_config(stage)
+
+    (stage / "notebooks").mkdir()
+    for name, file in executed.items():
+        notebook = publishable(nbformat.read(file, as_version=4))
+        nbformat.write(notebook, stage / "notebooks" / f"{name}.ipynb")
+        if (paths.results() / name).is_dir():
+            shutil.copytree(paths.results() / name, stage / "results" / name)
+
+    # Interactive plots load this one copy by a relative address; no other page loads it.
+    (stage / "_extra").mkdir()
+    (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
+
+    generate(stage / "book" / "_generated")
+    return stage
+
+
+def generate(folder: Path) -> None:
+    """Write the parts of pages that are made from all results: the scoreboard, the sources.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the book includes them from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
+    board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
+    (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
+    (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
+
+
+def publishable(notebook: Any) -> Any:
+    """Return a copy of an executed notebook without times, folders and papermill's notes.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        As papermill wrote it.
+    """
+    notebook = copy.deepcopy(notebook)
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
+            cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
+            cell.metadata.mystnb = {
+                "code_prompt_show": "Parameters of this run",
+                "code_prompt_hide": "Parameters of this run",
+            }
+        if "outputs" in cell:
+            cell.outputs = [_without_folders(output) for output in cell.outputs]
+            for output in cell.outputs:  # is there for Jupyter; pages take the HTML beside it
+                output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
+    return notebook
+
+
+def _without_folders(output: Any) -> Any:
+    """Replace this machine's folders in a cell's output."""
+    if isinstance(output, Mapping):
+        return nbformat.NotebookNode({k: _without_folders(v) for k, v in output.items()})
+    if isinstance(output, list):
+        return [_without_folders(element) for element in output]
+    if isinstance(output, str):
+        for folder, instead in _folders():
+            output = re.sub(rf"(?<![\w.~-]){re.escape(folder)}(?![\w-])", instead, output)
+    return output
+
+
+def _folders() -> list[tuple[str, str]]:
+    """Return this machine's folders and what stands for them, inner folders first."""
+    found = {
+        Path.home(): "~",
+        paths.ROOT: ".",
+        Path(sys.prefix): "$VIRTUAL_ENV",
+        paths.cache(): "$EPSUTIL_CACHE",
+    }
+    if data := paths.data():
+        found[data] = "$EPSUTIL_DATA"
+    names = {str(folder): instead for folder, instead in found.items() if folder != Path("/")}
+    return sorted(names.items(), key=lambda item: -len(item[0]))
+
+
+def _write_config(stage: Path) -> None:
+    """Write ``_config.yml`` with the repository's address, where there is one."""
+    config = yaml.safe_load((paths.ROOT / "_config.yml").read_text("utf-8"))
+    url, branch = repository()
+    if url:
+        config["repository"] = {"url": url, "branch": branch}
+        config["html"] |= {"use_repository_button": True, "use_issues_button": True}
+        if urlsplit(url).hostname == "github.com":
+            config["launch_buttons"] = {
+                "notebook_interface": "jupyterlab",
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+            }
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+
+
+def repository() -> tuple[str | None, str]:
+    """Return the project's public address and branch, for the pages' buttons.
+
+    The address is ``EPSUTIL_REPOSITORY`` or, where that is unset, Git's ``origin``; None where
+    neither is a web address that a reader could open.
+    """
+    given = os.environ.get("EPSUTIL_REPOSITORY") or _git("remote", "get-url", "origin")
+    ssh = re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", given)
+    url = urlsplit(f"https://{ssh[1]}/{ssh[2]}" if ssh else given)
+    if url.scheme not in ("http", "https") or not url.hostname or "." not in url.hostname:
+        return None, "main"
+    path = url.path.rstrip("/").removesuffix(".git")
+    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
+    # Only host and path: a remote may hold a password.
+    return f"https://{url.hostname}{path}", branch if branch not in ("", "HEAD") else "main"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        command = ["git", "-C", str(paths.ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _build_site(stage: Path) -> Path:
+    work = paths.BUILD / "site"
+    shutil.rmtree(work, ignore_errors=True)
+    log.info("building the site")
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["-W", "-n", "--keep-going", "--all", "--path-output", str(work)]
+    done = subprocess.run(
+        [*command, "build", str(stage), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    (paths.BUILD / "build.log").write_text(done.stdout, "utf-8")
+    built = work / "_build" / "html"
+    if done.returncode or not (built / "index.html").exists():
+        said = execution.plain(done.stdout).strip()
+        raise BuildError(f"jupyter-book failed or warned:\n\n{said}")
+    site = paths.BUILD / "html"
+    shutil.rmtree(site, ignore_errors=True)
+    built.replace(site)
+    shutil.rmtree(work, ignore_errors=True)
+    return site / "index.html"

@@ -1,344 +1,580 @@
-"""What the notebooks compute: a function for each table, on top of the other rooms.
+"""What the notebooks compute: a problem, and a few verbs on it.
 
-Every function returns a tidy DataFrame that is written to CSV as it is. Column names are those of
-:data:`epsutil.statistics.SCORES`, with the suffixes ``_low`` and ``_high`` (bootstrap interval),
-``_all`` (unscored architectures rank last) and ``_paper`` (reported).
+A :class:`Problem` is a search space, a batch of inputs, the scores of architectures and what
+training gave them. The functions evaluate scores against training, vary a setting, compare metrics
+on the same architectures, and say where two computations agree. Each returns a tidy DataFrame that
+is written to CSV as it is. Column names are those of :data:`epsutil.statistics.SCORES`, with the
+suffixes ``_low`` and ``_high`` (bootstrap interval), ``_all`` (unscored architectures rank last)
+and ``_paper`` (reported).
 """
 
 import os
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
+from scipy import stats
+from tqdm import tqdm
 
-from epsutil import benchmarks, inputs, metric, paths, scoring, spaces, statistics
+from epsutil import benchmarks, inputs, paths, proxies, scoring, spaces, statistics, store
 from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.statistics import SCORES
 
-ANALOG = ("analog-nasbench/data.anb",)
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
-METRICS = ("epsilon", "params", "flops")  # recurrent networks have no flops
+SIZES = ("params", "flops")  # recurrent networks have no flops
+ARCHITECTURES = ("own", "common", "last")
 ZERO_IS_NO_SCORE = ("nasbench_nlp",)  # as in the authors' statistics, but not in their ablations
+ANALOG = ("analog-nasbench/data.anb",)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search space, a batch of inputs, scores, and what training gave.
+
+    Nothing is read or computed before it is asked for; then it is kept.
+
+    Parameters
+    ----------
+    space, dataset : str
+        See :func:`epsutil.spaces.get` and :func:`epsutil.benchmarks.trained`.
+    n_archs : int
+        Up to the size of the space; a smaller number is a random sample.
+    weights : two floats
+        The constants of epsilon.
+    batch_size, seed : int
+        Which inputs.
+    n_jobs : int, default -1
+        Processes, each on one thread; -1 is one per core.
+    dtype : {"float32", "float64"}
+    draw : int, optional
+        The seed of the random architectures, by default `seed`.
+    groups : sequence of str, optional
+        The competing metrics: some of :func:`epsutil.scoring.groups`, by default all that the
+        tables show. A group that the book has no scores of is left out.
+    n_competitors : int, default 0
+        How many architectures to score by each competing metric; 0 takes what is stored.
+
+    Examples
+    --------
+    >>> problem = Problem("nasbench201", "cifar10", 15625, (1e-7, 1.0))
+    >>> problem.evaluate()["rho"]  # doctest: +SKIP
+    0.876...
+    """
+
+    space: str
+    dataset: str
+    n_archs: int
+    weights: Sequence[float]
+    batch_size: int = 256
+    seed: int = 21
+    n_jobs: int = -1
+    dtype: str = "float32"
+    draw: int | None = None
+    groups: Sequence[str] | None = None
+    n_competitors: int = 0
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The sources of the inputs and of the trained results."""
+        return needs([self.dataset], self.space)
+
+    @cached_property
+    def batch(self) -> inputs.Batch:
+        """The inputs that architectures are scored with."""
+        return inputs.batch(self.dataset, self.batch_size, self.seed)
+
+    @cached_property
+    def archs(self) -> NDArray[np.int64]:
+        """The indices of the architectures, in ascending order."""
+        draw = self.seed if self.draw is None else self.draw
+        drawn = scoring.sample(self.space, self.n_archs, draw)
+        return np.union1d(drawn, scoring.order(self.space)[: self.n_competitors])
+
+    @cached_property
+    def trained(self) -> pd.DataFrame:
+        """What training gave and the sizes, of the architectures that have a result."""
+        trained = benchmarks.trained(self.space.partition("@")[0], self.dataset)
+        return trained.loc[self.archs].dropna(subset=self.target)
+
+    @property
+    def target(self) -> str:
+        """The column of `trained` that ranks networks."""
+        return benchmarks.target(self.space.partition("@")[0])[0]
+
+    @property
+    def minimise(self) -> bool:
+        """Whether less of it is better."""
+        return benchmarks.target(self.space.partition("@")[0])[1]
+
+    @property
+    def result(self) -> pd.Series:
+        """What ranks networks, architecture by architecture: accuracy (%) or loss."""
+        return self.trained[self.target]
+
+    def scores(self, weights: Sequence[float] | None = None) -> pd.DataFrame:
+        """Return epsilon of all architectures, a column per pair of weights.
+
+        Raises
+        ------
+        epsutil.store.NotStored
+            More than `LARGEST` architectures have no stored scores, and the scale is not the
+            paper's.
+        """
+        largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
+        weights = self.weights if weights is None else weights
+        return scoring.score(
+            self.space, self.batch, weights, self.archs, self.dtype, self.n_jobs, largest=largest
+        )
+
+    def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
+        """Return epsilon of all architectures, NaN where the authors count no score."""
+        weights = self.weights if weights is None else weights
+        return self.scored(self.scores(weights), weights)
+
+    def scored(self, scores: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
+        """Return a column of :meth:`scores`, NaN where the authors count no score."""
+        epsilon = scores[scoring.pair(weights)]
+        return epsilon.where(epsilon != 0) if self.space in ZERO_IS_NO_SCORE else epsilon
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """`trained` with a column ``epsilon``."""
+        return self.trained.assign(epsilon=self.epsilon().reindex(self.trained.index))
+
+    @cached_property
+    def metrics(self) -> "Metrics":
+        """Every metric of these architectures: the competing ones, sizes and epsilon."""
+        return _metrics(self)
+
+    def evaluate(self, score: pd.Series | None = None) -> pd.Series:
+        """Return how well a score, by default epsilon, ranks the trained architectures.
+
+        See :func:`epsutil.statistics.evaluate`.
+        """
+        score = self.frame["epsilon"] if score is None else score
+        return statistics.evaluate(score.reindex(self.result.index), self.result, self.minimise)
+
+    def group(
+        self, group: str, n_archs: int | None = None, parameter: str = "n_competitors"
+    ) -> pd.DataFrame:
+        """Return the scores of a group of metrics; of no architectures, those that are stored.
+
+        Raises
+        ------
+        epsutil.store.NotStored
+            None are stored; `parameter` is what the message asks for.
+        """
+        n_archs = self.n_competitors if n_archs is None else n_archs
+        found = scoring.score_group(self.space, self.dataset, group, n_archs, n_jobs=self.n_jobs)
+        if found is None:
+            names = ", ".join(scoring.GROUPS[group].names)
+            raise store.NotStored(
+                f"no scores of {self.space} by {names} are stored for the inputs at hand "
+                f"({self.dataset}, {', '.join(inputs.needs(self.dataset)) or 'synthetic'}); give "
+                f"{parameter}, the number of architectures to compute"
+            )
+        return found
+
+
+class Independent(Problem):
+    """Grey images, and CIFAR-10 accuracies that were trained independently.
+
+    Needs the package `analog-nasbench` and the paper's grey images (Section 3.5), no download. Made
+    as ``Independent("nasbench201", "grey", ...)``.
+    """
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The sources, which come with a package."""
+        return ANALOG
+
+    @cached_property
+    def trained(self) -> pd.DataFrame:
+        """Accuracies and sizes of the architectures."""
+        frame, space = benchmarks.analog_nasbench().loc[self.archs], NASBench201()
+        frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
+        frame["flops"] = [space.flops(arch) for arch in frame["arch"]]
+        return frame
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All metrics for one dataset. More is better for each."""
+
+    problem: Problem
+    frame: pd.DataFrame  # what training gave, and a column per metric; NaN without a score
+    evaluated: Mapping[str, pd.Index]  # the architectures that a metric was computed for
+    seconds: Mapping[str, float]  # for one network on one core; NaN for the sizes
+
+    def names(self, n_least: int = 0) -> list[str]:
+        """Return the metrics that were computed for so many architectures at least, or for all."""
+        n_least = min(n_least, len(self.frame))
+        return [name for name, index in self.evaluated.items() if len(index) >= n_least]
+
+    def together(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return the architectures that all of these metrics were computed for."""
+        index = self.frame.index
+        for name in names:
+            index = index.intersection(self.evaluated[name])
+        return self.frame.loc[index]
+
+
+def _metrics(problem: Problem) -> Metrics:
+    shown = set(order(problem.space))
+    known = {}
+    for group in scoring.groups(problem.space) if problem.groups is None else problem.groups:
+        if scoring.GROUPS[group].apart or not shown & set(scoring.GROUPS[group].names):
+            continue
+        recorded = f"{problem.space}-{problem.dataset}-{group}-*.parquet"
+        if problem.n_competitors or any(paths.RECORDED_SCORES.glob(recorded)):
+            known[group] = problem.group(group)
+    frame = problem.frame.copy()
+    names = list(filter(frame.__contains__, SIZES))
+    evaluated = dict.fromkeys(("epsilon", *names), frame.index)
+    seconds = dict.fromkeys(names, np.nan) | {"epsilon": _seconds(problem)}
+    for group, stored in known.items():
+        for name in scoring.GROUPS[group].names:
+            sign = -1 if proxies.get(name).lower_is_better else 1
+            frame[name] = sign * stored[name].reindex(frame.index)
+            evaluated[name] = frame.index.intersection(stored.index)
+            seconds[name] = stored[scoring.SECONDS].mean()
+    ordered = [name for name in order(problem.space) if name in evaluated]
+    return Metrics(problem, frame, {name: evaluated[name] for name in ordered}, seconds)
+
+
+def _seconds(problem: Problem) -> float:
+    """Time epsilon on a few random architectures, on one core."""
+    space, x = spaces.get(problem.space), problem.batch.x
+    archs = [space[int(i)] for i in scoring.order(problem.space)[:20]]
+    space.score(archs[0], x, problem.weights)  # compiles
+    start = time.perf_counter()
+    for arch in archs:
+        space.score(arch, x, problem.weights)
+    return (time.perf_counter() - start) / len(archs)
+
+
+def order(space_name: str) -> tuple[str, ...]:
+    """Return the metrics of a search space in the order of a table, epsilon last."""
+    paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
+    more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
+    known = {n for g in scoring.groups(space_name) for n in scoring.GROUPS[g].names}
+    return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
+
+
+# The paper's values --------------------------------------------------------------------------
 
 
 def needs(datasets: Sequence[str], space_name: str = "nasbench201") -> tuple[str, ...]:
     """Return the sources of inputs and trained results for some datasets of a search space."""
+    space_name = space_name.partition("@")[0]
     names = [
         name for d in datasets for name in (*benchmarks.needs(d, space_name), *inputs.needs(d))
     ]
     return tuple(dict.fromkeys(names))
 
 
-def reported(table: str) -> pd.DataFrame:
-    """Return a table of the paper, as printed; see ``data/paper/README.md``."""
-    return pd.read_csv(paths.PAPER / f"{table}.csv")
+def reported(table: str, datasets: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a table of the paper, as printed; see ``data/paper/README.md``.
 
-
-def reported_metrics(table: str, datasets: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of a table of metrics; some of these tables have one dataset only."""
-    paper = reported(table)
+    With `datasets`, the rows of a table of metrics; some of these tables have one dataset only.
+    """
+    paper = pd.read_csv(paths.PAPER / f"{table}.csv")
+    if not datasets:
+        return paper
     if "dataset" not in paper:
         paper["dataset"] = datasets[0]
-    return paper.loc[paper["dataset"].isin(datasets), ["dataset", "metric", *statistics.SCORES]]
+    return paper.loc[paper["dataset"].isin(datasets), ["dataset", "metric", *SCORES]]
 
 
-def scored(
-    dataset: str,
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int = -1,
-    dtype: str = "float32",
-    space_name: str = "nasbench201",
-    more: Sequence[int] | NDArray[np.integer] = (),
-) -> pd.DataFrame:
-    """Join what training gave, the sizes and epsilon, for a whole space or a random sample.
-
-    Parameters
-    ----------
-    dataset : str
-        See :func:`epsutil.benchmarks.trained`.
-    weights : two floats
-    batch_size, seed : int
-        Which inputs; the seed also draws the architectures.
-    n_archs : int
-        Up to the size of the space; a smaller number is a random sample.
-    n_jobs, dtype
-        See :func:`epsutil.scoring.score`.
-    space_name : str
-        See :func:`epsutil.spaces.get`.
-    more : sequence of int
-        Architectures to score besides.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of :func:`epsutil.benchmarks.trained`, and ``epsilon``. Architectures for which
-        training gave no result are left out.
-
-    Raises
-    ------
-    epsutil.store.NotStored
-        More than `LARGEST` architectures have no stored scores, and the scale is not the paper's.
-    """
-    archs = np.union1d(scoring.sample(space_name, n_archs, seed), np.asarray(more, np.int64))
-    batch = inputs.batch(dataset, batch_size, seed)
-    largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
-    scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs, largest=largest)
-    frame = benchmarks.trained(space_name, dataset).loc[scores.index]
-    frame["epsilon"] = _epsilon(scores, weights, space_name)
-    frame.attrs["run"] = scores.attrs["run"]
-    return frame.dropna(subset=benchmarks.target(space_name)[0])
+def beside_paper(frame: pd.DataFrame, paper: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Add the reported values to a table, with the suffix ``_paper``."""
+    return frame.merge(paper, on=on, how="left", suffixes=("", "_paper"), validate="m:1")
 
 
-def _epsilon(scores: pd.DataFrame, weights: Sequence[float], space_name: str) -> pd.Series:
-    """Return epsilon for two weights, NaN where the authors count no score."""
-    epsilon = scores[scoring.pair(weights)]
-    return epsilon.where(epsilon != 0) if space_name in ZERO_IS_NO_SCORE else epsilon
-
-
-def counting(
-    weights: Sequence[float], batch_size: int, seed: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Evaluate epsilon on NAS-Bench-NLP under several ways of counting what lacks a value.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per way (``counted``): ``n``, ``n_scored`` and the six scores. Networks whose training
-        diverged are left out or get the largest of all losses; architectures without a score are
-        left out or rank last.
-    """
-    space_name, (target, _) = "nasbench_nlp", benchmarks.target("nasbench_nlp")
-    archs = scoring.sample(space_name, n_archs, seed)
-    scores = scoring.score(
-        space_name, inputs.batch("ptb", batch_size, seed), weights, archs, n_jobs=n_jobs
-    )
-    trained = benchmarks.trained(space_name, "ptb").loc[scores.index]
-    loss, finished = trained[target], trained["status"] == "OK"
-    epsilon = _epsilon(scores, weights, space_name)
-    with_zeros = scores[scoring.pair(weights)]
-    last = epsilon.fillna(-1)  # below every score
-    worst = loss.where(finished, loss.max() + 1)
-    known = loss.notna()
-    ways = {
-        "as the authors": (epsilon[known], loss[known]),
-        "epsilon = 0 counts as a score": (with_zeros[known], loss[known]),
-        "only trainings that finished": (epsilon[finished], loss[finished]),
-        "unscored rank last": (last[known], loss[known]),
-        "diverged count as worst": (epsilon, worst),
-        "both": (last, worst),
-    }
-    return pd.DataFrame(
-        [
-            {"counted": way}
-            | statistics.evaluate(score, target_loss, True).to_dict()
-            | {"n_scored": float((score >= 0).sum())}  # those that rank last have none
-            for way, (score, target_loss) in ways.items()
-        ]
-    )
-
-
-def wikitext2(
-    weights: Sequence[float], batch_size: int, seed: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Evaluate epsilon, scored on Penn Treebank, against the runs on WikiText-2.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per metric; see :func:`epsutil.statistics.coverage`, and the six scores.
-    """
-    target, minimise = benchmarks.target("nasbench_nlp")
-    runs = benchmarks.nasbench_nlp_wikitext2().dropna(subset=target)
-    frame = runs.groupby("index")[["params", target]].mean()  # of repeated trainings
-    archs = scoring.sample("nasbench_nlp", n_archs, seed)
-    batch = inputs.batch("ptb", batch_size, seed)
-    scores = scoring.score("nasbench_nlp", batch, weights, archs, n_jobs=n_jobs)
-    frame["epsilon"] = _epsilon(scores, weights, "nasbench_nlp").reindex(frame.index)
-    return pd.DataFrame(
-        [
-            {"dataset": "wikitext2", "metric": name, "source": "computed"}
-            | statistics.coverage(frame[name], frame[target], minimise).to_dict()
-            | statistics.evaluate(frame[name], frame[target], minimise).to_dict()
-            for name in filter(frame.__contains__, METRICS)
-        ]
-    )
-
-
-def embeddings(
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    highest_loss: bool = False,
-) -> pd.DataFrame:
-    """Compute Table 10: epsilon under six initialisations of the embedding.
-
-    Parameters
-    ----------
-    highest_loss : bool, default False
-        Take the networks with the highest loss for the best, as the authors' code does here.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per embedding: ``n``, ``archs`` (how many have a score), the six scores; as reported
-        with the suffix ``_paper``.
-    """
-    target, minimise = benchmarks.target("nasbench_nlp")
-    archs = scoring.sample("nasbench_nlp", n_archs, seed)
-    batch = inputs.batch("ptb", batch_size, seed)
-    trained = benchmarks.trained("nasbench_nlp", "ptb")[target].loc[archs].dropna()
-    paper = reported("table10")
-    paper["embedding"] = paper["embedding"].str.lower().str.replace("centered", "centred")
-    rows = []
-    for embedding in paper["embedding"]:
-        name = f"nasbench_nlp@{embedding.replace(' ', '-')}"
-        scores = scoring.score(name, batch, weights, archs, n_jobs=n_jobs)
-        epsilon = scores.loc[trained.index, scoring.pair(weights)]
-        values = statistics.evaluate(epsilon, trained, minimise and not highest_loss)
-        rows.append(
-            {"embedding": embedding, "n": len(trained), "archs": values["n_scored"]}
-            | values[list(statistics.SCORES)].to_dict()
-        )
-    return pd.DataFrame(rows).merge(paper, on="embedding", suffixes=("", "_paper"), validate="1:1")
-
-
-def authors_weight_pairs(
-    weights: Sequence[float], batch_size: int, seed: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Compute Table 7 with what the authors' code does and their text does not say.
-
-    Outputs that are NaN are passed over when a row is normalised, so that a network which
-    overflows for some tokens still has a score; an epsilon of 0 is a score; and the "best" networks
-    are those with the highest loss, for the code takes losses for accuracies.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As :func:`weight_pairs`.
-    """
-    weights = sorted(weights)
-    pairs = list(combinations(weights, 2))
-    archs = scoring.sample("nasbench_nlp", n_archs, seed)
-    trained = benchmarks.trained("nasbench_nlp", "ptb")
-    loss = trained[benchmarks.target("nasbench_nlp")[0]].loc[archs].dropna()
-    x = inputs.batch("ptb", batch_size, seed).x
-    chunks = [loss.index[i : i + 64] for i in range(0, len(loss), 64)]
-    work = (joblib.delayed(_lenient_scores)(chunk, x, weights) for chunk in chunks)
-    scores = np.concatenate(joblib.Parallel(n_jobs=n_jobs)(work))  # archs, pairs
-    rows = []
-    for (w1, w2), score in zip(pairs, scores.T, strict=True):
-        values = statistics.evaluate(score, loss, minimise=False)  # the highest losses on top
-        rows.append(
-            {"w1": w1, "w2": w2, "n": len(loss), "archs": values["n_scored"]}
-            | values[list(statistics.SCORES)].to_dict()
-        )
-    return pd.DataFrame(rows).merge(
-        reported("table07"), on=["w1", "w2"], how="left", suffixes=("", "_paper"), validate="1:1"
-    )
-
-
-def _lenient_scores(indices: Sequence[int], x: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """Score some recurrent networks for all pairs of weights, passing over NaN outputs."""
-    space = spaces.get("nasbench_nlp")
-    scores = []
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # rows without any number
-        for index in indices:
-            rows = space.outputs(space[int(index)], x, weights)
-            lowest = np.nanmin(rows, axis=1, keepdims=True)
-            rows = (rows - lowest) / (np.nanmax(rows, axis=1, keepdims=True) - lowest)
-            rows[rows == 0] = np.nan
-            means = np.nanmean(rows, axis=1)
-            counts = (~np.isnan(rows)).sum(axis=1)
-            scores.append(
-                [
-                    np.nanmean(np.abs(rows[i] - rows[j]))
-                    / (means[[i, j]] @ counts[[i, j]] / counts[[i, j]].sum())
-                    for i, j in combinations(range(len(weights)), 2)
-                ]
-            )
-    return np.array(scores)
-
-
-def perplexities(
-    weights: Sequence[float], batch_size: int, seed: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Return :func:`scored` for NAS-Bench-NLP with the test perplexity as a column."""
-    frame = scored("ptb", weights, batch_size, seed, n_archs, n_jobs, space_name="nasbench_nlp")
-    target, _ = benchmarks.target("nasbench_nlp")
-    return frame.assign(perplexity=np.exp(frame[target]))
+# Evaluate ------------------------------------------------------------------------------------
 
 
 def evaluation(
-    score: pd.Series, target: pd.Series, n_resamples: int, seed: int, minimise: bool = False
+    score: pd.Series,
+    result: pd.Series,
+    n_resamples: int | None = None,
+    seed: int = 21,
+    minimise: bool = False,
 ) -> dict[str, Any]:
-    """Return the six scores with their intervals and what the unscored change, as one row."""
-    covered = statistics.coverage(score, target, minimise)
-    interval = statistics.bootstrap(score, target, n_resamples, seed, minimise=minimise)
-    bounds = {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
-    scores = statistics.evaluate(score, target, minimise)[list(statistics.SCORES)]
-    return covered.to_dict() | scores.to_dict() | bounds
+    """Return the six scores, what the unscored change, and intervals if asked for, as one row."""
+    covered = statistics.coverage(score, result, minimise).to_dict()
+    row = covered | statistics.evaluate(score, result, minimise)[list(SCORES)].to_dict()
+    if n_resamples is None:
+        return row
+    interval = statistics.bootstrap(score, result, n_resamples, seed, minimise=minimise)
+    return row | {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
 
 
-def batch_spread(
-    table: str,
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seeds: Sequence[int],
-    n_archs: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
+def epsilon_and_sizes(
+    frame: pd.DataFrame, dataset: str, target: str, minimise: bool = False
 ) -> pd.DataFrame:
-    """Score the same random architectures with several batches of inputs.
+    """Evaluate epsilon and the sizes that a frame has, a row each, without intervals."""
+    return pd.DataFrame(
+        [
+            {"dataset": dataset, "metric": name, "source": "computed"}
+            | evaluation(frame[name], frame[target], minimise=minimise)
+            for name in ("epsilon", *SIZES)
+            if name in frame
+        ]
+    )
 
-    Parameters
-    ----------
-    table : {"table01", "table03"}
-        Whose reported values to put beside.
+
+def evaluate_columns(
+    problem: Problem, scores: pd.DataFrame | Mapping[Any, pd.Series], name: str
+) -> pd.DataFrame:
+    """Evaluate several scores of the same architectures, as the paper's ablations do.
 
     Returns
     -------
     pandas.DataFrame
-        A row per dataset and seed of the batch: ``n``, ``n_scored`` and the six scores; as reported
+        A row per score, called by its key in the column `name`: ``n``, ``archs`` (how many have a
+        score), and the six scores.
+    """
+    rows = []
+    for key, score in scores.items():
+        values = problem.evaluate(score)
+        row = {name: key, "n": len(problem.result), "archs": values["n_scored"]}
+        rows.append(row | values[list(SCORES)].to_dict())
+    return pd.DataFrame(rows)
+
+
+def pairs(problem: Problem, weights: Sequence[float], table: str) -> pd.DataFrame:
+    """Evaluate epsilon for every pair of the weights on the same architectures.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; as reported in `table`
         with the suffix ``_paper``.
     """
-    target, minimise = benchmarks.target(space_name)
-    archs = scoring.sample(space_name, n_archs, seed=0)
+    scores = problem.scores(weights)
+    two = list(combinations(sorted(weights), 2))
+    frame = evaluate_columns(problem, {pair: scores[scoring.pair(pair)] for pair in two}, "pair")
+    frame.insert(0, "w1", [pair[0] for pair in two])
+    frame.insert(1, "w2", [pair[1] for pair in two])
+    return beside_paper(frame.drop(columns="pair"), reported(table), ["w1", "w2"])
+
+
+def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
+    """Evaluate epsilon under every value of one setting of a problem.
+
+    Parameters
+    ----------
+    settings
+        One of the problem's parameters, and its values; for example ``seed=[0, 1, 2]``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per value: ``dataset``, the setting, and as :meth:`Problem.evaluate`.
+    """
+    ((name, values),) = settings.items()
+    rows = [
+        {"dataset": problem.dataset, name: value}
+        | replace(problem, **{name: value}).evaluate().to_dict()
+        for value in values
+    ]
+    return pd.DataFrame(rows)
+
+
+def counts(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Count the architectures that a scatter plot shows, dataset by dataset.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``dataset``, ``n``, ``n_scored``, and what training gave for the best architecture of all,
+        for the best that has a score, and for the one with the highest epsilon.
+    """
     rows = []
-    for dataset in datasets:
-        trained = benchmarks.trained(space_name, dataset)[target].loc[archs].dropna()
-        for seed in seeds:
-            batch = inputs.batch(dataset, batch_size, seed)
-            scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
-            score = _epsilon(scores, weights, space_name).loc[trained.index]
-            values = statistics.evaluate(score, trained, minimise)
-            rows.append({"dataset": dataset, "seed": seed} | values.to_dict())
-    paper = reported_metrics(table, datasets).query("metric == 'epsilon'")
-    return pd.DataFrame(rows).merge(paper, on="dataset", suffixes=("", "_paper"))
+    for problem in problems:
+        scored = problem.frame.dropna(subset="epsilon")
+        best = pd.Series.min if problem.minimise else pd.Series.max
+        rows.append(
+            {
+                "dataset": problem.dataset,
+                "n": len(problem.frame),
+                "n_scored": len(scored),
+                "best": best(problem.result),
+                "best_scored": best(scored[problem.target]),
+                "highest_epsilon": scored.nlargest(1, "epsilon")[problem.target].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def precision(
-    datasets: Sequence[str],
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
+# Compare metrics -----------------------------------------------------------------------------
+
+
+def metrics_table(
+    table: str,
+    problems: Sequence[Problem],
+    n_resamples: int,
+    architectures: str = "own",
+    n_least: int = 500,
 ) -> pd.DataFrame:
-    """Score the same architectures in float32, as the paper does, and in float64.
+    """Compute all rows of a table of the paper that compares metrics.
+
+    Parameters
+    ----------
+    table : {"table01", "table03", "table04"}
+        Whose reported rows to put beside.
+    problems : sequence of Problem
+        One for each dataset.
+    n_resamples : int
+        Of the bootstrap.
+    architectures : {"own", "common", "last"}
+        What a metric is evaluated on: all architectures that it was computed for; those that all
+        metrics score; or those that all metrics were computed for, the unscored ranking last.
+    n_least : int
+        For the latter two, metrics computed for fewer architectures are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
+        paper's own rows. ``seconds`` is for one network on one core.
+
+    Raises
+    ------
+    ValueError
+        `architectures` is none of those.
+    """
+    if architectures not in ARCHITECTURES:
+        raise ValueError(
+            f"architectures is {architectures!r}; choose one of {', '.join(ARCHITECTURES)}"
+        )
+    rows, work = [], []
+    for problem in problems:
+        metrics, target = problem.metrics, problem.target
+        names = metrics.names(0 if architectures == "own" else n_least)
+        for name in names:
+            frame = metrics.together([name] if architectures == "own" else names)
+            if architectures == "common":
+                frame = frame.dropna(subset=names)
+            row = {"dataset": problem.dataset, "metric": name, "source": "computed"}
+            score = frame[name]
+            if architectures == "last":  # what ranks last has no score all the same
+                covered = statistics.coverage(score, frame[target], problem.minimise)
+                row |= covered[["n_scored", "coverage", "top10_unscored"]].to_dict()
+                score = _unscored_last(score)
+            seconds = metrics.seconds[name]
+            rows.append((row, len(metrics.frame), seconds))
+            work.append(
+                joblib.delayed(evaluation)(
+                    score, frame[target], n_resamples, problem.seed, problem.minimise
+                )
+            )
+    results = joblib.Parallel(n_jobs=problems[0].n_jobs, return_as="generator")(work)
+    progress = tqdm(results, "metrics", len(work), leave=False, disable=None, delay=3)
+    made = []
+    for (row, n_all, seconds), values in zip(rows, progress, strict=True):
+        if values["n"] < 0.9 * n_all:  # a count of 64 depends on how many there are
+            values |= {key: np.nan for key in values if key.startswith("top64_top5")}
+        made.append(row | values | row | {"seconds": seconds})
+    paper = reported(table, [problem.dataset for problem in problems]).assign(source="reported")
+    return pd.concat([paper, pd.DataFrame(made)], ignore_index=True)
+
+
+def _unscored_last(score: pd.Series) -> pd.Series:
+    """Return ranks, the architectures without a score below all others."""
+    return score.rank(method="dense").fillna(0)
+
+
+def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFrame:
+    """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over the
+        architectures that all metrics score; ``n_last``, ``rho_last``, ``tau_last`` over those that
+        all were computed for.
+    """
+    rows = []
+    for problem in problems:
+        names = problem.metrics.names(n_least)
+        last = problem.metrics.together(names)
+        common = last.dropna(subset=names)
+        for name in names:
+            row = {"dataset": problem.dataset, "metric": name}
+            for which, frame in (("common", common), ("last", last)):
+                score = _unscored_last(frame[name]) if which == "last" else frame[name]
+                values = statistics.evaluate(score, frame[problem.target], problem.minimise)
+                row |= {f"{key}_{which}": values[key] for key in ("n", "rho", "tau")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Compare epsilon's rho with that of every other metric by Steiger's test.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each pair
+        on the architectures that both score, ``n``, of those that both were computed for,
+        ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
+    """
+    rows = []
+    for problem in problems:
+        trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
+        for name in problem.metrics.names()[:-1]:
+            frame = problem.metrics.together([name, "epsilon"])
+            test = statistics.steiger(
+                frame["epsilon"], frame[name], frame[problem.target], problem.minimise
+            )
+            row = {"dataset": problem.dataset, "other": name} | test._asdict()
+            rows.append(row | {"n_computed": len(frame), "n_space": int(trained.count())})
+    return pd.DataFrame(rows)
+
+
+def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Count what scatter plots of all metrics show, dataset by dataset.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and metric: ``n``, the architectures that it was computed for;
+        ``n_scored``; ``rho``; what training gave for the best of the latter, ``best_scored``, and
+        for the one with the highest score, ``highest`` (the mean where several share it).
+    """
+    rows = []
+    for problem in problems:
+        for name, index in problem.metrics.evaluated.items():
+            scored = problem.metrics.frame.loc[index].dropna(subset=name)
+            result = scored[problem.target]
+            rows.append(
+                {
+                    "dataset": problem.dataset,
+                    "metric": name,
+                    "n": len(index),
+                    "n_scored": len(scored),
+                    "rho": stats.spearmanr(scored[name], result).statistic,
+                    "best_scored": result.min() if problem.minimise else result.max(),
+                    "highest": result[scored[name] == scored[name].max()].mean(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# Agree ---------------------------------------------------------------------------------------
+
+
+def precision(problem: Problem) -> pd.DataFrame:
+    """Evaluate epsilon in float32, as the paper does, and in float64.
 
     In float32 the signals of many architectures vanish, and they have no score. Float64 scores
     most of them.
@@ -346,114 +582,25 @@ def precision(
     Returns
     -------
     pandas.DataFrame
-        Four rows per dataset, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only
-        the architectures that float32 scores) and ``float64_rest`` (only the others).
+        Four rows, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only the
+        architectures that float32 scores) and ``float64_rest`` (only the others).
     """
-    target, minimise = benchmarks.target(space_name)
-    rows = []
-    for dataset in datasets:
-        single, double = (
-            scored(dataset, weights, batch_size, seed, n_archs, n_jobs, dtype, space_name)
-            for dtype in scoring.DTYPES
-        )
-        has_score = single["epsilon"].notna()
-        subsets = {
-            "float32": single["epsilon"],
-            "float64": double["epsilon"],
-            "float64_same": double["epsilon"].where(has_score),
-            "float64_rest": double["epsilon"].where(~has_score),
-        }
-        for evaluated, score in subsets.items():
-            values = statistics.evaluate(score, single[target], minimise)
-            rows.append({"dataset": dataset, "evaluated": evaluated} | values.to_dict())
-    return pd.DataFrame(rows)
-
-
-def rounding(
-    dataset: str,
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
-    """Count the architectures whose float32 score rounding decides.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row: ``dataset``, ``n``, and how many architectures have each mark of
-        :func:`epsutil.scoring.rounding`. What is no score here, see `ZERO_IS_NO_SCORE`, is none in
-        either precision.
-    """
-    archs = scoring.sample(space_name, n_archs, seed)
-    batch = inputs.batch(dataset, batch_size, seed)
-    frame = scoring.rounding(space_name, batch, weights, archs, n_jobs)
-    if space_name in ZERO_IS_NO_SCORE:
-        no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
-        frame.loc[no32, "mark"] = "float64 only"
-        frame.loc[no64, "mark"] = "float32 only"
-        frame.loc[no32 & no64, "mark"] = "no score"
-    marks = frame["mark"].value_counts()
-    return pd.DataFrame([{"dataset": dataset, "n": n_archs} | marks.to_dict()])
-
-
-def independent_frame(
-    weights: Sequence[float], batch_size: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Join epsilon on grey images with CIFAR-10 accuracies trained independently.
-
-    Needs nothing but the package `analog-nasbench` and the paper's grey images (Section 3.5).
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of :func:`scored`.
-    """
-    archs = scoring.sample("nasbench201", n_archs)
-    batch = inputs.batch("grey", batch_size)
-    scores = scoring.score("nasbench201", batch, weights, archs, n_jobs=n_jobs)
-    frame = benchmarks.analog_nasbench().loc[scores.index]
-    space = NASBench201()
-    frame["epsilon"] = scores[scoring.pair(weights)]
-    frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
-    frame["flops"] = [space.flops(arch) for arch in frame["arch"]]
-    return frame
-
-
-def independent(
-    weights: Sequence[float], batch_size: int, n_archs: int, n_jobs: int
-) -> pd.DataFrame:
-    """Evaluate :func:`independent_frame`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per metric, as :func:`evaluation` gives it, without intervals.
-    """
-    frame = independent_frame(weights, batch_size, n_archs, n_jobs)
-    accuracy = frame["test_accuracy"]
+    single, double = (replace(problem, dtype=dtype).frame["epsilon"] for dtype in scoring.DTYPES)
+    subsets = {
+        "float32": single,
+        "float64": double,
+        "float64_same": double.where(single.notna()),
+        "float64_rest": double.where(single.isna()),
+    }
     return pd.DataFrame(
         [
-            {"dataset": "cifar10", "metric": name, "source": "computed"}
-            | statistics.coverage(frame[name], accuracy).to_dict()
-            | statistics.evaluate(frame[name], accuracy)[list(statistics.SCORES)].to_dict()
-            for name in METRICS
+            {"dataset": problem.dataset, "evaluated": name} | problem.evaluate(score).to_dict()
+            for name, score in subsets.items()
         ]
     )
 
 
-def recheck(
-    dataset: str,
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_anew: int,
-    n_jobs: int,
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
+def recheck(problem: Problem, n_anew: int) -> pd.DataFrame:
     """Score a few of the architectures anew, at most all, and compare with what is stored.
 
     Returns
@@ -462,333 +609,26 @@ def recheck(
         One row: ``n``, ``seconds``, ``largest_difference`` (relative), ``unscored_differ`` (how
         many have a score in one only), and the date and seconds of the stored run.
     """
-    stored = scored(dataset, weights, batch_size, seed, n_archs, n_jobs, space_name=space_name)
-    batch = inputs.batch(dataset, batch_size, seed)
-    n_anew = min(n_anew, len(stored))
-    archs = np.sort(np.random.default_rng(seed).choice(stored.index, n_anew, replace=False))
-    folder = paths.cache() / "recheck"
+    run = problem.scores().attrs["run"]
+    n_anew = min(n_anew, len(problem.frame))
+    rng = np.random.default_rng(problem.seed)
+    archs = np.sort(rng.choice(problem.frame.index, n_anew, replace=False))
     start = time.perf_counter()
     scores = scoring.score(
-        space_name, batch, weights, archs, n_jobs=n_jobs, rebuild=True, folder=folder
-    )
+        problem.space, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs, rebuild=True,
+        folder=paths.cache() / "recheck",
+    )  # fmt: skip
     seconds = time.perf_counter() - start
-    anew = _epsilon(scores, weights, space_name)
-    before = stored.loc[archs, "epsilon"]
+    anew = problem.scored(scores, problem.weights)
+    before = problem.frame.loc[archs, "epsilon"]
     differences = (anew - before).abs() / before.abs().clip(lower=np.finfo(float).tiny)
-    return pd.DataFrame(
-        [
-            {
-                "dataset": dataset,
-                "n": n_anew,
-                "seconds": round(seconds, 1),
-                "largest_difference": differences.max(),
-                "unscored_differ": int((before.isna() != anew.isna()).sum()),
-                "stored": stored.attrs["run"]["created"],
-                "stored_seconds": stored.attrs["run"]["seconds"],
-            }
-        ]
-    )
-
-
-def weight_pairs(
-    dataset: str,
-    weights: Sequence[float],
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_jobs: int,
-    table: str = "table06",
-    space_name: str = "nasbench201",
-) -> pd.DataFrame:
-    """Compute epsilon for every pair of the weights on the same architectures.
-
-    Parameters
-    ----------
-    table : {"table05", "table06"}
-        The paper's table for the space.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per pair: ``w1``, ``w2``, ``archs`` (how many have a score), the six scores, and all
-        of these as reported (suffix ``_paper``).
-    """
-    archs = scoring.sample(space_name, n_archs, seed)
-    batch = inputs.batch(dataset, batch_size, seed)
-    scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
-    target, minimise = benchmarks.target(space_name)
-    trained = benchmarks.trained(space_name, dataset)[target].loc[scores.index].dropna()
-    scores = scores.loc[trained.index]
-    rows = []
-    for w1, w2 in combinations(sorted(weights), 2):
-        values = statistics.evaluate(scores[scoring.pair((w1, w2))], trained, minimise)
-        rows.append(
-            {"w1": w1, "w2": w2, "n": len(trained), "archs": values["n_scored"]}
-            | values[list(statistics.SCORES)].to_dict()
-        )
-    return pd.DataFrame(rows).merge(
-        reported(table), on=["w1", "w2"], how="left", suffixes=("", "_paper"), validate="1:1"
-    )
-
-
-def select_weights(
-    problems: Mapping[str, Sequence[str]],
-    exponents: Sequence[int],
-    largest_share: float,
-    batch_size: int,
-    seed: int,
-    n_archs: int,
-    n_evaluated: int,
-    n_jobs: int,
-) -> pd.DataFrame:
-    """Choose the two weights by the published rule, and compare with the paper's choice (Table 8).
-
-    The rule takes pairs of powers of ten, the widest first and of equally wide ones the smallest
-    first, until a pair leaves less than some share of a few random architectures without a score.
-
-    Parameters
-    ----------
-    problems : mapping of str to sequence of str
-        Search spaces and their datasets.
-    exponents : sequence of int
-        Of the powers of ten.
-    largest_share : float
-        The share without a score has to be below it.
-    batch_size, seed, n_archs : int
-        The inputs, and how many random architectures decide.
-    n_evaluated : int
-        How many random architectures the two choices are then evaluated on.
-    n_jobs : int
-        See :func:`epsutil.scoring.score`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per space, dataset and choice (``chosen_by``: ``"paper"`` or ``"rule"``): ``w1``,
-        ``w2`` (NaN where no pair satisfies the rule), ``unscored`` (the share of the `n_archs`),
-        ``n``, ``n_scored`` and ``rho`` on the `n_evaluated`.
-    """
-    rows = []
-    for space_name, datasets in problems.items():
-        archs = scoring.sample(space_name, n_archs, seed)
-        evaluated = scoring.sample(space_name, n_evaluated, seed)
-        target, minimise = benchmarks.target(space_name)
-        for dataset in datasets:
-            batch = inputs.batch(dataset, batch_size, seed)
-            weights = sorted(float(f"1e{exponent}") for exponent in exponents)
-            scores = scoring.score(space_name, batch, weights, archs, n_jobs=n_jobs)
-            pairs = sorted(combinations(range(len(weights)), 2), key=lambda p: (p[0] - p[1], p[0]))
-            fitting = [
-                (weights[a], weights[b])
-                for a, b in pairs
-                if _epsilon(scores, (weights[a], weights[b]), space_name).isna().mean()
-                < largest_share
-            ]
-            trained = benchmarks.trained(space_name, dataset)[target].loc[evaluated].dropna()
-            choices = {"paper": spaces.get(space_name).weights}
-            choices["rule"] = fitting[0] if fitting else (np.nan, np.nan)
-            for chosen_by, (w1, w2) in choices.items():
-                row: dict[str, Any] = {"space": space_name, "dataset": dataset}
-                row |= {"chosen_by": chosen_by, "w1": w1, "w2": w2}
-                if not np.isnan(w1):
-                    few = scoring.score(space_name, batch, (w1, w2), archs, n_jobs=n_jobs)
-                    many = scoring.score(space_name, batch, (w1, w2), evaluated, n_jobs=n_jobs)
-                    row["unscored"] = _epsilon(few, (w1, w2), space_name).isna().mean()
-                    score = _epsilon(many, (w1, w2), space_name).loc[trained.index]
-                    values = statistics.evaluate(score, trained, minimise)
-                    row |= values[["n", "n_scored", "rho"]].to_dict()
-                rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def agreement(
-    n_archs: int,
-    batch_size: int,
-    image_size: int,
-    seed: int,
-    dtypes: Sequence[str],
-    space_name: str = "nasbench201",
-    kind: str = "normal",
-    exponents: tuple[float, float] = (-7, 1),
-) -> pd.DataFrame:
-    """Compare the width collapse with full-width torch networks, on random architectures.
-
-    Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten.
-    Both evaluations run on one core, so that their times can be compared.
-
-    Parameters
-    ----------
-    n_archs, batch_size, image_size, seed : int
-        The image size has no meaning for texts.
-    dtypes : sequence of {"float32", "float64"}
-    space_name, kind : str
-        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
-    exponents : two floats
-        Of the smallest and the largest weight.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of both,
-        ``w1``, ``w2``, ``index``; ``spread``: the smaller of the two rows' range of outputs
-        relative to their size, in units of the dtype's rounding error (at full width); and
-        ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops,
-        where outputs tie with the smallest one.
-    """
-    space = spaces.get(space_name)
-    rng = np.random.default_rng(seed)
-    batch = inputs.batch(kind, batch_size, seed, image_size).x
-    torch.set_num_threads(1)
-    rows = []
-    for index in rng.choice(len(space), n_archs, replace=False):
-        arch = space[int(index)]
-        weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
-        for dtype in dtypes:
-            network = space.build(arch).to(getattr(torch, dtype))
-            x = torch.from_numpy(batch.astype(dtype) if batch.dtype.kind == "f" else batch)
-            start = time.perf_counter()
-            outputs = metric.outputs(network, x, weights)
-            middle = time.perf_counter()
-            collapsed = space.outputs(arch, x, weights, dtype)
-            end = time.perf_counter()
-            dropped = np.isnan(metric.normalise(outputs)) != np.isnan(metric.normalise(collapsed))
-            rows.append(
-                {
-                    "index": index,
-                    "dtype": dtype,
-                    "w1": weights[0],
-                    "w2": weights[1],
-                    "full": metric.from_outputs(outputs),
-                    "collapsed": metric.from_outputs(collapsed),
-                    "spread": _spread(outputs),
-                    "dropped_differ": bool(dropped.any()),
-                    "seconds_full": middle - start,
-                    "seconds_collapsed": end - middle,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _spread(outputs: np.ndarray) -> float:
-    with np.errstate(all="ignore"):
-        ranges = np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))
-    return float(ranges.min())
-
-
-AT_LIMIT = 100
-
-
-def agreement_summary(
-    rows: pd.DataFrame, relative_tolerance: float = 1e-4, rounding_errors: float = 10
-) -> pd.DataFrame:
-    """Summarise :func:`agreement` per dtype.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-    relative_tolerance : float
-        In float32.
-    rounding_errors : float
-        How many of them outputs gather on their way; hundreds in a recurrent network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ`` (scored by one only)
-        and how many of these are ``at_limit``: at full width the outputs of a row are within
-        `AT_LIMIT` representable numbers of each other; ``largest_absolute`` and
-        ``largest_relative`` difference; ``ill``: how many scores rounding decides, see below;
-        ``outside``: of the others, how many differ by more than the tolerance (float32: relative,
-        or 1e-5 absolute; float64: 1e-9); median ``speedup``.
-
-    Notes
-    -----
-    Rounding decides a score where full width in float32 and in float64 differ by more than the
-    tolerance, where the outputs of a row differ by less than their rounding errors over the
-    tolerance, and where it decides which of them tie with the smallest one.
-    """
-    summary = []
-    exact = rows[rows["dtype"] == "float64"].set_index("index")["full"]
-    for dtype, group in rows.groupby("dtype", sort=False):
-        rows_of = group.set_index("index")
-        full = rows_of["full"]
-        absolute = (full - rows_of["collapsed"]).abs()
-        relative = absolute / full.abs()
-        if dtype == "float32":
-            tolerance = np.maximum(relative_tolerance * full.abs(), 1e-5)
-            ill = (full - exact.reindex(full.index)).abs() > tolerance
-            ill |= rows_of["spread"] < rounding_errors / relative_tolerance
-        else:
-            tolerance = pd.Series(1e-9, full.index)
-            ill = rows_of["spread"] < rounding_errors / 1e-9
-        ill = (ill | rows_of["dropped_differ"]) & full.notna()
-        one_only = full.isna() != rows_of["collapsed"].isna()
-        summary.append(
-            {
-                "dtype": dtype,
-                "n": len(group),
-                "n_scored": int(full.notna().sum()),
-                "unscored_differ": int(one_only.sum()),
-                "at_limit": int((one_only & (rows_of["spread"] < AT_LIMIT)).sum()),
-                "largest_absolute": absolute.max(),
-                "largest_relative": relative.max(),
-                "ill": int(ill.sum()),
-                "outside": int((~ill & (absolute > tolerance)).sum()),
-                "speedup": float((group["seconds_full"] / group["seconds_collapsed"]).median()),
-            }
-        )
-    return pd.DataFrame(summary)
-
-
-def steps(outputs: np.ndarray, normalised: np.ndarray, n_images: int = 6) -> pd.DataFrame:
-    """Tabulate the first images' outputs, raw and normalised (Eq. 1)."""
-    frame = pd.DataFrame(
-        {
-            "v1": outputs[0],
-            "v2": outputs[1],
-            "v1_normalised": normalised[0],
-            "v2_normalised": normalised[1],
-            "difference": np.abs(normalised[0] - normalised[1]),
-        }
-    )
-    return frame.rename_axis("image").reset_index().head(n_images)
-
-
-def counts(frames: Mapping[str, pd.DataFrame], space_name: str = "nasbench201") -> pd.DataFrame:
-    """Count, for each dataset, the architectures that a scatter plot shows.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``dataset``, ``n``, ``n_scored``, and what training gave for the best architecture of all,
-        for the best that has a score, and for the one with the highest epsilon.
-    """
-    target, minimise = benchmarks.target(space_name)
-    rows = []
-    for dataset, frame in frames.items():
-        scored = frame.dropna(subset="epsilon")
-        rows.append(
-            {
-                "dataset": dataset,
-                "n": len(frame),
-                "n_scored": len(scored),
-                "best": frame[target].min() if minimise else frame[target].max(),
-                "best_scored": scored[target].min() if minimise else scored[target].max(),
-                "highest_epsilon": scored.nlargest(1, "epsilon")[target].mean(),  # NaN of none
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def distinct_functions() -> int:
-    """Count the functions that NAS-Bench-201 makes under constant weights."""
-    space = spaces.get("nasbench201")
-    return len({space.key(space[i]) for i in range(len(space))})
-
-
-def images(datasets: Sequence[str], batch_size: int, seed: int) -> str:
-    """Say where the images of a page come from, with their checksums."""
-    batches = [inputs.batch(dataset, batch_size, seed) for dataset in datasets]
-    return "; ".join(
-        f"{batch.source} (seed {seed}, SHA-256 {batch.checksum[:12]}…)" for batch in batches
-    )
+    row = {
+        "dataset": problem.dataset,
+        "n": n_anew,
+        "seconds": round(seconds, 1),
+        "largest_difference": differences.max(),
+        "unscored_differ": int((before.isna() != anew.isna()).sum()),
+        "stored": run["created"],
+        "stored_seconds": run["seconds"],
+    }
+    return pd.DataFrame([row])

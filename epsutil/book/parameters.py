@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from epsutil import benchmarks, competitors, inputs, paths, scoring, spaces
+from epsutil import benchmarks, experiments, inputs, paths, scoring, spaces
 
 SCALES = ("quick", "paper", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
@@ -328,7 +328,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     return {
         "arch": _arch,
         "my_arch": _arch,
-        "architectures": _one_of(competitors.ARCHITECTURES),
+        "architectures": _one_of(experiments.ARCHITECTURES),
         "batch_seeds": _list_of(seed),
         "batch_size": batch,
         "dataset": _one_of(
@@ -367,7 +367,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
 
 def _groups(space_name: str) -> tuple[str, ...]:
     """Return the groups with metrics that the tables of a search space show."""
-    shown = set(competitors.order(space_name))
+    shown = set(experiments.order(space_name))
     groups = {name: scoring.GROUPS[name] for name in scoring.groups(space_name)}
     return tuple(n for n, group in groups.items() if not group.apart and shown & {*group.names})
 

@@ -354,7 +354,7 @@ def correlation_heatmap(pairs: pd.DataFrame) -> Figure:
     ----------
     pairs : pandas.DataFrame
         Columns ``a``, ``b``, ``rho``, for every ordered pair; see
-        :func:`epsutil.competitors.correlations`.
+        :func:`epsutil.experiments.correlations`.
 
     Returns
     -------
@@ -412,7 +412,7 @@ def beyond_size(frame: pd.DataFrame) -> Figure:
     ----------
     frame : pandas.DataFrame
         Columns ``dataset``, ``metric``, ``rho``, ``partial``; see
-        :func:`epsutil.competitors.beyond_size`.
+        :func:`epsutil.experiments.beyond_size`.
     """
     style()
     frame = frame.dropna(subset="partial")

@@ -1,34 +1,42 @@
-"""What a notebook writes, and where a page's numbers come from.
+"""What a notebook writes and shows, and where a page's numbers come from.
 
 A `Page` keeps the tables, figures and numbers of one notebook in ``<results>/<page>/``, together
 with `page.json`: the parameters, the sources, the time. What is shown is read back from these
 files, so that text cannot drift from results. An item whose data are not at hand, or whose scores
 are not stored and take too long to compute, is taken from the results recorded in the project
 (``data/results``), and the page says which and why.
+
+What a reader sees is shown twice over: as plain Markdown, which JupyterLab and Colab render, and as
+MyST (`MYST`), with captions, numbers and references, from which the site's page is made.
 """
 
+import base64
 import json
 import logging
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import SVG, Image, Markdown, display
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
 from epsutil import paths, sources, store
 from epsutil.book import parameters, tables
+from epsutil.experiments import Problem
 from epsutil.names import DATASETS
 
 log = logging.getLogger(__name__)
 
-Renderer = Callable[..., str]
+MYST = "text/x-myst"  # the type of an output that becomes a part of the page's text
+_SHORT = {"ImageNet16-120": "imagenet"}  # datasets in the names of tables and figures
+_PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d"]}
 
 
 class Page:
@@ -40,28 +48,32 @@ class Page:
         The notebook's name; also the folder's.
     namespace : mapping
         The notebook's ``globals()``, from which its parameters are read.
-    needs : sequence of str
-        The sources that the page's items need, unless an item names its own.
+    problems : Problem or iterable of Problem
+        What the page is about: its items need their sources, unless an item names its own.
 
     Examples
     --------
     In a notebook::
 
-        page = results.Page("table01_nasbench201", globals(), needs=["nas-bench-201/..."])
-        table = page.table("table01", lambda: experiments.table01(datasets, weights))
-        page.show("cifar10", "metrics", "table01", dataset="cifar10")
-        page.finish()
+        page = results.Page("table06_weights_nasbench201", globals(), problem)
+        table = page.table("table06", lambda: experiments.pairs(problem, weights, "table06"))
+        page.keep(n=int(table["n"].iloc[0]))
+        page.show("table06", ["w1 and w2", "archs beside", "rho beside"], "On {n:,} architectures.")
+        page.finish(verdicts.covered_pairs(table))
     """
 
-    def __init__(self, name: str, namespace: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, namespace: Mapping[str, Any], problems: Problem | Iterable[Problem] = ()
+    ) -> None:
         self.name = name
-        self.needs = tuple(needs)
+        self.problems = [problems] if isinstance(problems, Problem) else list(problems)
+        self.needs = tuple(dict.fromkeys(n for problem in self.problems for n in problem.needs))
         given = [*parameters.defaults(name), *sorted(parameters.injected(namespace.get("In", ())))]
         self.parameters = parameters.check(name, {key: namespace[key] for key in given})
         self.folder = paths.results() / name
         self.items: dict[str, bool] = {}  # file name -> computed now
         self.numbers: dict[str, Any] = {}
-        self.shown: dict[str, dict[str, Any]] = {}  # glued key -> how its text is made
+        self.shown: dict[str, dict[str, Any]] = {}  # a table's label -> how its text is made
         self.used: set[str] = set()  # sources
         self.absent: dict[str, None] = {}  # sources that are not at hand, in order
         self.unstored: dict[str, None] = {}  # why scores were not computed
@@ -70,6 +82,9 @@ class Page:
         self.recorded = json.loads(recorded.read_text("utf-8")) if recorded.exists() else None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        self._has_plotly = False
+        self._status = DisplayHandle()
+        self._status.display(_bundle("*Not finished.*", ""), raw=True)
 
     # Items ------------------------------------------------------------------------------------
 
@@ -99,61 +114,13 @@ class Page:
 
         return pd.read_csv(self._item(f"{key}.csv", write, needs))
 
-    def figure(
-        self,
-        key: str,
-        draw: Callable[[], Figure],
-        suffix: str = "svg",
-        needs: Sequence[str] | None = None,
-    ) -> None:
-        """Write a figure as SVG, or as PNG of double resolution where points are many.
-
-        Parameters as in :meth:`table`; `suffix` is ``"svg"`` or ``"png"``.
-        """
-
-        def write(path: Path) -> None:
-            figure = draw()
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-            with plt.rc_context({"svg.hashsalt": key}):  # the same figure gives the same file
-                figure.savefig(path, format=suffix, dpi=200, metadata=metadata)
-            plt.close(figure)
-
-        path = self._item(f"{key}.{suffix}", write, needs)
-        display(SVG(path) if suffix == "svg" else Image(path, width=700))
-
-    def interactive(
-        self, key: str, draw: Callable[[], Any], needs: Sequence[str] | None = None
-    ) -> None:
-        """Show a Plotly figure. It holds benchmark data, so it is drawn live or not at all."""
-        needs = self.needs if needs is None else tuple(needs)
-        if absent := _absent(needs):
-            display(
-                Markdown(
-                    f"*The interactive plot needs {_listed(absent)}, which is not at hand and may "
-                    "not be redistributed here; see the data page for how to supply it.*"
-                )
-            )
-            return
-        try:
-            figure = draw()
-        except store.NotStored as error:
-            display(Markdown(f"*The interactive plot is not drawn: {error}.*"))
-            return
-        html = figure.to_html(
-            full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
-        )
-        script = '<script src="../plotly.min.js"></script>' if not self.numbers.get("_js") else ""
-        self.numbers["_js"] = True
-        bundle = {
-            "text/html": script + html,
-            "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
-        }
-        display(bundle, raw=True)
-
     def number(
         self, key: str, compute: Callable[[], Any], needs: Sequence[str] | None = None
     ) -> Any:
-        """Keep one number or text, glue it for the prose, and return it."""
+        """Keep one number or text that takes data, and return it.
+
+        Parameters as in :meth:`table`.
+        """
 
         def write(path: Path) -> None:
             path.write_text(json.dumps(_plain(compute())), "utf-8")
@@ -161,8 +128,12 @@ class Page:
         path = self._item(f"{key}.json", write, needs)
         self.numbers[key] = json.loads(path.read_text("utf-8"))
         path.unlink()
-        _glue(key, self.numbers[key])
         return self.numbers[key]
+
+    def keep(self, **numbers: Any) -> None:
+        """Keep numbers and texts that come from the page's tables; texts name them in braces."""
+        self.numbers |= _plain(numbers)
+        self.items |= {f"{key}.json": True for key in numbers}
 
     def _item(
         self, filename: str, write: Callable[[Path], None], needs: Sequence[str] | None
@@ -210,26 +181,164 @@ class Page:
 
     # What the reader sees ---------------------------------------------------------------------
 
-    def show(self, key: str, renderer: str, table: str, **options: Any) -> None:
-        """Glue a table as Markdown.
+    def say(self, text: str) -> None:
+        """Show a paragraph, in which ``{name}`` or ``{name:,}`` is a number of the page."""
+        self._display(self._filled(text))
+
+    def show(
+        self,
+        table: str,
+        columns: Sequence[str] | Mapping[str, str],
+        caption: str,
+        label: str = "",
+        download: bool = True,
+        **options: Any,
+    ) -> None:
+        """Show a table.
 
         Parameters
         ----------
-        key : str
-            What the page's text refers to.
-        renderer : str
-            A function in :mod:`epsutil.tables` that takes the table and the options.
         table : str
-            The table's key.
+            Its key.
+        columns : sequence or mapping of str
+            See :mod:`epsutil.book.tables`.
+        caption : str
+            A text as for :meth:`say`.
+        label : str, optional
+            What other text refers to, by default the notebook's short name and the table's.
+        download : bool, default True
+            Whether to offer the CSV file.
+        **options
+            See :func:`epsutil.book.tables.render`.
         """
-        self.shown[key] = {"renderer": renderer, "table": table, "options": options}
-        text = rendered(self.folder, self.shown[key])
-        _glue(key, Markdown(text))
-        display(Markdown(text))
+        text = self._table(table, columns, caption, label or self._label(table), options)
+        self._display(text + self._download(table) * download)
 
-    def finish(self) -> None:
-        """Write `page.json` and glue the two texts that every page ends and begins with."""
-        self.numbers.pop("_js", None)
+    def show_each(
+        self,
+        table: str,
+        columns: Sequence[str] | Mapping[str, str],
+        caption: str,
+        label: str = "",
+        datasets: Sequence[str] = (),
+        notes: Mapping[str, str] | None = None,
+        tabs: bool = True,
+        **options: Any,
+    ) -> None:
+        """Show a table for each dataset, side by side in tabs.
+
+        Parameters
+        ----------
+        table, columns, caption, label, **options
+            As for :meth:`show`; a dataset is added to the label.
+        datasets : sequence of str
+            By default those of the page's problems.
+        notes : mapping of str to str, optional
+            What to add to the caption of a dataset.
+        tabs : bool, default True
+            Or one below the other.
+        """
+        label, first, parts = label or self._label(table), "", []
+        for dataset in datasets or [problem.dataset for problem in self.problems]:
+            name = f"{label}-{_SHORT.get(dataset, dataset)}"
+            about = f"{DATASETS[dataset]}. {caption}"
+            if first:
+                about = f"{DATASETS[dataset]}, as {{numref}}`{first}`."
+            about += f" {notes[dataset]}" if notes and dataset in notes else ""
+            first = first or name
+            where = f"dataset == '{dataset}'"
+            where += f" and ({options['where']})" if options.get("where") else ""
+            text = self._table(table, columns, about, name, options | {"where": where})
+            parts.append((DATASETS[dataset], text))
+        myst = "\n".join(
+            f"::::{{tab-item}} {title}\n{text}::::" if tabs else text for title, text in parts
+        )
+        myst = f":::::{{tab-set}}\n{myst}\n:::::\n" if tabs else myst
+        self._display(myst + self._download(table))
+
+    def figure(
+        self,
+        key: str,
+        draw: Callable[[], Figure],
+        caption: str,
+        alt: str,
+        suffix: str = "svg",
+        needs: Sequence[str] | None = None,
+        width: str = "90%",
+    ) -> None:
+        """Write and show a figure, SVG or, where points are many, PNG of double resolution.
+
+        Parameters
+        ----------
+        key, needs
+            As for :meth:`table`.
+        draw : callable
+            Makes the figure; only called where its sources are at hand.
+        caption : str
+            A text as for :meth:`say`.
+        alt : str
+            What the figure shows, for those who do not see it.
+        suffix : {"svg", "png"}
+        width : str
+        """
+
+        def write(path: Path) -> None:
+            figure = draw()
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            with plt.rc_context({"svg.hashsalt": key}):  # the same figure gives the same file
+                figure.savefig(path, format=suffix, dpi=200, metadata=metadata)
+            plt.close(figure)
+
+        path = self._item(f"{key}.{suffix}", write, needs)
+        image = IMAGES[suffix](path)
+        display({**image, "text/plain": alt, MYST: ""}, raw=True, metadata=_HALF_SIZE)
+        self._display(
+            f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {self._label(key)}\n"
+            f":alt: {alt}\n:width: {width}\n\n{self._filled(caption)}\n:::\n"
+        )
+
+    def interactive(
+        self, key: str, draw: Callable[[], Any], needs: Sequence[str] | None = None
+    ) -> None:
+        """Show a Plotly figure. It holds benchmark data, so it is drawn live or not at all."""
+        needs = self.needs if needs is None else tuple(needs)
+        if absent := _absent(needs):
+            self._display(
+                f"*The interactive plot needs {_listed(absent)}, which is not at hand and may "
+                "not be redistributed here; see the data page for how to supply it.*"
+            )
+            return
+        try:
+            figure = draw()
+        except store.NotStored as error:
+            self._display(f"*The interactive plot is not drawn: {error}.*")
+            return
+        html = figure.to_html(
+            full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
+        )
+        script = "" if self._has_plotly else '<script src="../plotly.min.js"></script>'
+        self._has_plotly = True
+        bundle = {
+            "text/html": script + html,
+            "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
+        }
+        display(bundle, raw=True)
+
+    def finish(self, covered: str, board: pd.DataFrame | None = None) -> None:
+        """Write `page.json`; show what the numbers rest on, and what the page rests on.
+
+        Parameters
+        ----------
+        covered : str
+            How many architectures were computed and scored.
+        board : pandas.DataFrame, optional
+            How the page's values compare with the paper's; see :mod:`epsutil.book.verdicts`.
+        """
+        self.keep(covered=covered)
+        if self.problems and "input" not in self.numbers:
+            self.number("input", lambda: "; ".join(map(_source, self.problems)))
+        if board is not None:
+            board.to_csv(self.folder / "scoreboard.csv", index=False)
         live = all(self.items.values())
         now = {
             "page": self.name,
@@ -248,11 +357,12 @@ class Page:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         os.replace(temporary, self.folder / "page.json")
         about = now if live or self.recorded is None else self.recorded
-        _glue("about", Markdown(tables.about(about, self.numbers)))
-        _glue("status", Markdown(self._status(live)))
-        display(Markdown(self._status(live)))
+        self._display(tables.about(about, self.numbers))
+        status = self._said_of_status(live)
+        box = f":::{{admonition}} How these numbers came about\n:class: note\n{status}\n:::\n"
+        self._status.update(_bundle(status, box), raw=True)
 
-    def _status(self, live: bool) -> str:
+    def _said_of_status(self, live: bool) -> str:
         if live:
             return (
                 "Every number below was computed when this page was built. Scores that are stored "
@@ -272,23 +382,75 @@ class Page:
             "What needs none of this was computed anew."
         )
 
+    # Texts ------------------------------------------------------------------------------------
 
-_PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d"]}
+    def _table(
+        self,
+        table: str,
+        columns: Sequence[str] | Mapping[str, str],
+        caption: str,
+        label: str,
+        options: Mapping[str, Any],
+    ) -> str:
+        columns = columns if isinstance(columns, Mapping) else list(columns)
+        self.shown[label] = {"table": table, "columns": columns, "options": dict(options)}
+        text = rendered(self.folder, self.shown[label])
+        return f":::{{table}} {self._filled(caption)}\n:name: {label}\n\n{text}:::\n\n"
+
+    def _label(self, key: str) -> str:
+        """Return ``table06-map`` for the map of a notebook ``table06_weights...``."""
+        short = self.name.partition("_")[0]
+        return key if key.startswith(short) else f"{short}-{key}"
+
+    def _download(self, table: str) -> str:
+        return f"{{download}}`The table as CSV <../results/{self.name}/{table}.csv>`\n"
+
+    def _filled(self, text: str) -> str:
+        """Put the page's numbers into a text; a name before a backtick is a role of MyST."""
+
+        def value(found: re.Match[str]) -> str:
+            if found[1] not in self.numbers:
+                raise KeyError(f"{self.name} has no number {found[1]!r} for the text {text[:60]!r}")
+            return format(self.numbers[found[1]], found[2] or "")
+
+        return re.sub(r"\{(\w+)(?::([^{}`]*))?\}(?!`)", value, text)
+
+    def _display(self, myst: str) -> None:
+        display(_bundle(_readable(myst), myst), raw=True)
+
+
+IMAGES: dict[str, Callable[[Path], dict[str, str]]] = {
+    "svg": lambda path: {"image/svg+xml": path.read_text("utf-8")},
+    "png": lambda path: {"image/png": base64.b64encode(path.read_bytes()).decode()},
+}
+_HALF_SIZE = {"image/png": {"width": 700}}
 
 
 def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
     """Return the Markdown of a table, made from its CSV file as `page.json` says."""
-    renderer: Renderer = getattr(tables, shown["renderer"])
-    table, options = pd.read_csv(folder / f"{shown['table']}.csv"), shown["options"]
-    if "dataset" in options and options["dataset"] not in set(table["dataset"]):
-        return f"*{DATASETS[options['dataset']]} is not among the datasets of this run.*\n"
-    return renderer(table, **options)
+    return tables.render(
+        pd.read_csv(folder / f"{shown['table']}.csv"), shown["columns"], **shown["options"]
+    )
 
 
-def _glue(key: str, value: Any) -> None:
-    from myst_nb import glue  # Sphinx comes along: only where a page is made
+def _bundle(markdown: str, myst: str) -> dict[str, str]:
+    return {"text/markdown": markdown, "text/plain": markdown, MYST: myst}
 
-    glue(key, value, display=False)
+
+def _readable(myst: str) -> str:
+    """Return a text without MyST's directives and roles, for JupyterLab and Colab."""
+    text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class): .*$", "", myst, flags=re.M)
+    text = re.sub(r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$", r"**\1**\n", text, flags=re.M)
+    text = re.sub(r"^:::+\{tab-set\}$|^\{download\}.*$", "", text, flags=re.M)
+    text = re.sub(r"\{(?:doc|ref|download)\}`([^`<]+?) *<[^`]*>`", r"\1", text)
+    text = re.sub(r"\{[\w:-]+\}`([^`]*)`", r"\1", text)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _source(problem: Problem) -> str:
+    """Say where a problem's inputs come from, with their checksum."""
+    batch = problem.batch
+    return f"{batch.source} (seed {problem.seed}, SHA-256 {batch.checksum[:12]}…)"
 
 
 def _plain(value: Any) -> Any:

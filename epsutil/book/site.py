@@ -24,6 +24,7 @@ import yaml
 from epsutil import paths, sources
 from epsutil.book import execution, tables
 from epsutil.book.execution import BuildError
+from epsutil.book.results import MYST
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ def publishable(notebook: Any) -> Any:
         "language": "python",
     }
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    cells = []
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
@@ -148,9 +150,27 @@ def publishable(notebook: Any) -> Any:
             }
         if "outputs" in cell:
             cell.outputs = [_without_folders(output) for output in cell.outputs]
-            for output in cell.outputs:  # is there for Jupyter; pages take the HTML beside it
-                output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
+        cells += [cell, *_texts(cell)]
+    notebook.cells = cells
     return notebook
+
+
+def _texts(cell: Any) -> list[Any]:
+    """Take a cell's tables, figures and texts out of its outputs, and return them as cells."""
+    texts, left = [], []
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        data.pop("application/vnd.plotly.v1+json", None)  # pages take the HTML beside it
+        if MYST not in data:
+            left.append(output)
+        elif data[MYST]:
+            texts.append(nbformat.v4.new_markdown_cell(data[MYST]))
+    if "outputs" in cell:
+        is_page = len(left) < len(cell.outputs)  # a progress bar is no part of a page
+        cell.outputs = [o for o in left if not (is_page and o.output_type == "stream")]
+    for number, text in enumerate(texts):
+        text.id = f"{cell.id}-{number}"
+    return texts
 
 
 def _without_folders(output: Any) -> Any:

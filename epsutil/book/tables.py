@@ -1,11 +1,23 @@
-"""How a table looks: Markdown made from a tidy DataFrame.
+"""How a table looks: Markdown made from a tidy DataFrame by the columns that are asked for.
 
-Each public function takes the content of one CSV file and returns the text of one table, so that
-:mod:`epsutil.results` can trace what a page shows to the file it came from.
+A column is asked for by its name in the frame, or by the name and a word that combines columns:
+
+==================  ============================================================
+``rho difference``  ours minus the paper's
+``rho beside``      ours and, in brackets, the paper's
+``rho interval``    the ends of the bootstrap interval
+``agree share``     of ``n``, in per cent
+``n_scored of n``   both counts
+``w1 and w2``       both values
+``n_scored range``  from that to ``n_scored_most``
+``scores beside``   all six scores, as above; ``scores`` are ours alone
+==================  ============================================================
+
+How a column is headed and written is in `COLUMNS`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,361 +37,337 @@ SCOREBOARD = {
 }
 
 
-def metrics(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
-    """Return a row per metric, every cell ours and, in brackets, the paper's."""
-    rows = frame[frame["dataset"] == dataset].set_index("metric")
-    paper = _reported(rows, of_loss)
-    ours = rows[rows["source"] == "computed"].rename(columns={"n_scored": "archs"})
-    order = [*paper.index.difference(ours.index, sort=False), *ours.index]
-    wide = ours[["archs", *SCORES]].reindex(order).join(paper.add_suffix("_paper"))
-    names = [METRICS.get(name, name) for name in order]
-    return _beside_paper(wide.assign(name=names, archs_paper=pd.NA), "Metric", of_loss, "Scored")
+def _named(names: Mapping[str, str]) -> Callable[[Any], str]:
+    return lambda value: names.get(value, str(value))
 
 
-def competitors(frame: pd.DataFrame, dataset: str, of_loss: bool = False) -> str:
-    """Return ρ of every metric for one dataset: paper, ours, difference, interval, its cost."""
-    rows = frame[frame["dataset"] == dataset]
-    paper = _reported(rows.set_index("metric"), of_loss)["rho"]
-    lines = []
-    for _, row in rows[rows["source"] == "computed"].iterrows():
-        reported = paper.get(row["metric"], float("nan"))
-        lines.append(
+def _format(spec: str) -> Callable[[Any], str]:
+    return lambda value: "" if pd.isna(value) else format(value, spec)
+
+
+def _count(value: float) -> str:
+    return "" if pd.isna(value) else f"{int(value):,}"
+
+
+def _pvalue(value: float) -> str:
+    return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
+
+
+def _number(value: float) -> str:
+    return "dropped" if pd.isna(value) else f"{value:.4f}"
+
+
+class Column(NamedTuple):
+    """How a column is headed and its values are written; texts are aligned to the left."""
+
+    heading: str
+    write: Callable[[Any], str]
+    is_text: bool = False
+
+
+COLUMNS = {
+    "dataset": Column("Dataset", _named(DATASETS), True),
+    "space": Column("Space", _named(SPACES), True),
+    "metric": Column("Metric", _named(METRICS), True),
+    "other": Column("epsilon against", _named(METRICS), True),
+    "score": Column("Score", _named(SCORES), True),
+    "evaluated": Column(
+        "Evaluated in",
+        _named(
             {
-                "Metric": METRICS.get(row["metric"], row["metric"]),
-                "Computed": _count(row["n"]),
-                "Scored": _count(row["n_scored"]),
-                "ρ paper": "" if pd.isna(reported) else f"{reported:.2f}",
-                "ρ ours": _score("rho", row["rho"]),
-                "Difference": _score("rho", row["rho"] - reported, sign="+"),
-                _interval_title(rows): _interval("rho", row),
-                "Seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g}",
+                "float64_same": "float64, only those scored in float32",
+                "float64_rest": "float64, only those not scored in float32",
             }
+        ),
+        True,
+    ),
+    "biased": Column("Biases", _named({True: "with", False: "without"}), True),  # type: ignore[dict-item]
+    "chosen_by": Column("Chosen by", str, True),
+    "counted": Column("Counted", str, True),
+    "dtype": Column("Precision", str, True),
+    "embedding": Column("Embedding", str, True),
+    "initialisation": Column("Weights", str, True),
+    "image": Column("Image", _count),
+    "n": Column("Computed", _count),
+    "n_scored": Column("Scored", _count),
+    "archs": Column("Archs", _count),
+    "n_computed": Column("Computed", _count),
+    "n_space": Column("Of the space", _count),
+    "n_epsilon": Column("Scored by both", _count),
+    "batches": Column("Batches", _count),
+    "w1": Column("Weight 1", _format("g")),
+    "w2": Column("Weight 2", _format("g")),
+    "coverage": Column("Coverage", _format(".1%")),
+    "top10_unscored": Column("Unscored of the true top-10%", _format(".1%")),
+    "unscored": Column("Unscored", _format(".0%")),
+    "seconds": Column("Seconds", _format(".2g")),
+    "z": Column("z", _format(".1f")),
+    "pvalue": Column("p", _pvalue),
+    "rho_a": Column("ρ epsilon", _format(".3f")),
+    "rho_b": Column("ρ other", _format(".3f")),
+    "rho_common": Column("ρ, all scored", _format(".3f")),
+    "tau_common": Column("τ, all scored", _format(".3f")),
+    "rho_last": Column("ρ, unscored last", _format(".3f")),
+    "tau_last": Column("τ, unscored last", _format(".3f")),
+    "rho_size": Column("ρ with size", _format(".3f")),
+    "rho_params": Column("ρ of size", _format(".3f")),
+    "partial": Column("ρ beyond size", _format(".3f")),
+    "partial_epsilon": Column("ρ beyond size, both", _format(".3f")),
+    "rho_averaged": Column("ρ mean", _format(".3f")),
+    "tau_averaged": Column("τ mean", _format(".3f")),
+    "best": Column("Best accuracy of all", _format(".2f")),
+    "best_scored": Column("Best accuracy drawn", _format(".2f")),
+    "highest_epsilon": Column("Accuracy of the highest epsilon", _format(".2f")),
+    "highest": Column("Accuracy of the highest score", _format(".2f")),
+    "largest_difference": Column("Largest relative difference", _format(".1e")),
+    "unscored_differ": Column("Scored in one only", _count),
+    "at_limit": Column("At the limit", _count),
+    "largest_absolute": Column("Largest abs. diff.", _format(".1e")),
+    "largest_relative": Column("Largest rel. diff.", _format(".1e")),
+    "ill": Column("By rounding", _count),
+    "outside": Column("Others beyond", _count),
+    "speedup": Column("Times faster", _format(".0f")),
+    "stored": Column("Stored run", lambda created: created[:10]),
+    "stored_seconds": Column("Seconds for all", _format(".0f")),
+}
+# Of a table whose rows are scores; see `values` and `spread`.
+BY_SCORE = {
+    "paper": "Paper",
+    "ours": "Ours",
+    "difference": "Difference",
+    "last": "Unscored last",
+    "lowest": "Lowest",
+    "median": "Median",
+    "highest_of": "Highest",
+}
+
+
+def render(
+    frame: pd.DataFrame,
+    columns: Sequence[str] | Mapping[str, str],
+    where: str = "",
+    best: str = "",
+    of_loss: bool = False,
+    order: str = "",
+) -> str:
+    """Return a pipe table.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The content of a CSV file. Rows with the ``source`` "reported" become columns with the
+        suffix ``_paper``.
+    columns : sequence or mapping of str
+        Which columns, see this module; a mapping gives other headings.
+    where : str
+        Which rows, as for :meth:`pandas.DataFrame.query`.
+    best : {"", "largest", "loss", "absolute"}
+        The value to print bold in each score's column. With "loss" good correlations are negative.
+    of_loss : bool
+        Whether the competitors' reported correlations, whose sign others reversed, get theirs back.
+    order : str
+        The column to sort by, the largest first.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    """
+    frame = _beside_reported(frame, of_loss) if "source" in frame else frame
+    frame = frame.query(where) if where else frame
+    frame = frame.sort_values(order, ascending=False) if order else frame
+    headings = columns if isinstance(columns, Mapping) else {}
+    texts, numeric = {}, []
+    for spec in _expanded(columns):
+        column = _column(spec, frame)
+        heading = headings.get(spec) or column.heading
+        if heading in texts:
+            raise ValueError(f"two columns are headed {heading!r}; give one another heading")
+        texts[heading] = _written(spec, column, frame)
+        if best and spec.partition(" ")[0] in _ranked(spec):
+            texts[heading] = _bold(texts[heading], frame[spec.partition(" ")[0]], spec, best)
+        if not column.is_text:
+            numeric.append(heading)
+    return markdown(pd.DataFrame(texts), numeric)
+
+
+def _expanded(columns: Iterable[str]) -> list[str]:
+    """Write out ``scores`` and ``scores beside``."""
+    specs = []
+    for spec in columns:
+        name, space, word = spec.partition(" ")
+        specs += [f"{score}{space}{word}" for score in SCORES] if name == "scores" else [spec]
+    return specs
+
+
+def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
+    """Put the reported rows beside ours; those that we lack come first."""
+    on = ["dataset", "metric"]
+    ours = frame[frame["source"] == "computed"]
+    paper = frame.loc[frame["source"] == "reported", [*on, *SCORES]].copy()
+    if of_loss:
+        paper.loc[paper["metric"] != "epsilon", CORRELATIONS] *= -1
+    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"), indicator=True)
+    rank = {key: i for i, key in enumerate(zip(ours["dataset"], ours["metric"], strict=True))}
+    place = [rank.get(key, -1) for key in zip(both["dataset"], both["metric"], strict=True)]
+    return both.iloc[pd.Series(place).argsort(kind="stable")].drop(columns="_merge")
+
+
+def _column(spec: str, frame: pd.DataFrame) -> Column:
+    """Return how a column is headed and written."""
+    name, _, word = spec.partition(" ")
+    if name.endswith("_paper"):
+        score = name.removesuffix("_paper")
+        return Column(f"{_heading(score)} paper", _format(".0f" if "top64" in score else ".2f"))
+    if name.endswith("_all"):
+        return Column(f"{_heading(name.removesuffix('_all'))}, unscored last", _score(name))
+    if word == "interval":
+        return Column(_interval_title(frame, name), _score(name))
+    if word == "and w2":
+        return Column("Weights", _format("g"), True)
+    if word == "difference":
+        return Column("Difference", _score(name, "+"))
+    if name in SCORES:
+        return Column(SCORES[name], _score(name))
+    if name in BY_SCORE and "score" in frame:
+        counted = {"ours": ("n_scored", " scored"), "last": ("n", "")}.get(name)
+        count = f" ({_count(frame[counted[0]].iloc[0])}{counted[1]})" if counted else ""
+        return Column(BY_SCORE[name] + count, str)
+    if word == "range":
+        return Column(_heading(name), _count)
+    if word == "of n":
+        return Column("Drawn", _count)
+    if word == "share":
+        return Column(name.capitalize(), _format(".1%"))
+    if name in COLUMNS:
+        return COLUMNS[name]
+    raise KeyError(f"no column {spec!r}; add it to epsutil.book.tables.COLUMNS")
+
+
+def _heading(name: str) -> str:
+    return SCORES[name] if name in SCORES else COLUMNS[name].heading
+
+
+def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
+    """Return a column's cells."""
+    name, _, word = spec.partition(" ")
+    write = column.write
+    if word == "share":
+        values = frame[name] if name in frame else pd.Series(0.0, frame.index)
+        return [write(value) for value in values.fillna(0) / frame["n"]]
+    values = frame[name]
+    if word == "difference":
+        return [write(value) for value in values - frame[f"{name}_paper"]]
+    if word == "range":
+        both = zip(values, frame[f"{name}_most"], strict=True)
+        return [_count(a) if a == b else f"{_count(a)} to {_count(b)}" for a, b in both]
+    if word == "of n":
+        return [f"{_count(a)} of {_count(b)}" for a, b in zip(values, frame["n"], strict=True)]
+    if word == "and w2":
+        both = zip(values, frame["w2"], strict=True)
+        return ["none" if pd.isna(a) else f"{write(a)}, {write(b)}" for a, b in both]
+    if word == "interval":
+        by_row = "score" in frame
+        return [
+            _interval(row, *(("low", "high") if by_row else (f"{name}_low", f"{name}_high")),
+                      _score(row["score"]) if by_row else write, row[name])
+            for _, row in frame.iterrows()
+        ]  # fmt: skip
+    if word == "beside":
+        paper = _column(f"{name}_paper", frame).write if name != "archs" else _count
+        reported = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
+        both = zip(values, reported, strict=True)
+        return [
+            write(a) + (f"\N{NO-BREAK SPACE}({paper(b)})" if pd.notna(b) else "") for a, b in both
+        ]
+    if name in BY_SCORE and "score" in frame:
+        both = zip(frame["score"], values, strict=True)
+        return [_score(score, "+" if name == "difference" else "-")(value) for score, value in both]
+    return [write(value) for value in values]
+
+
+def _score(name: str, sign: str = "-") -> Callable[[Any], str]:
+    """Write one of the six scores as the paper does, with one more digit for correlations."""
+    if name.startswith(("top64_top5", "log10")):
+        return _format(f"{sign}.0f")
+    return _format(f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f")
+
+
+def _interval(row: Any, low: str, high: str, write: Callable[[Any], str], value: float) -> str:
+    """Return the ends of a bootstrap interval, on one line."""
+    if pd.isna(row[low]):
+        return "" if pd.isna(value) else "none"
+    return f"{write(row[low])}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{write(row[high])}"
+
+
+def _interval_title(frame: pd.DataFrame, name: str) -> str:
+    """Head the column of intervals; where there are none, it says why."""
+    low = "low" if "low" in frame else f"{name}_low"
+    has_none = bool((frame[name].notna() & frame[low].isna()).any())
+    return "95% interval" + f": none, under {LEAST_RESAMPLES} resamples" * has_none
+
+
+def _ranked(spec: str) -> tuple[str, ...]:
+    """Return the columns of which the best value is printed bold."""
+    if spec.endswith((" difference", " interval")):
+        return ()
+    return (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")
+
+
+def _bold(texts: list[str], values: pd.Series, spec: str, best: str) -> list[str]:
+    if best == "absolute":
+        values = values.abs()
+    if best == "loss" and spec.startswith(("rho", "tau")):
+        values = -values
+    return [
+        f"**{text}**" if text and value == values.max() else text
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def markdown(frame: pd.DataFrame, numeric: Sequence[str] = ()) -> str:
+    """Return a pipe table of texts; columns named in `numeric` are aligned to the right."""
+    align = ["right" if column in numeric else "left" for column in frame]
+    text = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
+    return f"{text}\n"
+
+
+# Tables whose rows are scores ----------------------------------------------------------------
+
+
+def values(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return epsilon's scores, a row each: paper, ours, interval, unscored last."""
+    rows = []
+    for dataset, group in frame[frame["metric"] == "epsilon"].groupby("dataset", sort=False):
+        paper, ours = (
+            group[group["source"] == source].iloc[0] for source in ("reported", "computed")
         )
-    return markdown(lines, numeric=list(lines[0])[1:])
+        rows += [
+            {"dataset": dataset, "score": name, "paper": paper[name], "ours": ours[name]}
+            | {"difference": ours[name] - paper[name], "low": ours[f"{name}_low"]}
+            | {"high": ours[f"{name}_high"], "last": ours[f"{name}_all"]}
+            | {"n": ours["n"], "n_scored": ours["n_scored"]}
+            for name in SCORES
+        ]
+    return pd.DataFrame(rows)
 
 
-def fisher_networks(frame: pd.DataFrame) -> str:
-    """Return fisher's scores on two kinds of networks, ours and, in brackets, the paper's."""
-    names = ["rho", "rho_top10", "tau", "tau_top10", "top10_top10"]
-    lines = [
-        {
-            "Dataset": DATASETS[row["dataset"]],
-            "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Biases": "with" if row["biased"] else "without",
-            "Scored": _count(row["n_scored"]),
-        }
-        | {SCORES[name]: _beside(name, row) for name in names}
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[3:])
-
-
-def same_architectures(frame: pd.DataFrame, dataset: str) -> str:
-    """Return ρ and τ of all metrics on the same architectures, unscored left out or last."""
-    rows = frame[frame["dataset"] == dataset]
-    best = rows.select_dtypes("number").abs().max()
-    lines = [
-        {"Metric": METRICS.get(row["metric"], row["metric"])}
-        | {
-            f"{title}, {words}": _bold(_score(name, row[key]), abs(row[key]) == best[key])
-            for which, words in (("common", "all scored"), ("last", "unscored last"))
-            for name, title in (("rho", "ρ"), ("tau", "τ"))
-            for key in [f"{name}_{which}"]
-        }
-        for _, row in rows.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def comparison(frame: pd.DataFrame, dataset: str) -> str:
-    """Return epsilon's scores for one dataset: paper, ours, difference, interval, unscored last."""
-    rows = frame[(frame["dataset"] == dataset) & (frame["metric"] == "epsilon")]
-    paper = rows[rows["source"] == "reported"].iloc[0]
-    ours = rows[rows["source"] == "computed"].iloc[0]
-    lines = [
-        {
-            "Score": title,
-            "Paper": _score(name, paper[name]),
-            f"Ours ({_count(ours['n_scored'])} scored)": _score(name, ours[name]),
-            "Difference": _score(name, ours[name] - paper[name], sign="+"),
-            _interval_title(rows): _interval(name, ours),
-            f"Unscored last ({_count(ours['n'])})": _score(name, ours[f"{name}_all"]),
-        }
-        for name, title in SCORES.items()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def coverage(frame: pd.DataFrame) -> str:
-    """Return how many architectures epsilon and others that leave some out score."""
-    rows = frame[frame["source"] == "computed"]
-    rows = rows[(rows["n_scored"] < rows["n"]) | (rows["metric"] == "epsilon")]
-    lines = [
-        {
-            "Dataset": DATASETS.get(row["dataset"], row["dataset"]),
-            "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Computed": _count(row["n"]),
-            "Scored": _count(row["n_scored"]),
-            "Coverage": f"{row['coverage']:.1%}",
-            "Unscored of the true top-10%": f"{row['top10_unscored']:.1%}",
-            "ρ": _score("rho", row["rho"]),
-            "ρ, unscored last": _score("rho", row["rho_all"]),
-        }
-        for _, row in rows.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[2:])
-
-
-def spread(frame: pd.DataFrame) -> str:
-    """Return how ρ and τ vary between batches of images, beside the paper's values."""
-    lines = []
+def spread(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how ρ and τ vary between batches of images, a row each, beside the paper's values."""
+    rows = []
     for dataset, group in frame.groupby("dataset", sort=False):
         for name in ("rho", "tau"):
-            values = group[name]
-            lines.append(
-                {
-                    "Dataset": DATASETS[str(dataset)],
-                    "Score": SCORES[name],
-                    "Batches": len(values),
-                    "Scored": _counts(group["n_scored"]),
-                    "Lowest": _score(name, values.min()),
-                    "Median": _score(name, values.median()),
-                    "Highest": _score(name, values.max()),
-                    "Paper": _score(name, group[f"{name}_paper"].iloc[0]),
-                }
+            found = group[name]
+            rows.append(
+                {"dataset": dataset, "score": name, "batches": len(found)}
+                | {"n_scored": group["n_scored"].min(), "n_scored_most": group["n_scored"].max()}
+                | {"lowest": found.min(), "median": found.median(), "highest_of": found.max()}
+                | {"paper": group[f"{name}_paper"].iloc[0]}
             )
-    return markdown(lines, numeric=list(lines[0])[2:])
+    return pd.DataFrame(rows)
 
 
-def precision(frame: pd.DataFrame) -> str:
-    """Return epsilon's scores in float32 and float64, on all and on the same architectures."""
-    titles = {
-        "float32": "float32",
-        "float64": "float64",
-        "float64_same": "float64, only those scored in float32",
-        "float64_rest": "float64, only those not scored in float32",
-    }
-    lines = [
-        {
-            "Dataset": DATASETS[row["dataset"]],
-            "Evaluated in": titles[row["evaluated"]],
-            "Scored": _count(row["n_scored"]),
-        }
-        | {title: _score(name, row[name]) for name, title in SCORES.items()}
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=["Scored", *SCORES.values()])
-
-
-def rounding(frame: pd.DataFrame) -> str:
-    """Return how many architectures have a score in one precision or in both."""
-    titles = {
-        "agree": "Both agree",
-        "differ": "Differ by more than 1%",
-        "float32 only": "Score in float32 only",
-        "float64 only": "Score in float64 only",
-        "no score": "No score",
-    }
-    lines = [
-        {"Dataset": DATASETS[row["dataset"]], "Computed": _count(row["n"])}
-        | {title: f"{row.get(mark, 0) / row['n']:.1%}" for mark, title in titles.items()}
-        for _, row in frame.fillna(0).iterrows()
-    ]
-    return markdown(lines, numeric=["Computed", *titles.values()])
-
-
-def independent(frame: pd.DataFrame) -> str:
-    """Return the six scores of our metrics against independently trained accuracies."""
-    lines = [
-        {"Metric": METRICS.get(row["metric"], row["metric"]), "Scored": _count(row["n_scored"])}
-        | {title: _score(name, row[name]) for name, title in SCORES.items()}
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=["Scored", *SCORES.values()])
-
-
-def recheck(frame: pd.DataFrame) -> str:
-    """Return how scores computed now agree with the stored ones."""
-    lines = [
-        {
-            "Dataset": DATASETS[row["dataset"]],
-            "Computed anew": _count(row["n"]),
-            "Seconds": f"{row['seconds']:.1f}",
-            "Largest relative difference": _power(row["largest_difference"]),
-            "Scored in one only": int(row["unscored_differ"]),
-            "Stored run": row["stored"][:10],
-            "Seconds for all": f"{row['stored_seconds']:.0f}",
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def counts(frame: pd.DataFrame) -> str:
-    """Return what the scatter plots show."""
-    lines = [
-        {
-            "Dataset": DATASETS[row["dataset"]],
-            "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
-            "Best accuracy of all": _percent(row["best"]),
-            "Best accuracy drawn": _percent(row["best_scored"]),
-            "Accuracy of the highest epsilon": _percent(row["highest_epsilon"]),
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def steiger(frame: pd.DataFrame, dataset: str) -> str:
-    """Return Steiger's test of epsilon against other metrics."""
-    lines = [
-        {
-            "epsilon against": METRICS.get(row["other"], row["other"]),
-            "Computed": _count(row["n_computed"]),
-            "Scored by both": _count(row["n"]),
-            "ρ epsilon": _score("rho", row["rho_a"]),
-            "ρ other": _score("rho", row["rho_b"]),
-            "z": "" if pd.isna(row["z"]) else f"{row['z']:.1f}",
-            "p": "" if pd.isna(row["z"]) else _pvalue(row["pvalue"]),
-        }
-        for _, row in frame[frame["dataset"] == dataset].iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def weight_pairs(frame: pd.DataFrame, of_loss: bool = False) -> str:
-    """Return a row per pair of weights, every cell ours and, in brackets, the paper's."""
-    names = [f"{row['w1']:g}, {row['w2']:g}" for _, row in frame.iterrows()]
-    return _beside_paper(frame.assign(name=names), "Weights", of_loss)
-
-
-def embeddings(frame: pd.DataFrame) -> str:
-    """Return Table 10: a row per embedding, every cell ours and, in brackets, the paper's."""
-    return _beside_paper(frame.assign(name=frame["embedding"]), "Embedding", of_loss=True)
-
-
-def initialisations(frame: pd.DataFrame) -> str:
-    """Return Table 9: a row per scheme, every cell ours and, in brackets, the paper's."""
-    return _beside_paper(frame.assign(name=frame["initialisation"]), "Weights", of_loss=False)
-
-
-def linear_layer(frame: pd.DataFrame) -> str:
-    """Return ρ and τ of a row per scheme: with the linear layer, without it, the paper's."""
-    lines = [
-        {
-            "Weights": row["initialisation"],
-            "Archs": _count(row["archs"]),
-            "ρ linear": _score("rho", row["rho"]),
-            "ρ mean": _score("rho", row["rho_averaged"]),
-            "ρ paper": f"{row['rho_paper']:.2f}",
-            "τ linear": _score("tau", row["tau"]),
-            "τ mean": _score("tau", row["tau_averaged"]),
-            "τ paper": f"{row['tau_paper']:.2f}",
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def counting(frame: pd.DataFrame) -> str:
-    """Return the six scores under several ways of counting what lacks a value."""
-    lines = [
-        {
-            "Counted": row["counted"],
-            "Computed": _count(row["n"]),
-            "Scored": _count(row["n_scored"]),
-        }
-        | {title: _score(name, row[name]) for name, title in SCORES.items()}
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=["Computed", "Scored", *SCORES.values()])
-
-
-def selected_weights(frame: pd.DataFrame) -> str:
-    """Return the paper's weights and those that the published rule selects."""
-    lines = []
-    for (space, dataset), group in frame.groupby(["space", "dataset"], sort=False):
-        rows = group.set_index("chosen_by")
-        line = {"Space": SPACES[str(space)], "Dataset": DATASETS[str(dataset)]}
-        for chosen_by, title in (("paper", "Paper"), ("rule", "Rule")):
-            row = rows.loc[chosen_by]
-            none = pd.isna(row["w1"])
-            line |= {
-                title: "none" if none else f"{row['w1']:g}, {row['w2']:g}",
-                f"{title}: unscored": "" if none else f"{row['unscored']:.0%}",
-                f"{title}: ρ": "" if none else _score("rho", row["rho"]),
-            }
-        lines.append(line)
-    return markdown(lines, numeric=list(lines[0])[2:])
-
-
-def drawn(frame: pd.DataFrame, dataset: str) -> str:
-    """Return what the panels of Figure 6 show, for one dataset."""
-    lines = [
-        {
-            "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Drawn": f"{_count(row['n_scored'])} of {_count(row['n'])}",
-            "ρ": _score("rho", row["rho"]),
-            "Best accuracy drawn": _percent(row["best_scored"]),
-            "Accuracy of the highest score": _percent(row["highest"]),
-        }
-        for _, row in frame[frame["dataset"] == dataset].iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def beyond_size(frame: pd.DataFrame, dataset: str) -> str:
-    """Return each metric's correlation with accuracy before and after size, the best first."""
-    rows = frame[frame["dataset"] == dataset].sort_values("partial", ascending=False)
-    lines = [
-        {
-            "Metric": METRICS.get(row["metric"], row["metric"]),
-            "Scored": _count(row["n"]),
-            "ρ": _score("rho", row["rho"]),
-            "ρ beyond size": _score("rho", row["partial"]),
-            "ρ with size": _score("rho", row["rho_size"]),
-            "ρ of size": _score("rho", row["rho_params"]),
-            "Scored by both": _count(row["n_epsilon"]),
-            "ρ beyond size, both": _score("rho", row["partial_epsilon"]),
-        }
-        for _, row in rows.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def agreement(frame: pd.DataFrame) -> str:
-    """Return the summary of full width against collapse."""
-    lines = [
-        {
-            "Precision": row["dtype"],
-            "Computed": _count(row["n"]),
-            "Scored": _count(row["n_scored"]),
-            "By one only (at the limit)": f"{row['unscored_differ']} ({row['at_limit']})",
-            "Largest abs. diff.": _power(row["largest_absolute"]),
-            "Largest rel. diff.": _power(row["largest_relative"]),
-            "By rounding": int(row["ill"]),
-            "Others beyond": int(row["outside"]),
-            "Times faster": f"{row['speedup']:.0f}",
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0])[1:])
-
-
-def steps(frame: pd.DataFrame) -> str:
-    """Return the first outputs of a network, raw and normalised."""
-    lines = [
-        {
-            "Image": int(row["image"]),
-            "$V_1$": f"{row['v1']:.3e}",
-            "$V_2$": f"{row['v2']:.3e}",
-            "$V'_1$": _number(row["v1_normalised"]),
-            "$V'_2$": _number(row["v2_normalised"]),
-            r"$\lvert V'_1 - V'_2 \rvert$": _number(row["difference"]),
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=list(lines[0]))
+# The landing page, the data page, and what every page says -----------------------------------
 
 
 def scoreboard(frame: pd.DataFrame) -> str:
@@ -412,13 +400,14 @@ def scoreboard(frame: pd.DataFrame) -> str:
                     "Agree": f"{len(rows) - differs} of {len(rows)}" if not number else "",
                     "Headline": f"{_titled(row['row'])}, "
                     f"{SCORES.get(row['quantity'], row['quantity'])}",
-                    "Paper": _score(row["quantity"], row["paper"]),
-                    "Ours": _score(row["quantity"], row["reproduced"]),
+                    "Paper": _score(row["quantity"])(row["paper"]),
+                    "Ours": _score(row["quantity"])(row["reproduced"]),
                     "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}",
                 }
             )
     columns = ["Item", "Verdict", "Agree", "Headline", "Paper", "Ours", "Scored"]
-    return markdown([{c: line.get(c, "") for c in columns} for line in lines], columns[4:])
+    frame = pd.DataFrame(lines).reindex(columns=columns).fillna("")
+    return markdown(frame, columns[4:])
 
 
 def source_list(frame: pd.DataFrame) -> str:
@@ -448,110 +437,11 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
         "Rerun": f"`epsutil run {page['page']} -p NAME VALUE`",
     }
-    return "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
-
-
-# Parts of tables -----------------------------------------------------------------------------
-
-
-def _reported(rows: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
-    """Return the reported scores by metric.
-
-    With `of_loss`, the competitors' correlations, whose sign others reversed, get theirs back.
-    """
-    paper = rows.loc[rows["source"] == "reported", list(SCORES)].copy()
-    if of_loss:
-        paper.loc[paper.index != "epsilon", CORRELATIONS] *= -1
-    return paper
-
-
-def _beside_paper(frame: pd.DataFrame, heading: str, of_loss: bool, count: str = "Archs") -> str:
-    scores = frame[list(SCORES)]
-    best = scores.max()
-    if of_loss:  # a good metric has negative correlations with a loss
-        best[CORRELATIONS] = scores[CORRELATIONS].min()
-    lines = [
-        {heading: row["name"], count: _beside("archs", row, count=True)}
-        | {
-            title: _bold(_beside(name, row), row[name] == best[name])
-            for name, title in SCORES.items()
-        }
-        for _, row in frame.iterrows()
-    ]
-    return markdown(lines, numeric=[count, *SCORES.values()])
-
-
-def markdown(rows: Sequence[Mapping[str, Any]], numeric: Any = ()) -> str:
-    """Return a pipe table; columns named in `numeric` are aligned to the right."""
-    frame = pd.DataFrame(rows)
-    numeric = set(numeric)
-    align = ["right" if column in numeric else "left" for column in frame]
-    text = frame.to_markdown(index=False, colalign=align, disable_numparse=True)
-    return f"{text}\n"
-
-
-def _score(name: str, value: float, sign: str = "-") -> str:
-    """Format one of the six scores as the paper does, with one more digit for correlations."""
-    if pd.isna(value):
-        return ""
-    if name == "top64_top5" or name.startswith("log10"):
-        return f"{value:{sign}.0f}"
-    return f"{value:{sign}.2f}" if name == "top10_top10" else f"{value:{sign}.3f}"
-
-
-def _interval(name: str, row: Mapping[str, Any]) -> str:
-    """Return the ends of a bootstrap interval, on one line."""
-    if pd.isna(row[f"{name}_low"]):
-        return "" if pd.isna(row[name]) else "none"
-    low, high = _score(name, row[f"{name}_low"]), _score(name, row[f"{name}_high"])
-    return f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
-
-
-def _interval_title(rows: pd.DataFrame) -> str:
-    """Head the column of intervals; where there are none, it says why."""
-    ours = rows[rows["source"] == "computed"]
-    has_none = bool((ours["rho"].notna() & ours["rho_low"].isna()).any())
-    return "95% interval" + f": none, under {LEAST_RESAMPLES} resamples" * has_none
-
-
-def _beside(name: str, row: Mapping[str, Any], count: bool = False) -> str:
-    ours, paper = row[name], row[f"{name}_paper"]
-    if count:
-        return _count(ours) + (f" ({_count(paper)})" if pd.notna(paper) else "")
-    printed = (
-        "" if pd.isna(paper) else f" ({paper:.0f})" if name == "top64_top5" else f" ({paper:.2f})"
+    listed = "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
+    return (
+        f"## About this page\n\n{listed}\n{{doc}}`How to rerun a page with other parameters "
+        "</book/howto>`, {doc}`where the data come from </book/data>`.\n"
     )
-    return _score(name, ours) + printed
-
-
-def _count(value: float) -> str:
-    return "" if pd.isna(value) else f"{int(value):,}"
-
-
-def _counts(values: pd.Series) -> str:
-    """Return a count, or from where to where several go."""
-    low, high = _count(values.min()), _count(values.max())
-    return low if low == high else f"{low} to {high}"
-
-
-def _percent(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}"
-
-
-def _power(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.1e}"
-
-
-def _pvalue(value: float) -> str:
-    return "< 1e-16" if value < 1e-16 else f"{value:.1e}"
-
-
-def _number(value: float) -> str:
-    return "dropped" if pd.isna(value) else f"{value:.4f}"
-
-
-def _bold(text: str, is_best: bool) -> str:
-    return f"**{text}**" if is_best and text else text
 
 
 def _badge(kind: str, text: str) -> str:

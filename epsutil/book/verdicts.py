@@ -1,6 +1,6 @@
 """How a page's tables compare with the paper: verdicts for the scoreboard, and words.
 
-The tables are those of :mod:`epsutil.experiments` and :mod:`epsutil.competitors`.
+The tables are those of :mod:`epsutil.experiments`.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from epsutil import statistics
+from epsutil import benchmarks, experiments, inputs, proxies, statistics
 from epsutil.book.tables import SCOREBOARD
 from epsutil.names import DATASETS
 
@@ -102,18 +102,12 @@ def pairs(item: str, table: pd.DataFrame, first: Sequence[float] | None = None) 
     return compare(item, named.rename(columns={"archs": "n_scored"}), ("rho", "tau"))
 
 
-def embeddings(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare Table 10 with the reported one."""
-    named = table.rename(columns={"embedding": "row", "archs": "n_scored"})
-    return compare("Table 10", named, ("rho", "tau"))
-
-
-def initialisations(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare Table 9 with the reported one."""
-    named = table.dropna(subset="rho_paper").rename(
-        columns={"initialisation": "row", "archs": "n_scored"}
-    )
-    return compare("Table 9", named, ("rho", "tau"), COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
+def ablation(
+    item: str, table: pd.DataFrame, name: str, tolerance: float = TOLERANCE, n_least: int = 0
+) -> pd.DataFrame:
+    """Compare a table that has a row per setting, called by the column `name`, as reported."""
+    named = table.dropna(subset="rho_paper").rename(columns={name: "row", "archs": "n_scored"})
+    return compare(item, named, ("rho", "tau"), tolerance, n_least)
 
 
 def weights(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,42 +144,11 @@ def covered(table: pd.DataFrame) -> str:
     )
 
 
-def covered_spaces(counts101: pd.DataFrame, counts_nlp: pd.DataFrame) -> str:
-    """Say how many architectures of two spaces have a score, from the counts of each."""
-    n101, n_nlp = (
-        f"{int(table['n_scored'].iloc[0]):,} of {int(table['n'].iloc[0]):,}"
-        for table in (counts101, counts_nlp)
-    )
-    return f"NAS-Bench-101: {n101} scored; NAS-Bench-NLP: {n_nlp} with a test loss scored"
-
-
 def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
     """Say how many architectures each row of an ablation scores."""
     return (
         f"{table['n'].iloc[0]:,} architectures; {table['archs'].min():,.0f} to "
         f"{table['archs'].max():,.0f} scored, depending on the {what}"
-    )
-
-
-def largest_share(table: pd.DataFrame) -> float:
-    """Return the largest difference in how many have a score, as a share of the paper's count."""
-    return float(((table["archs"] - table["archs_paper"]) / table["archs_paper"]).abs().max())
-
-
-def share_broken(table: pd.DataFrame) -> str:
-    """Say what share the paper's weights leave without a score on the spaces of images."""
-    images = table[(table["chosen_by"] == "paper") & (table["space"] != "nasbench_nlp")]
-    low, high = images["unscored"].min(), images["unscored"].max()
-    return f"{low:.0%} to {high:.0%}"
-
-
-def diverged(counting: pd.DataFrame) -> str:
-    """Say how many trainings diverged; see :func:`epsutil.experiments.counting`."""
-    n = counting.set_index("counted")["n"].astype(int)
-    everyone, finished = n["diverged count as worst"], n["only trainings that finished"]
-    return (
-        f"{everyone - finished:,} of the {everyone:,} networks; "
-        f"{n['as the authors'] - finished:,} of these have a test loss from before"
     )
 
 
@@ -219,14 +182,70 @@ def within_batches(table: pd.DataFrame) -> str:
     return f"{sum(inside)} of {len(inside)}"
 
 
-def rho_difference(table: pd.DataFrame) -> float:
-    """Return by how much epsilon's ρ exceeds the paper's, for a table of one dataset."""
-    rho = table.query("metric == 'epsilon'").set_index("source")["rho"]
-    return float(rho["computed"] - rho["reported"])
+def tests_made(table: pd.DataFrame) -> str:
+    """Say how many tests `experiments.against_epsilon` makes, and what that asks of p-values."""
+    pvalues = table["pvalue"].dropna()
+    if not len(pvalues):
+        return "no tests"
+    n = len(pvalues)
+    bound = 0.05 / n  # Bonferroni
+    return (
+        f"{n} tests, so that a p-value has to be below 0.05/{n} = {bound:.2g} to count at the 5% "
+        f"level (Bonferroni): {(pvalues < bound).sum()} are"
+    )
 
 
-def differing_choices(table: pd.DataFrame) -> str:
-    """Say for how many datasets the rule's weights are not the paper's."""
-    board = weights(table)
-    differ = board[board["verdict"] == "differs"]["row"].nunique()
-    return f"{differ} of {board['row'].nunique()}"
+def tests_on_whole_spaces(table: pd.DataFrame) -> str:
+    """Say in how many tests of `experiments.against_epsilon` nothing was left to chance."""
+    made = table.dropna(subset="pvalue")
+    return f"{(made['n_computed'] == made['n_space']).sum()} of {len(made)}"
+
+
+def same_counts(table: pd.DataFrame) -> str:
+    """Say how many architectures :func:`epsutil.experiments.same_architectures` compares on."""
+    first = table.groupby("dataset", sort=False).first()
+    return per_dataset(
+        first["n_common"].map("{:,.0f} that all metrics score, of ".format)
+        + first["n_last"].map("{:,.0f} that all were computed for".format)
+    )
+
+
+def covered_metrics(table: pd.DataFrame) -> str:
+    """Say how many architectures each metric was computed for, per dataset.
+
+    `table` has the columns ``dataset``, ``metric`` and ``n``.
+    """
+    texts = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        counts = rows.groupby("n")["metric"].agg(list).sort_index(ascending=False)
+        texts.append(
+            f"{DATASETS[dataset]}: " + ", ".join(f"{', '.join(m)} {n:,}" for n, m in counts.items())
+        )
+    return "; ".join(texts)
+
+
+def stand_in(space_name: str = "nasbench201", dataset: str = "ImageNet16-120") -> str:
+    """Say what of the stand-in, besides its images, enters which metrics."""
+    labelled = [
+        n for n in experiments.order(space_name) if n in proxies.names() and proxies.get(n).labels
+    ]
+    return (
+        f"the networks had {inputs.classes(dataset)} outputs, one for each of its classes, not "
+        f"{DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and {', '.join(labelled)} had "
+        "its labels"
+    )
+
+
+def per_dataset(answers: pd.Series) -> str:
+    """Write an answer per dataset, an answer that is always the same only once."""
+    if answers.empty:
+        return "none"
+    if answers.nunique() == 1:
+        return f"{answers.iloc[0]}"
+    return ", ".join(f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items())
+
+
+def inside(reported: pd.Series, ours: pd.DataFrame) -> str:
+    """Say how many reported values lie between ours, a row of values for each."""
+    between = reported.between(ours.min(axis=1), ours.max(axis=1))
+    return f"{between.sum()} of {len(between)}"

@@ -1,0 +1,170 @@
+"""Where two computations of epsilon agree: full width and collapse, float32 and float64."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from epsutil import inputs, metric, scoring, spaces
+from epsutil.experiments import ZERO_IS_NO_SCORE, Problem
+
+AT_LIMIT = 100
+
+
+def rounding(problem: Problem) -> pd.DataFrame:
+    """Count the architectures whose float32 score rounding decides.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: ``dataset``, ``n``, and how many architectures have each mark of
+        :func:`epsutil.scoring.rounding`. What is no score here is none in either precision.
+    """
+    frame = scoring.rounding(
+        problem.space, problem.batch, problem.weights, problem.archs, problem.n_jobs
+    )
+    if problem.space in ZERO_IS_NO_SCORE:
+        no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
+        frame.loc[no32, "mark"] = "float64 only"
+        frame.loc[no64, "mark"] = "float32 only"
+        frame.loc[no32 & no64, "mark"] = "no score"
+    marks = frame["mark"].value_counts()
+    return pd.DataFrame([{"dataset": problem.dataset, "n": len(frame)} | marks.to_dict()])
+
+
+def compare(
+    n_archs: int,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    dtypes: Sequence[str],
+    space_name: str = "nasbench201",
+    kind: str = "normal",
+    exponents: tuple[float, float] = (-7, 1),
+) -> pd.DataFrame:
+    """Compare the width collapse with full-width torch networks, on random architectures.
+
+    Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten.
+    Both evaluations run on one core, so that their times can be compared.
+
+    Parameters
+    ----------
+    n_archs, batch_size, image_size, seed : int
+        The image size has no meaning for texts.
+    dtypes : sequence of {"float32", "float64"}
+    space_name, kind : str
+        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
+    exponents : two floats
+        Of the smallest and the largest weight.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of both,
+        ``w1``, ``w2``, ``index``; ``spread``: the smaller of the two rows' range of outputs
+        relative to their size, in units of the dtype's rounding error (at full width); and
+        ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops,
+        where outputs tie with the smallest one.
+    """
+    space = spaces.get(space_name)
+    rng = np.random.default_rng(seed)
+    batch = inputs.batch(kind, batch_size, seed, image_size).x
+    torch.set_num_threads(1)
+    rows = []
+    for index in rng.choice(len(space), n_archs, replace=False):
+        arch = space[int(index)]
+        weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
+        for dtype in dtypes:
+            network = space.build(arch).to(getattr(torch, dtype))
+            x = torch.from_numpy(batch.astype(dtype) if batch.dtype.kind == "f" else batch)
+            start = time.perf_counter()
+            outputs = metric.outputs(network, x, weights)
+            middle = time.perf_counter()
+            collapsed = space.outputs(arch, x, weights, dtype)
+            end = time.perf_counter()
+            dropped = np.isnan(metric.normalise(outputs)) != np.isnan(metric.normalise(collapsed))
+            rows.append(
+                {
+                    "index": index,
+                    "dtype": dtype,
+                    "w1": weights[0],
+                    "w2": weights[1],
+                    "full": metric.from_outputs(outputs),
+                    "collapsed": metric.from_outputs(collapsed),
+                    "spread": _spread(outputs),
+                    "dropped_differ": bool(dropped.any()),
+                    "seconds_full": middle - start,
+                    "seconds_collapsed": end - middle,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _spread(outputs: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        ranges = np.ptp(outputs, axis=1) / np.spacing(np.abs(outputs).max(axis=1))
+    return float(ranges.min())
+
+
+def summary(
+    rows: pd.DataFrame, relative_tolerance: float = 1e-4, rounding_errors: float = 10
+) -> pd.DataFrame:
+    """Summarise :func:`compare` per dtype.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+    relative_tolerance : float
+        In float32.
+    rounding_errors : float
+        How many of them outputs gather on their way; hundreds in a recurrent network.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ`` (scored by one only)
+        and how many of these are ``at_limit``: at full width the outputs of a row are within
+        `AT_LIMIT` representable numbers of each other; ``largest_absolute`` and
+        ``largest_relative`` difference; ``ill``: how many scores rounding decides, see below;
+        ``outside``: of the others, how many differ by more than the tolerance (float32: relative,
+        or 1e-5 absolute; float64: 1e-9); median ``speedup``.
+
+    Notes
+    -----
+    Rounding decides a score where full width in float32 and in float64 differ by more than the
+    tolerance, where the outputs of a row differ by less than their rounding errors over the
+    tolerance, and where it decides which of them tie with the smallest one.
+    """
+    summary = []
+    exact = rows[rows["dtype"] == "float64"].set_index("index")["full"]
+    for dtype, group in rows.groupby("dtype", sort=False):
+        rows_of = group.set_index("index")
+        full = rows_of["full"]
+        absolute = (full - rows_of["collapsed"]).abs()
+        relative = absolute / full.abs()
+        if dtype == "float32":
+            tolerance = np.maximum(relative_tolerance * full.abs(), 1e-5)
+            ill = (full - exact.reindex(full.index)).abs() > tolerance
+            ill |= rows_of["spread"] < rounding_errors / relative_tolerance
+        else:
+            tolerance = pd.Series(1e-9, full.index)
+            ill = rows_of["spread"] < rounding_errors / 1e-9
+        ill = (ill | rows_of["dropped_differ"]) & full.notna()
+        one_only = full.isna() != rows_of["collapsed"].isna()
+        summary.append(
+            {
+                "dtype": dtype,
+                "n": len(group),
+                "n_scored": int(full.notna().sum()),
+                "unscored_differ": int(one_only.sum()),
+                "at_limit": int((one_only & (rows_of["spread"] < AT_LIMIT)).sum()),
+                "largest_absolute": absolute.max(),
+                "largest_relative": relative.max(),
+                "ill": int(ill.sum()),
+                "outside": int((~ill & (absolute > tolerance)).sum()),
+                "speedup": float((group["seconds_full"] / group["seconds_collapsed"]).median()),
+            }
+        )
+    return pd.DataFrame(summary)

@@ -332,20 +332,33 @@ def epsilon_and_sizes(
 
 
 def evaluate_columns(
-    problem: Problem, scores: pd.DataFrame | Mapping[Any, pd.Series], name: str
+    problem: Problem,
+    scores: pd.DataFrame | Mapping[Any, pd.Series],
+    name: str,
+    among: pd.Index | None = None,
 ) -> pd.DataFrame:
     """Evaluate several scores of the same architectures, as the paper's ablations do.
+
+    Parameters
+    ----------
+    problem : Problem
+    scores : DataFrame or mapping of Series
+        Indexed by architecture.
+    name : str
+        The column that says which score a row is of.
+    among : pandas.Index, optional
+        The architectures, by default all of the problem.
 
     Returns
     -------
     pandas.DataFrame
-        A row per score, called by its key in the column `name`: ``n``, ``archs`` (how many have a
-        score), and the six scores.
+        A row per score: `name`, ``n``, ``archs`` (how many have a score), and the six scores.
     """
+    result = problem.result if among is None else problem.result.reindex(among).dropna()
     rows = []
     for key, score in scores.items():
-        values = problem.evaluate(score)
-        row = {name: key, "n": len(problem.result), "archs": values["n_scored"]}
+        values = statistics.evaluate(score.reindex(result.index), result, problem.minimise)
+        row = {name: key, "n": len(result), "archs": values["n_scored"]}
         rows.append(row | values[list(SCORES)].to_dict())
     return pd.DataFrame(rows)
 

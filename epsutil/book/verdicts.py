@@ -152,6 +152,17 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
     )
 
 
+def trade_off(table: pd.DataFrame) -> str:
+    """Say what share has a score and how high ρ gets, by the smaller of the two weights."""
+    texts = []
+    for weight, rows in table.groupby("w1"):
+        best = rows.loc[rows["rho"].idxmax()]
+        texts.append(
+            f"{weight:g} scores {best['archs'] / best['n']:.0%} with a ρ of up to {best['rho']:.2f}"
+        )
+    return "; ".join(texts)
+
+
 def largest_difference(table: pd.DataFrame) -> str:
     """Say where ρ differs most from the paper."""
     difference = (table["rho"] - table["rho_paper"]).abs()

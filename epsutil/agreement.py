@@ -35,13 +35,11 @@ def rounding(problem: Problem) -> pd.DataFrame:
 
 
 def compare(
+    space_name: str,
+    batch: inputs.Batch,
     n_archs: int,
-    batch_size: int,
-    image_size: int,
     seed: int,
-    dtypes: Sequence[str],
-    space_name: str = "nasbench201",
-    kind: str = "normal",
+    dtypes: Sequence[str] = scoring.DTYPES,
     exponents: tuple[float, float] = (-7, 1),
 ) -> pd.DataFrame:
     """Compare the width collapse with full-width torch networks, on random architectures.
@@ -51,11 +49,13 @@ def compare(
 
     Parameters
     ----------
-    n_archs, batch_size, image_size, seed : int
-        The image size has no meaning for texts.
+    space_name : str
+        See :func:`epsutil.spaces.get`.
+    batch : epsutil.inputs.Batch
+    n_archs : int
+    seed : int
+        Of the architectures and of their weights.
     dtypes : sequence of {"float32", "float64"}
-    space_name, kind : str
-        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
     exponents : two floats
         Of the smallest and the largest weight.
 
@@ -70,7 +70,6 @@ def compare(
     """
     space = spaces.get(space_name)
     rng = np.random.default_rng(seed)
-    batch = inputs.batch(kind, batch_size, seed, image_size).x
     torch.set_num_threads(1)
     rows = []
     for index in rng.choice(len(space), n_archs, replace=False):
@@ -78,7 +77,7 @@ def compare(
         weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
         for dtype in dtypes:
             network = space.build(arch).to(getattr(torch, dtype))
-            x = torch.from_numpy(batch.astype(dtype) if batch.dtype.kind == "f" else batch)
+            x = torch.from_numpy(batch.x.astype(dtype) if batch.x.dtype.kind == "f" else batch.x)
             start = time.perf_counter()
             outputs = metric.outputs(network, x, weights)
             middle = time.perf_counter()

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from epsutil import experiments, inputs, proxies, scoring, spaces
+from epsutil import agreement, inputs, proxies, scoring, spaces
 from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
 
@@ -38,7 +38,8 @@ class Plan(NamedTuple):
     full_batch: int
     ratio: float
     n_agree: int  # architectures compared with full width
-    agree: dict  # arguments of `experiments.agreement`
+    agree: tuple[str, int, int | None]  # kind, batch and image size of the inputs for both
+    exponents: tuple[float, float]  # of the weights
     tolerance: float  # relative, in float32
     rounding_errors: float  # that outputs gather
 
@@ -46,16 +47,15 @@ class Plan(NamedTuple):
 PLANS = {
     "nasbench201": Plan(
         ("cifar10", "normal"), 15625, 2, 60, np.inf, 12, 256, 100, 300,
-        {"batch_size": 32, "image_size": 16}, 1e-4, 10,
+        ("normal", 32, 16), (-7, 1), 1e-4, 10,
     ),
     "nasbench101": Plan(
         ("cifar10", "normal"), 1000, 2, 7200, 15, 4, 64, 100, 60,
-        {"batch_size": 64, "image_size": 8, "kind": "grey", "exponents": (-5, 1)}, 1e-3, 10,
+        ("grey", 64, 8), (-5, 1), 1e-3, 10,
     ),
     "nasbench_nlp": Plan(
         ("ptb", "random_tokens"), 1000, 1, np.inf, 10, 6, 256, 100, 60,
-        {"batch_size": 16, "image_size": None, "kind": "random_tokens", "exponents": (-7, 0)},
-        1e-3, 1000,  # through 70 steps of three layers
+        ("random_tokens", 16, None), (-7, 0), 1e-3, 1000,  # through 70 steps of three layers
     ),
 }  # fmt: skip
 N_COMPETED = 3  # architectures that the competing metrics are timed on
@@ -120,13 +120,10 @@ def whole(name: str, plan: Plan) -> None:
 
 def ratio(name: str, plan: Plan) -> None:
     """Compare the time of both evaluations on one core, by torch and by the collapse."""
-    arguments = plan.agree | {"batch_size": plan.full_batch}
-    if arguments["image_size"]:
-        arguments["image_size"] = 32
-    experiments.agreement(1, **arguments, seed=1, dtypes=["float32"], space_name=name)
-    rows = experiments.agreement(
-        plan.n_full, **arguments, seed=2, dtypes=["float32"], space_name=name
-    )
+    kind, _, image_size = plan.agree
+    batch = inputs.batch(kind, plan.full_batch, 1, 32 if image_size else None)
+    agreement.compare(name, batch, 1, 1, ["float32"], plan.exponents)
+    rows = agreement.compare(name, batch, plan.n_full, 2, ["float32"], plan.exponents)
     full, collapsed = rows["seconds_full"].mean(), rows["seconds_collapsed"].mean()
     text = f"{name}: full width {1e3 * full:.0f} ms, collapse {1e3 * collapsed:.1f} ms, one core"
     times = full / collapsed
@@ -154,14 +151,12 @@ def pooling(name: str, plan: Plan) -> None:
     torch.set_num_threads(threads)
 
 
-def agreement(name: str, plan: Plan) -> None:
+def agrees(name: str, plan: Plan) -> None:
     """Hold the collapse to full width on random architectures and weights, in both precisions."""
-    rows = experiments.agreement(
-        plan.n_agree, **plan.agree, seed=3, dtypes=scoring.DTYPES, space_name=name
-    )
-    for row in experiments.agreement_summary(
-        rows, plan.tolerance, plan.rounding_errors
-    ).itertuples():
+    kind, size, image_size = plan.agree
+    batch = inputs.batch(kind, size, 3, image_size)
+    rows = agreement.compare(name, batch, plan.n_agree, 3, exponents=plan.exponents)
+    for row in agreement.summary(rows, plan.tolerance, plan.rounding_errors).itertuples():
         title = f"{name}: {row.n} architectures in {row.dtype}"
         beyond = row.unscored_differ - row.at_limit
         report(f"{title}, scored by one only (not at its limit)",
@@ -227,7 +222,7 @@ MEASUREMENTS = {
     "whole": whole,
     "ratio": ratio,
     "pooling": pooling,
-    "agreement": agreement,
+    "agreement": agrees,
     "proxies": competitors,
 }
 

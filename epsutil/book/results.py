@@ -265,6 +265,7 @@ class Page:
         suffix: str = "svg",
         needs: Sequence[str] | None = None,
         width: str = "90%",
+        label: str = "",
     ) -> None:
         """Write and show a figure, SVG or, where points are many, PNG of double resolution.
 
@@ -280,6 +281,8 @@ class Page:
             What the figure shows, for those who do not see it.
         suffix : {"svg", "png"}
         width : str
+        label : str, optional
+            What other text refers to, by default the notebook's short name and the figure's.
         """
 
         def write(path: Path) -> None:
@@ -292,8 +295,9 @@ class Page:
         path = self._item(f"{key}.{suffix}", write, needs)
         image = IMAGES[suffix](path)
         display({**image, "text/plain": alt, MYST: ""}, raw=True, metadata=_HALF_SIZE)
+        name = label or self._label(key)
         self._display(
-            f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {self._label(key)}\n"
+            f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {name}\n"
             f":alt: {alt}\n:width: {width}\n\n{self._filled(caption)}\n:::\n"
         )
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from epsutil import (
-    competitors,
     experiments,
     inputs,
     paths,
@@ -56,32 +55,32 @@ def test_a_page_computes_a_whole_large_space_only_at_the_papers_scale(scale, mon
 
     monkeypatch.setattr(scoring, "score", score)
     with pytest.raises(store.NotStored, match="423,624 architectures of nasbench101"):
-        experiments.scored("cifar10", (1e-4, 10), 256, 5, 423_624, 1, space_name="nasbench101")
+        experiments.Problem("nasbench101", "cifar10", 423_624, (1e-4, 10), 256, 5, 1).epsilon()
     assert given == [None if scale == "paper" else 20_000]
 
 
 @pytest.mark.needs(*experiments.needs(["cifar10"]))
 def test_metrics_stored_for_other_inputs_are_not_left_out_silently(monkeypatch):
-    arguments = ("cifar10", (1e-7, 1), 8, 0, 20, 0, 1)
-    groups = ["synflow", "draws"]
-    assert competitors.scores(*arguments, groups=groups).evaluated["synflow"].size
+    few = {"n_archs": 20, "weights": (1e-7, 1), "batch_size": 8, "seed": 0, "n_jobs": 1}
+    few["groups"] = ["synflow", "draws"]
+    assert experiments.Problem("nasbench201", "cifar10", **few).metrics.evaluated["synflow"].size
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
     monkeypatch.setattr(scoring, "score", lambda *_, **__: pytest.fail("epsilon before"))
+    problem = experiments.Problem("nasbench201", "cifar10", **few)
     with pytest.raises(store.NotStored, match="nasbench201 by synflow .*give n_competitors"):
-        competitors.scores(*arguments, groups=groups)
+        _ = problem.metrics
     with pytest.raises(store.NotStored, match="by epsilon_.*give n_draws"):
-        competitors.initialisations((1e-7, 1), 8, 0, 20, 0, 1)
-    with pytest.raises(store.NotStored, match="by fisher, fisher_weighted .*give n_competitors"):
-        competitors.fisher_networks({"cifar10": None}, 5, 0, 0, 1)
+        problem.group("draws", parameter="n_draws")
 
 
 @pytest.mark.needs(*NEEDS101)
 def test_metrics_that_the_book_never_computed_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("EPSUTIL_SCORES", str(tmp_path))
-    found = competitors.scores(
-        "cifar10", (1e-4, 10), 8, 0, 5, 0, 1, "nasbench101", groups=["cv", "synflow"]
+    problem = experiments.Problem(
+        "nasbench101", "cifar10", 5, (1e-4, 10), 8, 0, 1, groups=["cv", "synflow"]
     )
-    assert "cv" not in found.evaluated and "synflow" in found.evaluated
+    found = problem.metrics.evaluated
+    assert "cv" not in found and "synflow" in found
 
 
 # What a page makes of it -----------------------------------------------------------------------
@@ -89,29 +88,28 @@ def test_metrics_that_the_book_never_computed_are_left_out(tmp_path, monkeypatch
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """A page of Table 9 with its recorded parameters; the glue is kept in a dict."""
-    name, glued = "table09_initialisations", {}
+    """A page of Table 9 with its recorded parameters."""
+    name = "table09_initialisations"
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("EPSUTIL_FALLBACK", raising=False)
-    monkeypatch.setattr(results, "_glue", glued.__setitem__)
     monkeypatch.setattr(results, "display", lambda *_, **__: None)
-    made = results.Page(name, parameters.defaults(name))
-    made.glued = glued
-    return made
+    return results.Page(name, parameters.defaults(name))
 
 
 def not_stored():
     raise store.NotStored("no scores by draws are stored")
 
 
-def test_a_page_says_which_items_are_recorded_and_why(page):
+def test_a_page_says_which_items_are_recorded_and_why(page, monkeypatch):
     recorded = pd.read_csv(paths.RECORDED_RESULTS / page.name / "table09.csv")
     pd.testing.assert_frame_equal(page.table("table09", not_stored), recorded)
     page.number("gain", lambda: 5)
     page.number("between", not_stored)
     page.interactive("plot", not_stored)
-    page.finish()
-    status = page.glued["status"].data
+    said = []
+    monkeypatch.setattr(page._status, "update", lambda bundle, **_: said.append(bundle))
+    page.finish("all of them")
+    status = said[0]["text/markdown"]
     created = page.recorded["created"][:10]
     assert status == (
         f"Some items below (`table09`, `between`) are **recorded results** of {created}: no scores "

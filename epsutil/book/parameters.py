@@ -20,30 +20,6 @@ from epsutil import benchmarks, experiments, inputs, paths, scoring, spaces
 SCALES = ("quick", "paper", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
 
-# The search spaces that a notebook's parameters are about.
-SPACES = {
-    "algorithm01_epsilon": ("nasbench201",),
-    "figure01_nasbench201_scatter": ("nasbench201",),
-    "figure02_scatter": ("nasbench101", "nasbench_nlp"),
-    "figure06_other_metrics": ("nasbench201",),
-    "metrics_relation": ("nasbench201",),
-    "table01_nasbench201": ("nasbench201",),
-    "table03_nasbench101": ("nasbench101",),
-    "table04_nasbench_nlp": ("nasbench_nlp",),
-    "table05_weights_nasbench101": ("nasbench101",),
-    "table06_weights_nasbench201": ("nasbench201",),
-    "table07_weights_nasbench_nlp": ("nasbench_nlp",),
-    "table08_weights": ("nasbench201", "nasbench101", "nasbench_nlp"),
-    "table09_initialisations": ("nasbench201",),
-    "table10_embeddings": ("nasbench_nlp",),
-    "width_collapse": ("nasbench201",),
-}
-# Those that take any number of weights, not two.
-ABLATIONS = (
-    "table05_weights_nasbench101",
-    "table06_weights_nasbench201",
-    "table07_weights_nasbench_nlp",
-)
 # How many architectures each has; the length of a space may need its data, a check must not.
 SIZES = {"nasbench101": 423_624, "nasbench201": 15_625, "nasbench_nlp": 14_322}
 LEAST_ARCHS = 10  # of which a table of rank correlations is made
@@ -318,11 +294,22 @@ def _convert(value: Any, default: Any) -> Any:
 
 
 def rules(notebook: str) -> Mapping[str, Rule]:
-    """Return the rules by parameter; none for a notebook that is not the book's."""
-    if notebook not in SPACES:
+    """Return the rules by parameter, from what a notebook is about.
+
+    They hold for the search spaces that its code names; there are none where it names none.
+    """
+    cells = _read(notebook).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    about = [name for name in SIZES if f'"{name}' in code]
+    if not about:
         return {}
-    size = min(SIZES[name] for name in SPACES[notebook])
-    least = 1 if notebook == "width_collapse" else LEAST_ARCHS
+    of_notebook = defaults(notebook)
+    own = {"nasbench101": "n_archs101", "nasbench_nlp": "n_archs_nlp"}  # counts of one space
+    shared = [name for name in about if own.get(name) not in of_notebook]
+    size = min(SIZES[name] for name in shared or about)
+    least = LEAST_ARCHS if "Problem(" in code else 1
+    is_ablation = len(of_notebook.get("weights", ())) > 2  # takes any number of weights
+    has_data = of_notebook.get("dataset") in benchmarks.DATASETS
     archs, some, some_or_none = _from_to(least, size), _from_to(1, size), _from_to(0, size)
     batch, seed = _from_to(2, LARGEST_BATCH), _from_to(0, LARGEST_SEED)
     return {
@@ -331,13 +318,11 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "architectures": _one_of(experiments.ARCHITECTURES),
         "batch_seeds": _list_of(seed),
         "batch_size": batch,
-        "dataset": _one_of(
-            inputs.IMAGES if notebook == "algorithm01_epsilon" else benchmarks.DATASETS
-        ),
+        "dataset": _one_of(benchmarks.DATASETS if has_data else inputs.IMAGES),
         "datasets": _some_of(benchmarks.DATASETS),
         "dtypes": _some_of(scoring.DTYPES),
         "exponents": _list_of(_from_to(-30, 30), least=2),
-        "groups": _some_of(_groups(SPACES[notebook][0])),
+        "groups": _some_of(_groups(about[0])),
         "highest_perplexity": _above(1, 1e300),
         "image_size": _pixels,
         "largest_share": _above(0, 1),
@@ -361,7 +346,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "seed": seed,
         "speed_batch_size": batch,
         "speed_image_size": _pixels,
-        "weights": _weights(None if notebook in ABLATIONS else 2),
+        "weights": _weights(None if is_ablation else 2),
     }
 
 

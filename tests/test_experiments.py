@@ -1,0 +1,467 @@
+"""What is computed about metrics, on made-up scores, against plain formulas."""
+
+import notebook
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from epsutil import experiments, names, proxies, scoring
+from epsutil.book import plots, tables, verdicts
+from epsutil.experiments import Metrics, Problem
+
+N = 300
+COMPUTED, FEW = "source == 'computed'", "n_scored < n or metric == 'epsilon'"
+METRICS_COLUMNS = ["metric", "n_scored", "scores beside"]
+SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
+
+
+def solved(frame, evaluated, dataset="cifar10", n_jobs=1):
+    """A problem whose metrics are given."""
+    problem = Problem("nasbench201", dataset, N, (1e-7, 1.0), seed=0, n_jobs=n_jobs)
+    metrics = Metrics(problem, frame, evaluated, dict.fromkeys(evaluated, np.nan))
+    problem.__dict__.update({"frame": frame, "trained": frame, "metrics": metrics})
+    return problem
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Three metrics of known strength; one has gaps, another only half of the architectures."""
+    rng = np.random.default_rng(0)
+    quality, size = rng.normal(size=(2, N))
+    frame = pd.DataFrame(
+        {
+            "test_accuracy": 90 + 2 * (quality + size),
+            "params": np.round(1e6 * np.exp(size / 3), -5),  # with ties
+            "flops": 1.0,
+        },
+        index=pd.Index(np.arange(N) * 2, name="index"),
+    )
+    frame["flops"] = 100 * frame["params"] + 7
+    for name, share in SIGNAL.items():
+        frame[name] = share * quality + size + 0.2 * rng.normal(size=N)
+    frame.loc[frame.index[:100], "epsilon"] = np.nan
+    half = frame.index[::2]
+    frame.loc[~frame.index.isin(half), "fisher"] = np.nan
+    evaluated = {
+        "synflow": frame.index,
+        "fisher": half,
+        "params": frame.index,
+        "flops": frame.index,
+        "epsilon": frame.index,
+    }
+    return solved(frame, evaluated)
+
+
+# How the metrics relate ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def relation(found):
+    """The functions of the page, on one dataset and on a sample of any size."""
+    return notebook.functions("metrics_relation", problems=[found], n_least=0)
+
+
+def test_correlations_are_those_of_pandas(found, relation):
+    table = relation["correlations"](found).set_index(["a", "b"])
+    expected = found.frame[list(found.metrics.evaluated)].corr("spearman")
+    for a in expected:
+        for b in expected:
+            assert table.loc[(a, b), "rho"] == pytest.approx(expected.loc[a, b], abs=1e-12)
+
+
+def test_correlations_count_what_both_metrics_score(found, relation):
+    table = relation["correlations"](found).set_index(["a", "b"])["n"]
+    assert table["synflow", "params"] == N
+    assert table["epsilon", "synflow"] == N - 100
+    assert table["fisher", "synflow"] == N // 2
+    assert table["fisher", "epsilon"] == table["epsilon", "fisher"] == N // 2 - 50
+
+
+@pytest.mark.parametrize(("n_least", "there"), [(N, False), (N // 2, True)])
+def test_metrics_of_few_architectures_are_left_out(found, relation, n_least, there):
+    relation["n_least"] = n_least
+    assert ("fisher" in set(relation["correlations"](found)["a"])) == there
+    assert ("fisher" in set(relation["table"]()["metric"])) == there
+
+
+def test_what_ranks_as_size_does_has_nothing_left(found, relation):
+    table = relation["table"]().set_index("metric")
+    assert "params" not in table.index
+    assert np.isnan(table.loc["flops", "partial"])
+    assert table.loc["epsilon", "partial"] > table.loc["synflow", "partial"] > 0.3
+    assert table.loc["fisher", "partial"] < table.loc["synflow", "partial"]
+
+
+def test_size_itself_and_the_architectures_of_epsilon(found, relation):
+    table = relation["table"]().set_index("metric")
+    scored = found.frame.dropna(subset=["epsilon"])
+    assert (table["dataset"] == "cifar10").all()
+    for name in SIGNAL:
+        frame = found.frame.dropna(subset=name)
+        expected = stats.spearmanr(frame["params"], frame["test_accuracy"]).statistic
+        assert table.loc[name, "rho_params"] == pytest.approx(expected)
+        assert table.loc[name, "n_epsilon"] == scored[name].notna().sum()
+    assert table.loc["epsilon", "partial_epsilon"] == table.loc["epsilon", "partial"]
+
+
+def test_sentences_name_the_right_metrics(found, relation):
+    pairs = relation["correlations"](found)
+    rho = pairs.set_index(["a", "b"])["rho"]
+    mine = pairs[(pairs["a"] == "epsilon") & (pairs["b"] != "epsilon")]
+    nearest = relation["closest"](mine).loc["cifar10"]
+    assert nearest["b"] == rho["epsilon"].drop("epsilon").idxmax()
+    relation["size"] = size = relation["table"]()
+    assert relation["best"]("partial") == "epsilon"
+    assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
+    fewest = int(size["n_epsilon"].min())
+    assert relation["sampling_error"]().endswith(f"for {fewest:,} architectures")
+
+
+def test_sentences_tell_datasets_apart(found, relation):
+    worse = found.frame.assign(epsilon=found.frame["fisher"])
+    other = solved(worse, found.metrics.evaluated, "cifar100")
+    relation["problems"] = [found, other]
+    relation["size"] = size = relation["table"]()
+    assert relation["best"]("partial") == "epsilon on CIFAR-10, synflow on CIFAR-100"
+    assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
+
+
+# What the figures show -----------------------------------------------------------------------
+
+
+def test_drawn_counts_and_finds_the_first_place(found):
+    table = experiments.drawn([found]).set_index("metric")
+    assert table.loc["epsilon", ["n", "n_scored"]].tolist() == [N, N - 100]
+    assert table.loc["fisher", ["n", "n_scored"]].tolist() == [N // 2, N // 2]
+    scored = found.frame.dropna(subset="epsilon")
+    first = scored.loc[scored["epsilon"].idxmax()]
+    assert table.loc["epsilon", "highest"] == first["test_accuracy"]
+    largest = found.frame[found.frame["params"] == found.frame["params"].max()]
+    assert table.loc["params", "highest"] == pytest.approx(largest["test_accuracy"].mean())
+    assert table.loc["epsilon", "best_scored"] == scored["test_accuracy"].max()
+
+
+@pytest.mark.parametrize(
+    ("score", "scale"),
+    [
+        (np.linspace(-3, 5, 50), "linear"),
+        (np.logspace(-3, 40, 50), "log"),
+        (np.append(np.logspace(-3, 40, 50), 0), "symlog"),
+        (np.append(np.logspace(-3, 3, 50), -np.logspace(-3, 2, 20)), "symlog"),
+        (np.append(np.linspace(1, 2, 50), 1000), "log"),
+        (np.zeros(5), "linear"),
+        (np.array([]), "linear"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_scores_would_crowd(found, score, scale):
+    frame = pd.DataFrame({"synflow": score, "params": 1e6, "test_accuracy": 50.0})
+    drawn = pd.DataFrame({"metric": ["synflow"], "n_scored": [len(score)], "rho": [0.5]})
+    figure = plots.metric_grid(frame, drawn, "cifar10")
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    assert axes.get_yscale() == scale
+    assert len(axes.get_yticks()) <= 12
+    plots.plt.close(figure)
+
+
+def test_the_heat_map_has_a_number_in_every_cell(found, relation):
+    figure = plots.correlation_heatmap(relation["correlations"](found))
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert len(shown) == len(found.metrics.evaluated) ** 2 and all(shown)
+    plots.plt.close(figure)
+
+
+# Tables 1, 3, 4 and 9 ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics_table(found):
+    def table(architectures, n_least=0, n_jobs=1):
+        problem = solved(
+            "cifar10", (found.frame, found.metrics.evaluated, found.metrics.seconds), n_jobs
+        )
+        return experiments.metrics_table("table01", [problem], 5, architectures, n_least)
+
+    return table
+
+
+def test_every_metric_on_what_it_was_computed_for(found, metrics_table):
+    table = metrics_table("own").query("source == 'computed'").set_index("metric")
+    assert table["n"].to_dict() == {name: len(i) for name, i in found.metrics.evaluated.items()}
+    for name, index in found.metrics.evaluated.items():
+        both = found.frame.loc[index, [name, "test_accuracy"]].dropna()
+        assert table.loc[name, "n_scored"] == len(both)
+        assert table.loc[name, "rho"] == pytest.approx(stats.spearmanr(both).statistic)
+    assert pd.isna(table.loc["fisher", "top64_top5"])  # a count of 64 of half as many
+    assert table.loc["synflow", "top64_top5"] >= 0
+
+
+@pytest.mark.parametrize("architectures", ["common", "last"])
+def test_every_metric_on_the_same_architectures(found, metrics_table, architectures):
+    half = found.frame.loc[found.metrics.evaluated["fisher"]]
+    expected = half.dropna() if architectures == "common" else half.fillna(-1e9)
+    table = metrics_table(architectures).query("source == 'computed'").set_index("metric")
+    assert (table["n"] == len(expected)).all()
+    for name in found.metrics.evaluated:
+        rho = stats.spearmanr(expected[name], expected["test_accuracy"]).statistic
+        assert table.loc[name, "rho"] == pytest.approx(rho)
+        has_score = expected[name] > -1e9
+        assert table.loc[name, "n_scored"] == has_score.sum()
+        assert table.loc[name, "coverage"] == has_score.mean()
+    assert "fisher" not in set(
+        metrics_table(architectures, n_least=N).query("source == 'computed'")["metric"]
+    )
+
+
+def test_both_comparisons_side_by_side(found, metrics_table):
+    table = experiments.same_architectures([found], 0).set_index("metric")
+    for which in ("common", "last"):
+        rows = metrics_table(which).query("source == 'computed'").set_index("metric")
+        pd.testing.assert_series_equal(
+            table[f"rho_{which}"], rows["rho"], check_names=False, check_exact=False
+        )
+    text = verdicts.same_counts(table.reset_index())
+    assert text == "100 that all metrics score, of 150 that all were computed for"
+    assert len(table) == 5
+
+
+def test_processes_do_not_change_a_table(metrics_table):
+    pd.testing.assert_frame_equal(metrics_table("own", n_jobs=2), metrics_table("own"))
+
+
+def test_an_unknown_choice_is_refused(metrics_table):
+    with pytest.raises(ValueError, match="architectures is 'all'; choose one of own, common, last"):
+        metrics_table("all")
+
+
+@pytest.fixture
+def against(found, monkeypatch):
+    """Steiger's tests where training gave results for two architectures more than are computed."""
+    trained = found.frame.reindex(range(N * 2 + 2))
+    trained.loc[[1, 3], "test_accuracy"] = 50.0
+    monkeypatch.setattr(experiments.benchmarks, "trained", lambda *_: trained)
+    return experiments.against_epsilon([found])
+
+
+def test_epsilon_against_each(found, against):
+    table = against
+    assert list(table["other"]) == ["synflow", "fisher", "params", "flops"]
+    row = table.set_index("other").loc["fisher"]
+    both = found.frame.loc[found.metrics.evaluated["fisher"]].dropna()
+    assert row["n"] == len(both)
+    rho = stats.spearmanr(both["fisher"], both["test_accuracy"]).statistic
+    assert row["rho_b"] == pytest.approx(rho)
+    assert table["n_computed"].tolist() == [N, N // 2, N, N]
+    assert (table["n_space"] == N + 2).all()
+    text = tables.render(table, tables.STEIGER).splitlines()
+    assert [cell.strip() for cell in text[0].split("|")[1:4]] == [
+        "epsilon against",
+        "Computed",
+        "Scored by both",
+    ]
+    assert [cell.strip() for cell in text[3].split("|")[1:4]] == ["fisher", "150", "100"]
+
+
+def test_steigers_tests_are_counted(against):
+    table = pd.concat([against, against, against.assign(pvalue=np.nan)])
+    table["pvalue"] = [
+        0.05 / 8 - 1e-9,
+        0.04,
+        1e-90,
+        0.9,
+        0.05 / 8 + 1e-9,
+        *[0.5] * 3,
+        *[np.nan] * 4,
+    ]
+    assert verdicts.tests_made(table) == (
+        "8 tests, so that a p-value has to be below 0.05/8 = 0.0063 to count at the 5% level "
+        "(Bonferroni): 2 are"
+    )
+    assert verdicts.tests_on_whole_spaces(table) == "0 of 8"
+    table.loc[table["other"] == "params", "n_space"] = N
+    assert verdicts.tests_on_whole_spaces(table) == "2 of 8"
+    assert verdicts.tests_made(against.assign(pvalue=np.nan)) == "no tests"
+
+
+def test_what_of_the_stand_in_enters():
+    text = verdicts.stand_in()
+    assert "had 200 outputs" in text and "not ImageNet16-120's 120" in text
+    names = text.partition(" and ")[2].removesuffix(" had its labels").split(", ")
+    assert set(names) == {
+        "grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "grad_sign", "cv"
+    }  # fmt: skip
+
+
+def test_few_architectures_are_not_judged(metrics_table, monkeypatch):
+    board = verdicts.metrics("Table 1", metrics_table("own"))  # of 300 and 150
+    assert list(board["verdict"][2:]) == ["too few", "too few"]
+    text = " ".join(tables.scoreboard(board).split())
+    assert "of 2 |" in text and "synflow" not in text  # epsilon's two rows are judged
+    assert "too few to judge" in tables.scoreboard(board[2:])
+
+
+def test_reported_and_ours_meet_in_the_scoreboard(metrics_table, monkeypatch):
+    monkeypatch.setattr(verdicts, "COMPETITORS_LEAST", 100)
+    board = verdicts.metrics("Table 1", metrics_table("own"))
+    assert list(board["row"]) == ["cifar10"] * 2 + ["synflow, cifar10", "fisher, cifar10"]
+    assert list(board["paper"]) == [0.87, 0.70, 0.74, 0.36]
+    close = (board["reproduced"] - board["paper"]).abs() <= [0.025, 0.025, 0.055, 0.055]
+    assert list(board["verdict"] == "reproduced") == list(close)
+
+
+def test_reversed_signs_of_others_are_reversed_back(metrics_table):
+    table = metrics_table("own")
+    board = verdicts.metrics("Table 4", table, of_loss=True)
+    assert list(board["paper"]) == [0.87, 0.70, -0.74, -0.36]
+    assert "| -0.74 |" in " ".join(
+        tables.render(table, tables.RHO, "source == 'computed'", of_loss=True).split()
+    )
+    text = tables.render(table, METRICS_COLUMNS, of_loss=True)
+    assert "(-0.74)" in text and "(0.87)" in text
+
+
+def test_a_metric_has_one_row_ours_and_the_papers(metrics_table):
+    table = metrics_table("own")
+    lines = {
+        line.split("|")[1].strip(): line
+        for line in tables.render(table, METRICS_COLUMNS).splitlines()[2:]
+    }
+    computed = table.query("source == 'computed'").set_index("metric")
+    for name in computed.index:
+        assert f"{computed.loc[name, 'rho']:.3f}" in lines[names.METRICS.get(name, name)]
+    assert "(0.74)" in lines["synflow"] and "(0.87)" in lines["**epsilon**"]
+    assert lines["grasp"].split("|")[2].strip() == "" and "(0.51)" in lines["grasp"]
+
+
+def test_coverage_lists_those_that_leave_some_out(metrics_table):
+    table = metrics_table("own")
+    full = table["n_scored"] == table["n"]
+    expected = table[(table["source"] == "computed") & (~full | (table["metric"] == "epsilon"))]
+    text = tables.render(
+        table, ["metric", "n"], "source == 'computed' and (n_scored < n or metric == 'epsilon')"
+    )
+    assert text.count("\n") == 2 + len(expected) and "synflow" not in text
+
+
+def test_columns_of_cost_and_difference(metrics_table):
+    text = tables.render(metrics_table("own"), tables.RHO, COMPUTED)
+    assert text.count("\n") == 2 + 5 and "| 0.74 |" in " ".join(text.split())
+
+
+# Functions of one page -----------------------------------------------------------------------
+
+
+def test_networks_that_learn_nothing_are_counted(found):
+    frame = found.frame.copy()
+    frame.loc[frame.index[95:105], "test_accuracy"] = 10.0  # the first 100 have no epsilon
+    few = solved(frame, found.metrics.evaluated)
+    page = notebook.functions("figure06_other_metrics", problems=[few])
+    assert page["at_chance"]() == "10 on CIFAR-10 (5 with an epsilon)"
+    page["problems"] = [found]
+    assert page["at_chance"]().startswith("0 on")
+
+
+def test_chance_in_cv_is_that_of_guesses():
+    """With 256 images: sqrt(9 / 256) = 3/16; simulated for the stand-in's classes."""
+    chance = notebook.functions("table01_nasbench201")["chance"]
+    assert chance("cifar10") == "0.19 for the 10 classes of CIFAR-10"
+    assert chance("cifar100") == "0.62 for the 100 classes of CIFAR-100"
+    text = "0.88 for the 200 classes of ImageNet16-120's stand-in"
+    assert chance("ImageNet16-120") == text
+    right = np.random.default_rng(0).binomial(256, 1 / 200, size=200_000)
+    assert right.std() / right.mean() == pytest.approx(0.88, abs=0.01)
+
+
+def test_metrics_above_the_reported_ones_everywhere():
+    rows = [
+        ("cifar10", "fisher", 0.46, 0.40),
+        ("cifar100", "fisher", 0.60, 0.40),
+        ("cifar10", "snip", 0.60, 0.40),
+        ("cifar100", "snip", 0.42, 0.40),
+        ("cifar10", "epsilon", 0.9, 0.1),
+        ("cifar100", "epsilon", 0.9, 0.1),
+        ("cifar10", "cv", 0.9, np.nan),
+    ]
+    table = pd.DataFrame(
+        [
+            {"dataset": dataset, "metric": metric, "source": source, "rho": rho}
+            for dataset, metric, *values in rows
+            for source, rho in zip(("computed", "reported"), values, strict=True)
+        ]
+    )
+    page = notebook.functions("table01_nasbench201", table=table)
+    assert page["higher_than_reported"]() == "fisher"
+    page["table"] = table[table["metric"] == "snip"]
+    assert page["higher_than_reported"]() == "none"
+
+
+def test_fisher_with_and_without_biases(found, monkeypatch):
+    few = found.metrics.evaluated["fisher"][:40]
+    accuracy = found.frame.loc[few, "test_accuracy"]
+    stored = pd.DataFrame({"fisher": -accuracy, "fisher_weighted": accuracy, "seconds": 1.0})
+    monkeypatch.setattr(scoring, "score_group", lambda *_, **__: stored)
+    page = notebook.functions("table01_nasbench201", n_resamples=5, seed=0)
+    table = page["fisher_of"](found)
+    assert table["metric"].tolist() == ["fisher"] * 2 + ["fisher_weighted"]  # found has no other
+    assert table["biased"].tolist() == [False, True, True]
+    assert table["rho"].iloc[1:].tolist() == pytest.approx([-1, 1])
+    alone = stats.spearmanr(found.frame.loc[few, "fisher"], accuracy).statistic
+    assert table["rho"].iloc[0] == pytest.approx(alone)
+    assert (table["n"] == 40).all() and (table["rho_paper"] == 0.36).all()
+    monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="give n_competitors"):
+        page["fisher_of"](found)
+
+
+@pytest.fixture
+def table09(found, monkeypatch):
+    """Table 9's functions, on 40 architectures with draws and 30 of them averaged."""
+    schemes = [n for n in proxies.names() if n.startswith("epsilon_")]
+    stores = {
+        group: pd.DataFrame(dict.fromkeys(schemes, scores) | {"seconds": 5.0}).iloc[:size]
+        for group, scores, size in (
+            ("draws", found.frame["synflow"], 40),
+            ("draws_averaged", -found.frame["synflow"], 30),
+        )
+    }
+    stores["draws"] = stores["draws"].copy()
+    stores["draws"].iloc[0, 0] = np.nan
+    monkeypatch.setattr(scoring, "score_group", lambda _, __, g, *___, **____: stores[g])
+    paper = experiments.reported("table09")
+    paper["initialisation"] = paper["initialisation"].str.lower()
+    known = solved(found.frame, found.metrics.evaluated)
+    page = notebook.functions("table09_initialisations", problem=known, paper=paper)
+    page["replace"] = lambda problem, **_: problem  # which would forget what is known
+    return page
+
+
+def test_table_9_has_the_constants_last(table09):
+    table = table09["table09"]()
+    assert list(table["initialisation"])[-1] == "constant" and (table["n"] == 40).all()
+    assert table["archs"].tolist() == [39, 40, 40, 40, 40, 0]
+    assert table["rho_paper"].tolist()[:2] == [0.14, 0.44] and table["seconds"].iloc[0] == 1
+    board = verdicts.ablation("Table 9", table, "initialisation")
+    assert len(board) == 10 and set(board["row"]) == set(table["initialisation"][:-1])
+
+
+def test_the_linear_layer_of_table_9(found, table09):
+    table = table09["linear_layer"]()
+    frame = found.frame.iloc[:30]
+    rho = stats.spearmanr(frame["synflow"], frame["test_accuracy"]).statistic
+    assert table["rho"].to_list()[1:] == pytest.approx([rho] * 4) and (table["n"] == 30).all()
+    assert (table["rho_averaged"] == -table["rho"]).all()
+    assert table["tau_paper"].to_list() == [0.09, 0.30, 0.21, 0.33, 0.28]
+    between = verdicts.inside(table["rho_paper"], table[["rho", "rho_averaged"]])
+    expected = (table["rho_paper"].abs() <= table["rho"].abs()).sum()
+    assert between == f"{expected} of 5"
+    assert verdicts.differences(table[1:], "rho_averaged", "rho") == " to ".join(
+        2 * [f"{-2 * rho:+.2f}"]
+    )
+
+
+def test_table_9_without_scores_says_how_to_get_them(table09, monkeypatch):
+    monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
+    for name in ("table09", "linear_layer"):
+        with pytest.raises(ValueError, match="give n_draws"):
+            table09[name]()

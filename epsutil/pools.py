@@ -31,13 +31,6 @@ _CIFAR = {
     ),
     "cifar-100-python.tar.gz": (["cifar-100-python/train"], "fine_labels"),
 }
-# What their pickles, written by Python 2, ask for: arrays.
-_ARRAYS = {
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
 _SIDE = 16  # pixels of the stand-in for ImageNet16-120, made from 64
 
 
@@ -99,7 +92,7 @@ def _from_cifar(kind: str, file: Path) -> Pool:
         for member in members:
             stream = archive.extractfile(member)
             assert stream is not None  # a regular file, as its checksum has told
-            part = sources.load_pickle(stream, _ARRAYS)
+            part = sources.load_pickle(stream, sources.ARRAYS)
             parts.append(part["data"])  # [n, 3072]: all red, all green, all blue
             labels += part[key]
     images = np.concatenate(parts).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

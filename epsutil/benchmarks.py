@@ -179,8 +179,8 @@ def test_runs(dataset: str = "cifar10") -> pd.DataFrame:
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
-        ``run3`` (%). All architectures have one run, 13,400 two and 7,961 three; NaN stands for
-        those that are not there.
+        ``run3`` (%). All architectures have the first, 13,400 the second, 7,961 the third; NaN
+        where there is none.
 
     Raises
     ------
@@ -215,12 +215,10 @@ def nasbench_nlp_wikitext2() -> pd.DataFrame:
     epsutil.sources.SourceError
         The file is not to be had, or holds something other than such logs.
     """
-    file = sources.path(_NLP_WIKITEXT2)
-    space = NASBenchNLP()
+    file, space, rows = sources.path(_NLP_WIKITEXT2), NASBenchNLP(), []
     with zipfile.ZipFile(file) as archive:
-        logs = [(name, archive.read(name)) for name in sorted(archive.namelist())]
-    rows = []
-    for name, content in logs:
+        logs = {name: archive.read(name) for name in sorted(archive.namelist())}
+    for name, content in logs.items():
         try:
             log = json.loads(content)
             rows.append({"index": space.index(log["recepie"])} | _outcome(log))
@@ -255,7 +253,8 @@ def analog_nasbench() -> pd.DataFrame:
     """
     module = "analognasbench.data"
     allowed = {(module, "Architecture"): _Record, (module, "DriftMeasurement"): _Record}
-    records = sources.load_pickle(sources.path(sources.ANALOG), allowed)
+    with sources.path(sources.ANALOG).open("rb") as file:
+        records = sources.load_pickle(file, allowed)
     index = _indices([_analog_string(operations) for operations in records])
     accuracy = [vars(record)["baseline_accuracy"] for record in records.values()]
     frame = _with_strings(_in_order(sources.ANALOG, index, {"test_accuracy": accuracy}))

@@ -109,7 +109,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame([*SOURCES.values()])[[*titles]].rename(columns=titles)
 
 
-def load_pickle(file: Path | IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
+def load_pickle(file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
     """Load a pickle that may name nothing but a few given globals.
 
     An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing:
@@ -117,7 +117,7 @@ def load_pickle(file: Path | IO[bytes], allowed: Mapping[tuple[str, str], Any]) 
 
     Parameters
     ----------
-    file : pathlib.Path or binary file
+    file : binary file
         Strings of Python 2 are read as Latin-1, which keeps NumPy's old array data intact.
     allowed : mapping from (module, name) to object
         What the file may ask for and what it gets, such as `ARRAYS`.
@@ -127,9 +127,6 @@ def load_pickle(file: Path | IO[bytes], allowed: Mapping[tuple[str, str], Any]) 
     SourceError
         The pickle asks for anything else.
     """
-    if isinstance(file, Path):
-        with file.open("rb") as stream:
-            return load_pickle(stream, allowed)
     return _Unpickler(file, allowed).load()
 
 

@@ -71,9 +71,7 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
             click.echo(f"{source.name:48} {size:>11}  {where}")
         return
     wanted = names or tuple(
-        name
-        for name, source in sources.SOURCES.items()
-        if (source.url and not source.optional) or sources.available(name)
+        name for name, source in sources.SOURCES.items() if source.url or sources.available(name)
     )
     for path in sources.fetch(*wanted):
         click.echo(path)

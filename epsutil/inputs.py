@@ -16,41 +16,20 @@ from epsutil.spaces.nasbench_nlp import WORDS
 
 
 class _Real(NamedTuple):
-    """A dataset of real images: its files and how the benchmark normalises it."""
+    """A dataset of real images, and how the benchmark normalises it."""
 
     title: str
-    files: tuple[str, ...]  # the first one at hand is used, else the last one is fetched
     image_size: int
+    classes: int
     mean: tuple[float, float, float]  # of red, green, blue, on the scale 0..255
     std: tuple[float, float, float]
-    classes: int
 
 
+_STAND_IN = "Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120"
 _REAL = {
-    "cifar10": _Real(
-        title="CIFAR-10",
-        files=("images/cifar10-train-10240.npz", "images/cifar-10-python.tar.gz"),
-        image_size=32,
-        mean=(125.3, 123.0, 113.9),
-        std=(63.0, 62.1, 66.7),
-        classes=10,
-    ),
-    "cifar100": _Real(
-        title="CIFAR-100",
-        files=("images/cifar100-train-10240.npz", "images/cifar-100-python.tar.gz"),
-        image_size=32,
-        mean=(129.3, 124.1, 112.4),
-        std=(68.2, 65.4, 70.4),
-        classes=100,
-    ),
-    "ImageNet16-120": _Real(
-        title="Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120",
-        files=("images/tinyimagenet16-train-10240.npz", "images/tiny-imagenet-200.zip"),
-        image_size=16,
-        mean=(122.68, 116.66, 104.01),
-        std=(63.22, 61.26, 65.09),
-        classes=200,
-    ),
+    "cifar10": _Real("CIFAR-10", 32, 10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar100": _Real("CIFAR-100", 32, 100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    "ImageNet16-120": _Real(_STAND_IN, 16, 200, (122.68, 116.66, 104.01), (63.22, 61.26, 65.09)),
 }
 _SYNTHETIC = {
     "grey": "grey images, image i of n is the constant i/n",
@@ -196,33 +175,21 @@ def kinds(space_name: str) -> tuple[str, ...]:
 
 
 def needs(kind: str) -> tuple[str, ...]:
-    """Return the names of the sources that :func:`batch` reads for a kind.
+    """Return the names of the sources that :func:`batch` reads for a kind, if any.
 
-    Of the files with the same images, this is the one at hand, else the one to download. Empty for
-    synthetic kinds.
-
-    Raises
-    ------
-    ValueError
-        The kind is none of `KINDS`.
+    Of the files with the same images, this is the one at hand, else the one to download.
     """
     _check_kind(kind)
     if kind == "ptb":
         return _PTB
     if kind not in _REAL:
         return ()
-    files = _REAL[kind].files
+    files = pools.FILES[kind]
     return (next((name for name in files if sources.available(name)), files[-1]),)
 
 
 def available(kind: str) -> bool:
-    """Return whether :func:`batch` can draw this kind without a download.
-
-    Raises
-    ------
-    ValueError
-        The kind is none of `KINDS`.
-    """
+    """Return whether :func:`batch` can draw this kind without a download."""
     return sources.available(*needs(kind))
 
 
@@ -248,14 +215,11 @@ def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batc
     chosen = np.random.default_rng(seed).choice(len(images), batch_size, replace=False)
     mean, std = np.array([real.mean, real.std], dtype=np.float32) / 255
     x = (images[chosen].astype(np.float32) / 255 - mean) / std
-    return Batch(
-        x=np.ascontiguousarray(x.transpose(0, 3, 1, 2)),  # channels first, as torch has them
-        labels=labels[chosen],
-        kind=kind,
-        seed=seed,
-        source=f"{real.title}: {batch_size:,} of {len(images):,} training images in {name}"
-        + ("" if n_equal == len(images) else f" (only {n_equal:,} as in the recorded results)"),
-    )
+    x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))  # channels first, as torch has them
+    source = f"{real.title}: {batch_size:,} of {len(images):,} training images in {name}"
+    if n_equal < len(images):
+        source += f" (only {n_equal:,} as in the recorded results)"
+    return Batch(x, labels[chosen], kind, seed, source)
 
 
 def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
@@ -269,13 +233,8 @@ def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
         x = random.normal(size=shape)
     else:
         x = random.uniform(-1 if kind == "uniform" else 0, 1, shape)
-    return Batch(
-        x=x.astype(np.float32, order="C"),
-        labels=None,
-        kind=kind,
-        seed=seed,
-        source=f"synthetic: {_SYNTHETIC[kind]}",
-    )
+    x = x.astype(np.float32, order="C")
+    return Batch(x, None, kind, seed, f"synthetic: {_SYNTHETIC[kind]}")
 
 
 def _tokens(kind: str, batch_size: int, seed: int) -> Batch:

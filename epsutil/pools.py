@@ -21,23 +21,18 @@ from PIL import Image
 from epsutil import sources
 
 CHECKSUMS = Path(__file__).parent / "checksums"
+FILES = {  # the sources that hold a pool, the compact one first
+    "cifar10": ("images/cifar10-train-10240.npz", "images/cifar-10-python.tar.gz"),
+    "cifar100": ("images/cifar100-train-10240.npz", "images/cifar-100-python.tar.gz"),
+    "ImageNet16-120": ("images/tinyimagenet16-train-10240.npz", "images/tiny-imagenet-200.zip"),
+}
 
-# Training files inside the official archives, and the key of the labels in each. Both datasets
-# number their classes in alphabetical order, as the compact files do.
+# Training files inside CIFAR's archives, and the key of the labels in each. Both datasets number
+# their classes in alphabetical order, as the compact files do.
 _CIFAR = {
-    "cifar-10-python.tar.gz": (
-        [f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)],
-        "labels",
-    ),
-    "cifar-100-python.tar.gz": (["cifar-100-python/train"], "fine_labels"),
+    "cifar10": ([f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)], "labels"),
+    "cifar100": (["cifar-100-python/train"], "fine_labels"),
 }
-# What their pickles, written by Python 2, ask for: arrays.
-_ARRAYS = {
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
 _SIDE = 16  # pixels of the stand-in for ImageNet16-120, made from 64
 
 
@@ -93,13 +88,13 @@ def _listed(kind: str) -> list[list[str]]:
 
 
 def _from_cifar(kind: str, file: Path) -> Pool:
-    members, key = _CIFAR[file.name]
+    members, key = _CIFAR[kind]
     parts, labels = [], []
     with tarfile.open(file) as archive:
         for member in members:
             stream = archive.extractfile(member)
             assert stream is not None  # a regular file, as its checksum has told
-            part = sources.load_pickle(stream, _ARRAYS)
+            part = sources.load_pickle(stream, sources.ARRAYS)
             parts.append(part["data"])  # [n, 3072]: all red, all green, all blue
             labels += part[key]
     images = np.concatenate(parts).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -126,9 +121,13 @@ def _from_tiny_imagenet(kind: str, file: Path) -> Pool:
     taken; how many these are is told.
     """
     expected, names = zip(*_listed(kind), strict=True)
-    classes = sorted({_class(name) for name in names})
-    labels = np.array([classes.index(_class(name)) for name in names])
-    members = [f"tiny-imagenet-200/train/{_class(name)}/images/{name}.JPEG" for name in names]
+    classes = [name.partition("_")[0] for name in names]  # n02190166 of n02190166_400
+    numbers = {name: number for number, name in enumerate(sorted({*classes}))}
+    labels = np.array([numbers[name] for name in classes])
+    members = [
+        f"tiny-imagenet-200/train/{folder}/images/{name}.JPEG"
+        for folder, name in zip(classes, names, strict=True)
+    ]
     ways: tuple[list[NDArray], ...] = ([], [], [])
     with zipfile.ZipFile(file) as archive:
         there = set(archive.namelist())
@@ -142,13 +141,7 @@ def _from_tiny_imagenet(kind: str, file: Path) -> Pool:
             ways[1].append(np.asarray(image.reduce(step)))
             ways[2].append(squares.mean((1, 3)).astype(np.uint8))
     pools = []
-    for way in ways:
-        images = np.stack(way)
+    for images in map(np.stack, ways):
         n_equal = sum(map(str.__eq__, checksums(images, labels), expected))
         pools.append(Pool(images, labels, n_equal))
     return max(pools, key=lambda pool: pool.n_equal)
-
-
-def _class(name: str) -> str:
-    """Return the class of an image of Tiny-ImageNet, for example n02190166 of n02190166_400."""
-    return name.partition("_")[0]

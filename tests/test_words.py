@@ -83,7 +83,7 @@ def test_no_diverged_run_is_said_to_have_finished():
 @pytest.mark.needs(NLP_RUNS)
 def test_diverged_trainings_are_counted():
     """By the file itself: its status, and whether it has a last test loss."""
-    runs = benchmarks.nasbench_nlp()
+    runs = benchmarks.trained("nasbench_nlp", "ptb")
     diverged = runs[runs["status"] != "OK"]
     assert (len(diverged), diverged["test_loss_last"].notna().sum()) == (2724, 19)
     counting = pd.DataFrame(

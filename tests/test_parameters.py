@@ -178,5 +178,7 @@ def test_figures_of_no_architecture(n):
     for figure in (plots.scatter(frame, "cifar10"), plots.density(frame, 80.0)):
         assert "no architecture to draw" in [text.get_text() for text in figure.axes[0].texts]
     assert len(plots.interactive_scatter(frame, "cifar10", spaces.get("nasbench201")).data) == 1
-    counted = experiments.counts({"cifar10": frame}).iloc[0]
+    problem = experiments.Problem("nasbench201", "cifar10", n, (1e-7, 1.0))
+    problem.__dict__.update(frame=frame, trained=frame)
+    counted = experiments.counts([problem]).iloc[0]
     assert counted["n"] == n and counted["n_scored"] == 0 and np.isnan(counted["highest_epsilon"])

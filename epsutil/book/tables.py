@@ -246,7 +246,14 @@ def _column(spec: str, frame: pd.DataFrame) -> Column:
         return Column(name.capitalize(), _format(".1%"))
     if name in COLUMNS:
         return COLUMNS[name]
-    raise KeyError(f"no column {spec!r}; add it to epsutil.book.tables.COLUMNS")
+    if spec in frame:  # of one page
+        is_number = pd.api.types.is_numeric_dtype(frame[spec])
+        return Column(
+            spec.replace("_", " ").capitalize(),
+            _format(",.4g") if is_number else str,
+            not is_number,
+        )
+    raise KeyError(f"no column {spec!r}; the table has {', '.join(frame)}")
 
 
 def _heading(name: str) -> str:

@@ -89,6 +89,18 @@ COLUMNS = {
     "chosen_by": Column("Chosen by", str, True),
     "counted": Column("Counted", str, True),
     "dtype": Column("Precision", str, True),
+    "loss": Column(
+        "Loss",
+        _named(
+            {
+                "val_loss_last": "last validation loss",
+                "test_loss_last": "last test loss",
+                "val_loss_best": "lowest validation loss",
+                "test_loss_at_best_val": "test loss of the same epoch",
+            }
+        ),
+        True,
+    ),
     "embedding": Column("Embedding", str, True),
     "initialisation": Column("Weights", str, True),
     "image": Column("Image", _count),

@@ -204,6 +204,19 @@ class Independent(Problem):
         return frame
 
 
+class HighestLossIsBest(Problem):
+    """A problem whose best networks are those with the highest loss.
+
+    The authors' code for Tables 7 and 10 takes losses for accuracies. Correlations stay as they
+    are, the scores over the best networks do not.
+    """
+
+    @property
+    def minimise(self) -> bool:
+        """Never."""
+        return False
+
+
 @dataclass(frozen=True)
 class Metrics:
     """All metrics for one dataset. More is better for each."""
@@ -363,16 +376,25 @@ def evaluate_columns(
     return pd.DataFrame(rows)
 
 
-def pairs(problem: Problem, weights: Sequence[float], table: str) -> pd.DataFrame:
+def pairs(
+    problem: Problem, weights: Sequence[float], table: str, scores: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Evaluate epsilon for every pair of the weights on the same architectures.
+
+    Parameters
+    ----------
+    table : {"table05", "table06", "table07"}
+        Whose reported values to put beside.
+    scores : pandas.DataFrame, optional
+        By default those of :meth:`Problem.scores`.
 
     Returns
     -------
     pandas.DataFrame
-        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; as reported in `table`
-        with the suffix ``_paper``.
+        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; as reported with the suffix
+        ``_paper``.
     """
-    scores = problem.scores(weights)
+    scores = problem.scores(weights) if scores is None else scores
     two = list(combinations(sorted(weights), 2))
     frame = evaluate_columns(problem, {pair: scores[scoring.pair(pair)] for pair in two}, "pair")
     frame.insert(0, "w1", [pair[0] for pair in two])

@@ -53,6 +53,10 @@ def _pvalue(value: float) -> str:
     return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
 
 
+def _seconds(value: float) -> str:
+    return "" if pd.isna(value) else format(value, ".2g" if value < 99.5 else ".0f")
+
+
 def _number(value: float) -> str:
     return "dropped" if pd.isna(value) else f"{value:.4f}"
 
@@ -85,6 +89,18 @@ COLUMNS = {
     "chosen_by": Column("Chosen by", str, True),
     "counted": Column("Counted", str, True),
     "dtype": Column("Precision", str, True),
+    "loss": Column(
+        "Loss",
+        _named(
+            {
+                "val_loss_last": "last validation loss",
+                "test_loss_last": "last test loss",
+                "val_loss_best": "lowest validation loss",
+                "test_loss_at_best_val": "test loss of the same epoch",
+            }
+        ),
+        True,
+    ),
     "embedding": Column("Embedding", str, True),
     "initialisation": Column("Weights", str, True),
     "image": Column("Image", _count),
@@ -105,7 +121,7 @@ COLUMNS = {
     "coverage": Column("Coverage", _format(".1%")),
     "top10_unscored": Column("Unscored of the true top-10%", _format(".1%")),
     "unscored": Column("Unscored", _format(".0%")),
-    "seconds": Column("Seconds", _format(".2g")),
+    "seconds": Column("Seconds", _seconds),
     "z": Column("z", _format(".1f")),
     "pvalue": Column("p", _pvalue),
     "rho_a": Column("ρ epsilon", _format(".3f")),
@@ -132,9 +148,16 @@ COLUMNS = {
     "ill": Column("By rounding", _count),
     "outside": Column("Others beyond", _count),
     "speedup": Column("Times faster", _format(".0f")),
+    "agree": Column("Both agree", _count),
+    "differ": Column("Differ by more than 1%", _count),
+    "float32 only": Column("Score in float32 only", _count),
+    "float64 only": Column("Score in float64 only", _count),
+    "no score": Column("No score", _count),
     "stored": Column("Stored run", lambda created: created[:10]),
     "stored_seconds": Column("Seconds for all", _format(".0f")),
 }
+# What combines columns, see above.
+WORDS = ("difference", "beside", "interval", "share", "of n", "and w2", "range")
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {
     "paper": "Paper",
@@ -189,19 +212,25 @@ def render(
         if heading in texts:
             raise ValueError(f"two columns are headed {heading!r}; give one another heading")
         texts[heading] = _written(spec, column, frame)
-        if best and spec.partition(" ")[0] in _ranked(spec):
-            texts[heading] = _bold(texts[heading], frame[spec.partition(" ")[0]], spec, best)
+        if best and (name := _parts(spec)[0]) in _ranked(spec):
+            texts[heading] = _bold(texts[heading], frame[name], spec, best)
         if not column.is_text:
             numeric.append(heading)
     return markdown(pd.DataFrame(texts), numeric)
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    """Return the name of a column, which may hold spaces, and the word that combines, if any."""
+    word = next((word for word in WORDS if spec.endswith(f" {word}")), "")
+    return spec.removesuffix(f" {word}"), word
 
 
 def _expanded(columns: Iterable[str]) -> list[str]:
     """Write out ``scores`` and ``scores beside``."""
     specs = []
     for spec in columns:
-        name, space, word = spec.partition(" ")
-        specs += [f"{score}{space}{word}" for score in SCORES] if name == "scores" else [spec]
+        name, word = _parts(spec)
+        specs += [f"{score} {word}".strip() for score in SCORES] if name == "scores" else [spec]
     return specs
 
 
@@ -220,7 +249,7 @@ def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
 
 def _column(spec: str, frame: pd.DataFrame) -> Column:
     """Return how a column is headed and written."""
-    name, _, word = spec.partition(" ")
+    name, word = _parts(spec)
     if name.endswith("_paper"):
         score = name.removesuffix("_paper")
         return Column(f"{_heading(score)} paper", _format(".0f" if "top64" in score else ".2f"))
@@ -243,7 +272,7 @@ def _column(spec: str, frame: pd.DataFrame) -> Column:
     if word == "of n":
         return Column("Drawn", _count)
     if word == "share":
-        return Column(name.capitalize(), _format(".1%"))
+        return Column(_column(name, frame).heading, _format(".1%"))
     if name in COLUMNS:
         return COLUMNS[name]
     if spec in frame:  # of one page
@@ -262,7 +291,7 @@ def _heading(name: str) -> str:
 
 def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
     """Return a column's cells."""
-    name, _, word = spec.partition(" ")
+    name, word = _parts(spec)
     write = column.write
     if word == "share":
         values = frame[name] if name in frame else pd.Series(0.0, frame.index)

@@ -177,10 +177,13 @@ def largest_difference(table: pd.DataFrame) -> str:
 
 def differences(table: pd.DataFrame, column: str = "rho", other: str = "rho_paper") -> str:
     """Say by how much ρ differs from the paper, or one column from another: least and most."""
-    difference = (table[column] - table[other]).dropna()
-    if difference.empty:
-        return "unknown: too few architectures"
-    return f"{difference.min():+.2f} to {difference.max():+.2f}"
+    return span(table[column] - table[other], "+.2f", "unknown: too few architectures")
+
+
+def span(values: pd.Series, spec: str, none: str = "unknown") -> str:
+    """Say from where to where values go, in some format; `none` if there are none."""
+    ends = dict.fromkeys(format(end, spec) for end in values.dropna().agg(["min", "max"]))
+    return " to ".join(ends) if values.notna().any() else none
 
 
 def within_batches(table: pd.DataFrame) -> str:

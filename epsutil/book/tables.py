@@ -49,6 +49,10 @@ def _count(value: float) -> str:
     return "" if pd.isna(value) else f"{int(value):,}"
 
 
+def _seconds(value: float) -> str:
+    return "" if pd.isna(value) else format(value, ".2g" if value < 10 else ".0f")
+
+
 def _pvalue(value: float) -> str:
     return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
 
@@ -100,7 +104,7 @@ COLUMNS = {
     "coverage": Column("Coverage", _format(".1%")),
     "top10_unscored": Column("Unscored of the true top-10%", _format(".1%")),
     "unscored": Column("Unscored", _format(".0%")),
-    "seconds": Column("Seconds", _format(".2g")),
+    "seconds": Column("Seconds", _seconds),
     "z": Column("z", _format(".1f")),
     "pvalue": Column("p", _pvalue),
     "rho_a": Column("ρ epsilon", _format(".3f")),
@@ -130,6 +134,44 @@ COLUMNS = {
     "stored": Column("Stored run", lambda created: created[:10]),
     "stored_seconds": Column("Seconds for all", _format(".0f")),
 }
+# The columns of tables that several pages show; without a heading they have their own.
+RHO = {
+    "metric": "",
+    "n": "",
+    "n_scored": "",
+    "rho_paper": "",
+    "rho": "ρ ours",
+    "rho difference": "",
+    "rho interval": "",
+    "seconds": "",
+}
+STEIGER = {
+    "other": "",
+    "n_computed": "",
+    "n": "Scored by both",
+    "rho_a": "",
+    "rho_b": "",
+    "z": "",
+    "pvalue": "",
+}
+ROUNDING = {
+    "dataset": "",
+    "n": "",
+    "agree share": "Both agree",
+    "differ share": "Differ by more than 1%",
+    "float32 only share": "Score in float32 only",
+    "float64 only share": "Score in float64 only",
+    "no score share": "No score",
+}
+RECHECK = {
+    "dataset": "",
+    "n": "Computed anew",
+    "seconds": "",
+    "largest_difference": "",
+    "unscored_differ": "",
+    "stored": "",
+    "stored_seconds": "",
+}
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {
     "paper": "Paper",
@@ -158,7 +200,7 @@ def render(
         The content of a CSV file. Rows with the ``source`` "reported" become columns with the
         suffix ``_paper``.
     columns : sequence or mapping of str
-        Which columns, see this module; a mapping gives other headings.
+        Which columns, see this module; a mapping gives headings, "" for a column's own.
     where : str
         Which rows, as for :meth:`pandas.DataFrame.query`.
     best : {"", "largest", "loss", "absolute"}
@@ -215,6 +257,8 @@ def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
 
 def _column(spec: str, frame: pd.DataFrame) -> Column:
     """Return how a column is headed and written."""
+    if spec.endswith(" share"):  # of a mark, whose name may have spaces
+        return Column(spec.removesuffix(" share").capitalize(), _format(".1%"))
     name, _, word = spec.partition(" ")
     if name.endswith("_paper"):
         score = name.removesuffix("_paper")
@@ -237,8 +281,6 @@ def _column(spec: str, frame: pd.DataFrame) -> Column:
         return Column(_heading(name), _count)
     if word == "of n":
         return Column("Drawn", _count)
-    if word == "share":
-        return Column(name.capitalize(), _format(".1%"))
     if name in COLUMNS:
         return COLUMNS[name]
     raise KeyError(f"no column {spec!r}; add it to epsutil.book.tables.COLUMNS")
@@ -250,11 +292,11 @@ def _heading(name: str) -> str:
 
 def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
     """Return a column's cells."""
-    name, _, word = spec.partition(" ")
     write = column.write
-    if word == "share":
-        values = frame[name] if name in frame else pd.Series(0.0, frame.index)
+    if spec.endswith(" share"):
+        values = frame.get(spec.removesuffix(" share"), pd.Series(0.0, frame.index))
         return [write(value) for value in values.fillna(0) / frame["n"]]
+    name, _, word = spec.partition(" ")
     values = frame[name]
     if word == "difference":
         return [write(value) for value in values - frame[f"{name}_paper"]]

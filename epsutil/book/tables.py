@@ -249,10 +249,10 @@ def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     paper = frame.loc[frame["source"] == "reported", [*on, *SCORES]].copy()
     if of_loss:
         paper.loc[paper["metric"] != "epsilon", CORRELATIONS] *= -1
-    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"), indicator=True)
-    rank = {key: i for i, key in enumerate(zip(ours["dataset"], ours["metric"], strict=True))}
-    place = [rank.get(key, -1) for key in zip(both["dataset"], both["metric"], strict=True)]
-    return both.iloc[pd.Series(place).argsort(kind="stable")].drop(columns="_merge")
+    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"))
+    keys = pd.MultiIndex.from_frame(pd.concat([paper[on], ours[on]]))
+    last = keys[~keys.duplicated(keep="last")]  # ours have their own place
+    return both.iloc[last.get_indexer(pd.MultiIndex.from_frame(both[on])).argsort()]
 
 
 def _column(spec: str, frame: pd.DataFrame) -> Column:

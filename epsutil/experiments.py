@@ -424,6 +424,34 @@ def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def batches(
+    table: str, problems: Sequence[Problem], seeds: Sequence[int], n_archs: int
+) -> pd.DataFrame:
+    """Evaluate epsilon with several batches of inputs, always on the same random architectures.
+
+    Parameters
+    ----------
+    table : {"table01", "table03"}
+        Whose reported values to put beside.
+    problems : sequence of Problem
+        One for each dataset.
+    seeds : sequence of int
+        Of the batches.
+    n_archs : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and seed, as :func:`vary`; as reported with the suffix ``_paper``.
+    """
+    frames = [
+        vary(replace(problem, n_archs=n_archs, draw=0, n_competitors=0), seed=seeds)
+        for problem in problems
+    ]
+    paper = reported(table, [problem.dataset for problem in problems])
+    return beside_paper(pd.concat(frames), paper.query("metric == 'epsilon'"), ["dataset"])
+
+
 def counts(problems: Sequence[Problem]) -> pd.DataFrame:
     """Count the architectures that a scatter plot shows, dataset by dataset.
 

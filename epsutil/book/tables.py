@@ -49,6 +49,10 @@ def _count(value: float) -> str:
     return "" if pd.isna(value) else f"{int(value):,}"
 
 
+def _seconds(value: float) -> str:
+    return "" if pd.isna(value) else format(value, ".2g" if value < 10 else ".0f")
+
+
 def _pvalue(value: float) -> str:
     return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
 
@@ -158,6 +162,37 @@ COLUMNS = {
 }
 # What combines columns, see above.
 WORDS = ("difference", "beside", "interval", "share", "of n", "and w2", "range")
+# The columns of tables that several pages show; without a heading they have their own.
+RHO = {
+    "metric": "",
+    "n": "",
+    "n_scored": "",
+    "rho_paper": "",
+    "rho": "ρ ours",
+    "rho difference": "",
+    "rho interval": "",
+    "seconds": "",
+}
+STEIGER = {
+    "other": "",
+    "n_computed": "",
+    "n": "Scored by both",
+    "rho_a": "",
+    "rho_b": "",
+    "z": "",
+    "pvalue": "",
+}
+MARKS = ("agree", "differ", "float32 only", "float64 only", "no score")
+ROUNDING = ("dataset", "n", *(f"{mark} share" for mark in MARKS))
+RECHECK = {
+    "dataset": "",
+    "n": "Computed anew",
+    "seconds": "",
+    "largest_difference": "",
+    "unscored_differ": "",
+    "stored": "",
+    "stored_seconds": "",
+}
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {
     "paper": "Paper",
@@ -186,7 +221,7 @@ def render(
         The content of a CSV file. Rows with the ``source`` "reported" become columns with the
         suffix ``_paper``.
     columns : sequence or mapping of str
-        Which columns, see this module; a mapping gives other headings.
+        Which columns, see this module; a mapping gives headings, "" for a column's own.
     where : str
         Which rows, as for :meth:`pandas.DataFrame.query`.
     best : {"", "largest", "loss", "absolute"}
@@ -241,10 +276,10 @@ def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     paper = frame.loc[frame["source"] == "reported", [*on, *SCORES]].copy()
     if of_loss:
         paper.loc[paper["metric"] != "epsilon", CORRELATIONS] *= -1
-    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"), indicator=True)
-    rank = {key: i for i, key in enumerate(zip(ours["dataset"], ours["metric"], strict=True))}
-    place = [rank.get(key, -1) for key in zip(both["dataset"], both["metric"], strict=True)]
-    return both.iloc[pd.Series(place).argsort(kind="stable")].drop(columns="_merge")
+    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"))
+    keys = pd.MultiIndex.from_frame(pd.concat([paper[on], ours[on]]))
+    last = keys[~keys.duplicated(keep="last")]  # ours have their own place
+    return both.iloc[last.get_indexer(pd.MultiIndex.from_frame(both[on])).argsort()]
 
 
 def _column(spec: str, frame: pd.DataFrame) -> Column:
@@ -294,7 +329,7 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
     name, word = _parts(spec)
     write = column.write
     if word == "share":
-        values = frame[name] if name in frame else pd.Series(0.0, frame.index)
+        values = frame.get(name, pd.Series(0.0, frame.index))
         return [write(value) for value in values.fillna(0) / frame["n"]]
     values = frame[name]
     if word == "difference":

@@ -196,6 +196,27 @@ def within_batches(table: pd.DataFrame) -> str:
     return f"{sum(inside)} of {len(inside)}"
 
 
+def by_precision(table: pd.DataFrame) -> dict[str, str]:
+    """Say what `experiments.precision` finds, per dataset: ρ of each of its rows, and the counts.
+
+    Returns
+    -------
+    dict of str to str
+        ρ under the rows' names, ``float32`` and so on; ``scored32`` and ``scored64``.
+    """
+    rows = {name: group.set_index("dataset") for name, group in table.groupby("evaluated")}
+    texts = {
+        name: per_dataset(group["rho"].map("{:.3f}".format).replace("nan", "none"))
+        for name, group in rows.items()
+    }
+    for bits in ("32", "64"):
+        counts = rows[f"float{bits}"][["n_scored", "n"]]
+        texts[f"scored{bits}"] = per_dataset(
+            counts.apply(lambda row: f"{row['n_scored']:,.0f} of {row['n']:,.0f}", axis=1)
+        )
+    return texts
+
+
 def tests_made(table: pd.DataFrame) -> str:
     """Say how many tests `experiments.against_epsilon` makes, and what that asks of p-values."""
     pvalues = table["pvalue"].dropna()

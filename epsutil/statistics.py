@@ -39,7 +39,6 @@ class Partial(NamedTuple):
     partial: float
     rho: float
     rho_with_given: float
-    rho_of_given: float
     n: int
 
 
@@ -323,9 +322,9 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     Partial
         Over the ``n`` architectures that have both scores: the ``partial`` rank correlation, in
         [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
-        ``rho_with_given``; that of `given` and target, ``rho_of_given``. No sign is reversed. All
-        are NaN for fewer than three architectures or an input that is constant, and ``partial``
-        alone where `given` ranks just as the metric or the target does, or in reverse.
+        ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
+        an input that is constant, and ``partial`` alone where `given` ranks just as the metric or
+        the target does, or in reverse.
 
     Raises
     ------
@@ -354,14 +353,14 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     scores, targets = _checked(score, target)
     others, _ = _checked(given, target)
     both = ~(np.isnan(scores) | np.isnan(others))
-    columns = np.stack([scores, others, targets])[:, both]
+    columns = np.stack([scores, others, targets], axis=1)[both]
     n = int(both.sum())
-    if n < 3 or any(map(_constant, columns)):
-        return Partial(np.nan, np.nan, np.nan, np.nan, n)
-    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(columns, axis=1))
+    if n < 3 or any(map(_constant, columns.T)):
+        return Partial(np.nan, np.nan, np.nan, n)
+    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(columns, axis=0).T)
     left = (1 - with_given**2) * (1 - of_given**2)  # 0 where two rank alike, rounding aside
     value = (rho - with_given * of_given) / np.sqrt(left) if left > 1e-9 else np.nan
-    return Partial(float(value), float(rho), float(with_given), float(of_given), n)
+    return Partial(float(value), float(rho), float(with_given), n)
 
 
 def _evaluate(score: Floats, target: Floats, minimise: bool) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """How well a score ranks architectures.
 
 Here are the six evaluation scores of the paper's Section 2.1, their bootstrap intervals, what the
-architectures without a score change about them, and a test for comparing two metrics.
+architectures without a score change about them, a test for comparing two metrics, and what a
+metric knows beyond another one.
 
 An architecture without a score has NaN, or is masked in a masked array. Only the order of scores
 and of targets counts, not their size (but for `steiger` with Pearson's correlation). Targets are
@@ -29,6 +30,15 @@ class Comparison(NamedTuple):
     pvalue: float
     rho_a: float
     rho_b: float
+    n: int
+
+
+class Partial(NamedTuple):
+    """What `partial` returns."""
+
+    partial: float
+    rho: float
+    rho_with_given: float
     n: int
 
 
@@ -290,6 +300,67 @@ def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
     covariance = r_ab * (1 - 2 * mean2) - mean2 * (1 - 2 * mean2 - r_ab**2) / 2
     s = covariance / (1 - mean2) ** 2
     return float((np.arctanh(r_a) - np.arctanh(r_b)) * np.sqrt((n - 3) / (2 - 2 * s)))
+
+
+def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
+    r"""Correlate the ranks of a metric and the target after those of a third quantity.
+
+    Ranks replace values; from those of the metric and of the target is subtracted what a straight
+    line in the third ranks predicts, and Pearson's correlation of what is left is taken.
+
+    Parameters
+    ----------
+    score : array-like of shape (n_archs,)
+        The metric, NaN where an architecture has no score.
+    target : array-like of shape (n_archs,)
+        What training gave, accuracy or loss.
+    given : array-like of shape (n_archs,)
+        What is accounted for, such as the number of parameters; NaN where it is missing.
+
+    Returns
+    -------
+    Partial
+        Over the ``n`` architectures that have both scores: the ``partial`` rank correlation, in
+        [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
+        ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
+        an input that is constant, and ``partial`` alone where `given` ranks just as the metric or
+        the target does, or in reverse.
+
+    Raises
+    ------
+    ValueError
+        As for `evaluate`.
+
+    Notes
+    -----
+    With metric :math:`m`, target :math:`t` and the given :math:`g`,
+
+    .. math::
+
+        \rho_{mt \cdot g} = \frac{\rho_{mt} - \rho_{mg} \rho_{tg}}
+            {\sqrt{(1 - \rho_{mg}^2)(1 - \rho_{tg}^2)}}.
+
+    References
+    ----------
+    Kendall, M. G. (1942), Partial rank correlation, *Biometrika* 32(3/4), 277-283, who does the
+    same with his tau.
+
+    Examples
+    --------
+    >>> round(partial([1, 2, 3, 4], [1, 3, 2, 4], given=[2, 1, 3, 4]).partial, 3)
+    0.873
+    """
+    scores, targets = _checked(score, target)
+    others, _ = _checked(given, target)
+    both = ~(np.isnan(scores) | np.isnan(others))
+    columns = np.stack([scores, others, targets], axis=1)[both]
+    n = int(both.sum())
+    if n < 3 or any(map(_constant, columns.T)):
+        return Partial(np.nan, np.nan, np.nan, n)
+    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(columns, axis=0).T)
+    left = (1 - with_given**2) * (1 - of_given**2)  # 0 where two rank alike, rounding aside
+    value = (rho - with_given * of_given) / np.sqrt(left) if left > 1e-9 else np.nan
+    return Partial(float(value), float(rho), float(with_given), n)
 
 
 def _evaluate(score: Floats, target: Floats, minimise: bool) -> tuple[float, ...]:

@@ -359,3 +359,58 @@ class TestSteiger:
             statistics.steiger([1, 2], [1, 2], [1, 2], method="kendall")
         with pytest.raises(ValueError, match="target has 1 NaN"):
             statistics.steiger([1, 2], [1, 2], [1, NAN])
+
+
+class TestPartial:
+    @given(spaces, st.integers(0, 2**32 - 1))
+    def test_against_residuals_of_ranks(self, space, seed):
+        score, target = space
+        size = np.random.default_rng(seed).integers(0, 6, len(score)).astype(float)  # with ties
+        found = statistics.partial(score, target, size)
+        scored = ~np.isnan(score)
+        assert found.n == scored.sum()
+        ranks = [stats.rankdata(column[scored]) for column in (score, target, size)]
+        if found.n < 3 or any(np.ptp(rank) == 0 for rank in ranks):
+            assert np.isnan(found[:3]).all()
+            return
+        pairs = [(0, 1), (0, 2)]
+        expected = [stats.spearmanr(ranks[a], ranks[b]).statistic for a, b in pairs]
+        assert found[1:3] == pytest.approx(expected, abs=1e-12)
+        lines = [stats.linregress(ranks[2], rank) for rank in ranks[:2]]
+        a, b = (
+            rank - line.slope * ranks[2] - line.intercept
+            for rank, line in zip(ranks[:2], lines, strict=True)
+        )
+        if min(np.linalg.norm(a), np.linalg.norm(b)) < 1e-3:
+            assert np.isnan(found.partial)
+        else:
+            expected = stats.pearsonr(a, b).statistic
+            assert found.partial == pytest.approx(expected, abs=1e-9)
+
+    def test_what_ranks_as_size_does_has_nothing_left(self):
+        size, target = np.random.default_rng(8).normal(size=(2, 200))
+        for score in (100 * size + 7, -np.exp(size)):
+            found = statistics.partial(score, target, size)
+            assert np.isnan(found.partial) and abs(found.rho_with_given) == pytest.approx(1)
+            assert abs(found.rho) == pytest.approx(abs(stats.spearmanr(size, target).statistic))
+
+    def test_what_holds_given_size_is_found(self):
+        quality, size, noise = np.random.default_rng(9).normal(size=(3, 5000))
+        target = quality + size
+        knows, sizes_up = quality + size + 0.2 * noise, size + 0.2 * noise
+        assert statistics.partial(knows, target, size).partial > 0.9
+        assert statistics.partial(sizes_up, target, size).rho > 0.6
+        assert abs(statistics.partial(sizes_up, target, size).partial) < 0.05
+        assert statistics.partial(-knows, target, size).partial < -0.9
+
+    def test_only_what_has_both_is_taken(self):
+        score, size = [1.0, 2.0, NAN, 4.0, 3.0, 9.0], [2.0, 1.0, 3.0, 4.0, 6.0, NAN]
+        target = [1.0, 3.0, 2.0, 4.0, 6.0, 5.0]
+        kept = [0, 1, 3, 4]
+        expected = statistics.partial(*(np.array(x)[kept] for x in (score, target, size)))
+        assert statistics.partial(score, target, size) == expected and expected.n == 4
+
+    @pytest.mark.parametrize("given", [[1, 2], [1, 2, np.inf], ["a", "b", "c"]])
+    def test_bad_input(self, given):
+        with pytest.raises(ValueError):
+            statistics.partial([1, 2, 3], [1, 2, 3], given)

@@ -353,8 +353,7 @@ def correlation_heatmap(pairs: pd.DataFrame) -> Figure:
     Parameters
     ----------
     pairs : pandas.DataFrame
-        Columns ``a``, ``b``, ``rho``, for every ordered pair; see
-        :func:`epsutil.experiments.correlations`.
+        Columns ``a``, ``b``, ``rho``, for every ordered pair.
 
     Returns
     -------
@@ -412,7 +411,7 @@ def beyond_size(frame: pd.DataFrame) -> Figure:
     ----------
     frame : pandas.DataFrame
         Columns ``dataset``, ``metric``, ``rho``, ``partial``; see
-        :func:`epsutil.experiments.beyond_size`.
+        :func:`epsutil.statistics.partial`.
     """
     style()
     frame = frame.dropna(subset="partial")

@@ -444,7 +444,8 @@ def _bundle(markdown: str, myst: str) -> dict[str, str]:
 def _readable(myst: str) -> str:
     """Return a text without MyST's directives and roles, for JupyterLab and Colab."""
     text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class): .*$", "", myst, flags=re.M)
-    text = re.sub(r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$", r"**\1**\n", text, flags=re.M)
+    title = r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$"  # bold as a whole
+    text = re.sub(title, lambda t: f"**{t[1].replace('**', '')}**\n", text, flags=re.M)
     text = re.sub(r"^:::+\{tab-set\}$|^\{download\}.*$", "", text, flags=re.M)
     text = re.sub(r"\{(?:doc|ref|download)\}`([^`<]+?) *<[^`]*>`", r"\1", text)
     text = re.sub(r"\{[\w:-]+\}`([^`]*)`", r"\1", text)

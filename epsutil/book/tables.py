@@ -49,10 +49,6 @@ def _count(value: float) -> str:
     return "" if pd.isna(value) else f"{int(value):,}"
 
 
-def _seconds(value: float) -> str:
-    return "" if pd.isna(value) else format(value, ".2g" if value < 10 else ".0f")
-
-
 def _pvalue(value: float) -> str:
     return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
 

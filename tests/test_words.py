@@ -4,11 +4,13 @@ import functools
 import json
 import re
 
+import notebook
 import numpy as np
 import pandas as pd
 import pytest
 
 from epsutil import (
+    agreement,
     benchmarks,
     experiments,
     inputs,
@@ -17,27 +19,21 @@ from epsutil import (
     scoring,
     spaces,
 )
-from epsutil.book import parameters, tables, verdicts
+from epsutil.book import parameters, results
 
-ABLATIONS = ("weight_pairs", "embeddings", "initialisations", "linear_layer")
 NLP_RUNS = "nas-bench-nlp/ptb_single_run.csv.gz"
 BOOK = {path.stem: path.read_text("utf-8") for path in (paths.ROOT / "book").glob("*.md")}
-
-
-def prose(name):
-    notebook = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    return "\n\n".join("".join(cell["source"]) for cell in cells)
+PAIR = (1e-5, 1e-3)
 
 
 def shown():
-    """Every recorded table of every page: its name, how it is rendered, its text."""
+    """Every recorded table of every page: its name, its columns, its frame, its text."""
     for folder in sorted(paths.RECORDED_RESULTS.iterdir()):
         page = json.loads((folder / "page.json").read_text("utf-8"))
         for key, how in page["shown"].items():
             frame = pd.read_csv(folder / f"{how['table']}.csv")
-            text = getattr(tables, how["renderer"])(frame, **how["options"])
-            yield f"{folder.name}/{key}", how["renderer"], frame, text
+            frame = frame.query(how["options"].get("where") or "index >= 0")
+            yield f"{folder.name}/{key}", how["columns"], frame, results.rendered(folder, how)
 
 
 @functools.cache
@@ -46,22 +42,22 @@ def all_shown():
 
 
 def test_headings_mean_one_thing_everywhere():
-    for name, renderer, _, text in all_shown():
+    for name, columns, _, text in all_shown():
         headings = [cell.strip() for cell in text.splitlines()[0].split("|")]
         assert "N" not in headings, name
-        assert ("Archs" in headings) == (renderer in ABLATIONS), name
+        assert ("Archs" in headings) == any(c.startswith("archs") for c in columns), name
 
 
 def test_scored_is_what_has_a_score():
-    columns = {"Computed": "n", "Scored": "n_scored"}
+    kinds = {"Computed": "n", "Scored": "n_scored"}
     seen = 0
-    for name, renderer, frame, text in all_shown():
-        if renderer not in ("competitors", "coverage", "counting"):
-            continue
+    for name, columns, frame, text in all_shown():
         rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
-        for heading, column in columns.items():
-            printed = [int(row[rows[0].index(heading)].replace(",", "")) for row in rows[2:]]
-            assert set(printed) <= set(frame[column].dropna().astype(int)), (name, heading)
+        for heading, column in kinds.items():
+            if heading not in rows[0] or column not in columns:
+                continue
+            printed = [int(row[rows[0].index(heading)].replace(",", "") or 0) for row in rows[2:]]
+            assert set(printed) <= {0, *frame[column].dropna().astype(int)}, (name, heading)
             seen += len(printed)
     assert seen > 60
 
@@ -73,11 +69,7 @@ def test_the_words_are_explained_once():
 
 def test_no_diverged_run_is_said_to_have_finished():
     for name in parameters.names():
-        assert "finished training" not in prose(name), name
-    counts = pd.DataFrame({"n": [20], "n_scored": [10]})
-    assert verdicts.covered_spaces(counts, counts) == (
-        "NAS-Bench-101: 10 of 20 scored; NAS-Bench-NLP: 10 of 20 with a test loss scored"
-    )
+        assert "finished training" not in notebook.prose(name), name
 
 
 @pytest.mark.needs(NLP_RUNS)
@@ -86,21 +78,8 @@ def test_diverged_trainings_are_counted():
     runs = benchmarks.trained("nasbench_nlp", "ptb")
     diverged = runs[runs["status"] != "OK"]
     assert (len(diverged), diverged["test_loss_last"].notna().sum()) == (2724, 19)
-    counting = pd.DataFrame(
-        {
-            "counted": [
-                "as the authors",
-                "only trainings that finished",
-                "diverged count as worst",
-            ],
-            "n": [
-                float(runs["test_loss_last"].notna().sum()),
-                float((runs["status"] == "OK").sum()),
-                float(len(runs)),
-            ],
-        }
-    )
-    assert verdicts.diverged(counting) == (
+    page = json.loads((paths.RECORDED_RESULTS / "table04_nasbench_nlp" / "page.json").read_text())
+    assert page["numbers"]["diverged"] == (
         "2,724 of the 14,322 networks; 19 of these have a test loss from before"
     )
 
@@ -118,9 +97,9 @@ def test_rounding_counts_zeros_as_its_space_does(space, expected, monkeypatch):
     marks = ["agree", "differ", "differ", "float32 only", "agree", "float32 only", "no score"]
     frame = pd.DataFrame({"float32": single, "float64": double, "mark": marks})
     monkeypatch.setattr(scoring, "rounding", lambda *_: frame.copy())
-    monkeypatch.setattr(scoring, "sample", lambda *_, **__: range(7))
-    monkeypatch.setattr(inputs, "batch", lambda *_: None)
-    row = experiments.rounding("ptb", (1e-5, 1e-3), 4, 0, 7, 1, space).iloc[0]
+    problem = experiments.Problem(space, "ptb", 7, PAIR)
+    problem.__dict__.update(archs=range(7), batch=None)
+    row = agreement.rounding(problem).iloc[0]
     assert row.drop(["dataset", "n"]).to_dict() == expected and row["n"] == 7
 
 
@@ -129,13 +108,15 @@ def test_every_way_of_counting_says_how_many_have_a_score(monkeypatch):
     loss = [4.0, 5.0, 6.0, 7.0, np.nan, np.nan]
     status = ["OK", "OK", "OK", "nan", "nan", "nan"]
     epsilon = [0.3, 0.0, np.nan, 0.2, 0.1, np.nan]
-    frame = pd.DataFrame({scoring.pair((1e-5, 1e-3)): epsilon})
-    monkeypatch.setattr(scoring, "sample", lambda *_, **__: range(6))
-    monkeypatch.setattr(scoring, "score", lambda *_, **__: frame)
-    monkeypatch.setattr(inputs, "batch", lambda *_: None)
     trained = pd.DataFrame({"test_loss_last": loss, "status": status})
     monkeypatch.setattr(benchmarks, "trained", lambda *_: trained)
-    table = experiments.counting((1e-5, 1e-3), 4, 0, 6, 1).set_index("counted")
+    monkeypatch.setattr(
+        scoring, "score", lambda *_, **__: pd.DataFrame({scoring.pair(PAIR): epsilon})
+    )
+    problem = experiments.Problem("nasbench_nlp", "ptb", 6, PAIR)
+    problem.__dict__.update(archs=np.arange(6), batch=None)
+    page = notebook.functions("table04_nasbench_nlp", problem=problem, weights=PAIR)
+    table = page["counting"]().set_index("counted")
     assert table[["n", "n_scored"]].astype(int).T.to_dict("list") == {
         "as the authors": [4, 2],
         "epsilon = 0 counts as a score": [4, 3],
@@ -144,19 +125,6 @@ def test_every_way_of_counting_says_how_many_have_a_score(monkeypatch):
         "diverged count as worst": [6, 3],
         "both": [6, 3],
     }
-
-
-def test_words_about_the_ablations():
-    authors = pd.DataFrame({"archs": [90, 110, 100], "archs_paper": [100, 100, np.nan]})
-    assert verdicts.largest_share(authors) == pytest.approx(0.1)
-    table = pd.DataFrame(
-        {
-            "space": ["nasbench201", "nasbench201", "nasbench101", "nasbench_nlp"],
-            "chosen_by": ["paper", "rule", "paper", "paper"],
-            "unscored": [0.41, 0.05, 0.56, 0.9],
-        }
-    )
-    assert verdicts.share_broken(table) == "41% to 56%"
 
 
 def batch_size(group):
@@ -172,17 +140,9 @@ def reported(table, **where):
 
 CONSTANTS = {  # typed where a constant is, so that neither changes alone
     "table01_nasbench201": [
-        f"seed {proxies.SEED}) on a batch of {batch_size('gradients')} images",
-        f"naswot {batch_size('naswot')}, cv {batch_size('cv')} with 100 initialisations",
-        f"thin networks with {batch_size('ntk')} images",
-        f"{batch_size('linear_regions'):,} patches",
         f"{len(spaces.get('nasbench201')):,} architectures",
     ],
     "table03_nasbench101": [
-        f"seed {proxies.SEED}) and a batch of {batch_size('gradients')} images",
-        f"naswot {batch_size('naswot')}",
-        f"cv passes {batch_size('cv')} images through every network 100 times",
-        f"it scores {reported('table05', w1=1e-4).iloc[0]:,} with the smaller weight at 0.0001",
         f"{len(spaces.get('nasbench101')):,} graphs",
     ],
     "table04_nasbench_nlp": [
@@ -205,7 +165,7 @@ CONSTANTS = {  # typed where a constant is, so that neither changes alone
     ("page", "text"), [(page, text) for page, texts in CONSTANTS.items() for text in texts]
 )
 def test_typed_constants_are_those_of_the_code(page, text):
-    assert text in prose(page)
+    assert text in notebook.prose(page)
 
 
 def test_the_method_page_has_the_constants():
@@ -222,5 +182,5 @@ def test_the_method_page_has_the_constants():
 
 def test_no_number_is_typed_beside_a_formula():
     for name in parameters.names():
-        for formula in re.findall(r"[^.]*\\sqrt[^.]*\.", prose(name)):
+        for formula in re.findall(r"[^.]*\\sqrt[^.]*\.", notebook.prose(name)):
             assert not re.search(r"\bis \d", formula), name

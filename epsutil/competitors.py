@@ -249,7 +249,7 @@ def fisher_networks(
 ) -> pd.DataFrame:
     """Compute fisher on NAS-Bench-201's networks and on those of Abdelfattah et al.
 
-    The latter have biases, see :meth:`epsutil.spaces.nasbench201.NASBench201.biased`.
+    The latter have biases, see :attr:`epsutil.spaces.nasbench201.NASBench201.variants`.
 
     Parameters
     ----------
@@ -464,7 +464,7 @@ def linear_layer(n_draws: int, n_jobs: int, dataset: str = "cifar10") -> pd.Data
     pandas.DataFrame
         A row per scheme (``initialisation``): ``n``, ``archs`` (how many have a score), ``rho`` and
         ``tau``; with the suffix ``_averaged`` for the mean over channels instead of the linear
-        layer, see :meth:`epsutil.spaces.nasbench201.NASBench201.averaged`, of the same
+        layer, see :attr:`epsutil.spaces.nasbench201.NASBench201.variants`, of the same
         architectures and draws; as reported with the suffix ``_paper``.
     """
     drawn = _scores_of_draws("draws", dataset, n_draws, n_jobs)

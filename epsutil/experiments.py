@@ -24,7 +24,6 @@ from epsutil.spaces.nasbench201 import NASBench201
 ANALOG = ("analog-nasbench/data.anb",)
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 METRICS = ("epsilon", "params", "flops")  # recurrent networks have no flops
-ZERO_IS_NO_SCORE = ("nasbench_nlp",)  # as in the authors' statistics, but not in their ablations
 
 
 def needs(datasets: Sequence[str], space_name: str = "nasbench201") -> tuple[str, ...]:
@@ -101,7 +100,7 @@ def scored(
 def _epsilon(scores: pd.DataFrame, weights: Sequence[float], space_name: str) -> pd.Series:
     """Return epsilon for two weights, NaN where the authors count no score."""
     epsilon = scores[scoring.pair(weights)]
-    return epsilon.where(epsilon != 0) if space_name in ZERO_IS_NO_SCORE else epsilon
+    return epsilon if spaces.get(space_name).zero_is_score else epsilon.where(epsilon != 0)
 
 
 def counting(
@@ -384,13 +383,13 @@ def rounding(
     -------
     pandas.DataFrame
         One row: ``dataset``, ``n``, and how many architectures have each mark of
-        :func:`epsutil.scoring.rounding`. What is no score here, see `ZERO_IS_NO_SCORE`, is none in
-        either precision.
+        :func:`epsutil.scoring.rounding`. What is no score here, see `Space.zero_is_score`, is
+        none in either precision.
     """
     archs = scoring.sample(space_name, n_archs, seed)
     batch = inputs.batch(dataset, batch_size, seed)
     frame = scoring.rounding(space_name, batch, weights, archs, n_jobs)
-    if space_name in ZERO_IS_NO_SCORE:
+    if not spaces.get(space_name).zero_is_score:
         no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
         frame.loc[no32, "mark"] = "float64 only"
         frame.loc[no64, "mark"] = "float32 only"

@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from epsutil import metric
 from epsutil.collapse import graphs, maps
-from epsutil.spaces.indexing import Indexed, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -36,7 +35,6 @@ MAX_VERTICES = 7
 MAX_EDGES = 9
 STACKS = (128, 256, 512)  # channels
 CELLS = 3  # per stack
-WEIGHTS = (1e-4, 10.0)  # the paper's choice (Table 8)
 
 # The graphs in the order of their hashes, one number each (see `_decode`): made by `enumerate_all`.
 GRAPHS = Path(__file__).with_name("nasbench101.parquet")
@@ -45,7 +43,7 @@ Matrix = tuple[tuple[int, ...], ...]
 Arch = tuple[Matrix, tuple[str, ...]]
 
 
-class NASBench101(Indexed[Arch]):
+class NASBench101(Space[Arch]):
     """The search space; an architecture is a pair ``(matrix, ops)``.
 
     ``matrix`` is upper triangular with a 1 for each edge (row: from, column: to), and ``ops`` names
@@ -55,7 +53,10 @@ class NASBench101(Indexed[Arch]):
 
     name = "nasbench101"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
-    weights = WEIGHTS
+    weights = (1e-4, 10.0)
+    reads = "images"
+    dataset = "cifar10"
+    gib = 12
 
     def __len__(self) -> int:
         return len(_codes())
@@ -136,10 +137,6 @@ conv1x1-bn-relu, maxpool3x3
         """
         return _hash(*self.parse(arch))
 
-    def structure(self, arch: Any) -> str:
-        """Return a text that is equal for architectures that are the same network."""
-        return self.key(arch)
-
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
         """Return a graph one edit away.
 
@@ -185,68 +182,26 @@ conv1x1-bn-relu, maxpool3x3
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, with torch's default initialisation.
 
-        Parameters
-        ----------
-        arch : pair (matrix, ops)
-        num_classes : int, default 1
-            Outputs per image. Epsilon uses one.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes images of shape (batch, 3, height, width), with sides that are multiples of 4.
+        It takes images of shape (batch, 3, height, width), with sides that are multiples of 4, and
+        returns `num_classes` outputs for each.
         """
         return Network(self.parse(arch), num_classes)
 
+    @property
+    def variants(self) -> Networks:
+        """The network as it was trained."""
+        return {"build": Network}
+
     def outputs(
-        self,
-        arch: Any,
-        x: Tensor | NDArray,
-        weights: Sequence[float],
-        dtype: str | None = None,
+        self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output under constant shared weights, by width collapse.
+        """Evaluate a network with one output by width collapse: [len(weights), batch].
 
-        Equal to :func:`epsutil.metric.outputs` of ``build(arch)`` up to rounding, and some
-        hundred times faster.
-
-        Parameters
-        ----------
-        arch : pair (matrix, ops)
-        x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
-            Sides are multiples of 4.
-        weights : sequence of float
-            Any number.
-        dtype : {"float32", "float64"}, optional
-            The precision to compute in, by default that of `x`.
-
-        Returns
-        -------
-        ndarray, shape (len(weights), batch)
-
-        Raises
-        ------
-        ValueError
-            The architecture or the shape or dtype of `x` is not one of those above.
+        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         checked = self.parse(arch)
         colours = maps.colours(x, dtype)  # H, W, B
         return np.stack([_collapsed(checked, colours, float(weight)) for weight in weights])
-
-    def score(
-        self,
-        arch: Any,
-        x: Tensor | NDArray,
-        weights: Sequence[float] = WEIGHTS,
-        dtype: str | None = None,
-    ) -> float:
-        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
-
-        NaN where it is undefined. The default weights are the paper's (Table 8).
-        """
-        if len(weights) != 2:
-            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
-        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
 
 
 # The graphs ----------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ Hence their architectures come in one random order, see :func:`order`, and a sto
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,23 +161,20 @@ def score(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
     indices = _checked_indices(archs, len(space))
-    sample = f"n{len(indices)}-{hashlib.sha256(indices.tobytes()).hexdigest()[:8]}"
-    whole, run = (
-        Run(
-            space=space_name,
-            dataset=batch.kind,
-            group=EPSILON,
-            batch_size=batch.size,
-            input_checksum=batch.checksum,
-            version=version(space),
-            archs=archs_,
-            dtype=dtype,
-            weights=weights,
-        )
-        for archs_ in ("all", sample)
+    run = whole = Run(
+        space=space_name,
+        dataset=batch.kind,
+        group=EPSILON,
+        batch_size=batch.size,
+        input_checksum=batch.checksum,
+        version=version(space),
+        archs="all",
+        dtype=dtype,
+        weights=weights,
     )
-    if len(indices) == len(space):
-        run = whole
+    if len(indices) < len(space):
+        digest = hashlib.sha256(indices.tobytes()).hexdigest()
+        run = replace(whole, archs=f"n{len(indices)}-{digest[:8]}")
     return _complete((run, whole), batch, indices, folder, n_jobs, rebuild, largest)
 
 
@@ -253,11 +251,7 @@ def score_group(
         0 takes what is stored.
     seed : int
         Of the inputs and of the weights.
-    n_jobs : int, default -1
-        Processes, each on one thread; -1 is one per core.
-    rebuild : bool, default False
-        Compute again, and replace what is stored.
-    folder : pathlib.Path, optional
+    n_jobs, rebuild, folder
         As for :func:`score`.
 
     Returns
@@ -440,13 +434,13 @@ def _complete(
     )
     return store.keep(
         run,
-        frame,
+        frame.sort_index(),
         folder,
         input=batch.source,
         input_seed=batch.seed,
         networks=len(set(keys.values())),
         seconds=round(time.perf_counter() - start, 2),
-    )
+    ).loc[indices]
 
 
 def _evaluate(
@@ -501,36 +495,23 @@ def _fitting(run: Run, n_jobs: int) -> int:
 def _score_chunk(
     run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:
-    """Score some networks in a worker process, on one thread."""
-    row = _epsilon_row(run, x) if run.group == EPSILON else _group_row(run, x, labels)
-    return {key: row(index) for key, index in chunk}
-
-
-def _epsilon_row(run: Run, x: NDArray) -> Callable[[int], Row]:
-    """Return what gives epsilon of an architecture for every pair of weights."""
-    np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next ones: a fifth less time
-    space = spaces.get(run.space)
-
-    def row(index: int) -> Row:
-        outputs = space.outputs(space[index], x, run.weights, run.dtype)
-        return tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
-
-    return row
-
-
-def _group_row(run: Run, x: NDArray, labels: NDArray | None) -> Callable[[int], Row]:
-    """Return what gives the metrics of a group, and the seconds, of an architecture."""
+    """Score some networks in a worker process, on one thread; they come with their keys."""
+    space, rows = spaces.get(run.space), {}
+    if run.group == EPSILON:
+        np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next: a fifth less time
+        for key, index in chunk:
+            outputs = space.outputs(space[index], x, run.weights, run.dtype)
+            rows[key] = tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
+        return rows
     torch.set_num_threads(1)
-    space, group = spaces.get(run.space), GROUPS[run.group]
-    images = torch.tensor(x)
-    if run.channels_last:
-        images = images.to(memory_format=torch.channels_last)
-    batch = (images, None if labels is None else torch.tensor(labels))
-
-    def row(index: int) -> Row:
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    batch = (
+        torch.tensor(x).to(memory_format=layout),
+        None if labels is None else torch.tensor(labels),
+    )
+    for key, index in chunk:
         network = space.network(space[index], run.classes, run.network)
         start = time.perf_counter()
-        values = proxies.compute(network, batch, group.names, run.seed)
-        return (*values.values(), time.perf_counter() - start)
-
-    return row
+        values = proxies.compute(network, batch, GROUPS[run.group].names, run.seed)
+        rows[key] = (*values.values(), time.perf_counter() - start)
+    return rows

@@ -31,6 +31,7 @@ from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
+KERNELS = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
 MAX_VERTICES = 7
 MAX_EDGES = 9
 STACKS = (128, 256, 512)  # channels
@@ -70,17 +71,9 @@ class NASBench101(Space[Arch]):
         return bisect.bisect_left(range(len(self)), key, key=lambda i: _hash(*self[i]))
 
     def parse(self, text: Any) -> Arch:
-        """Check an architecture.
+        """Check a pair (matrix, ops), or its JSON text, and return it as tuples.
 
-        Parameters
-        ----------
-        text : pair (matrix, ops), or the same as JSON text
-            The matrix as nested lists or as an array, of the numbers 0 and 1.
-
-        Returns
-        -------
-        matrix : tuple of tuples of int
-        ops : tuple of str
+        The matrix, as nested lists or an array, holds the numbers 0 and 1.
 
         Raises
         ------
@@ -259,15 +252,9 @@ def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
             (vertex > 0 and not any(row[vertex] for row in matrix), "to"),
         ):
             if dangles:
-                raise ValueError(
-                    f"vertex {vertex} dangles: no edge leads {way} it; "
-                    + (
-                        "no path leads from input to output"
-                        if prune(matrix, ops) is None
-                        else "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark "
-                        "does"
-                    )
-                )
+                pruned = "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark does"
+                hint = pruned if prune(matrix, ops) else "no path leads from input to output"
+                raise ValueError(f"vertex {vertex} dangles: no edge leads {way} it; {hint}")
     if n > MAX_VERTICES:
         raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
     edges = sum(map(sum, matrix))
@@ -341,16 +328,14 @@ def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
     hashes = [_md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
     for _ in range(n):
         hashes = [
-            _md5(
-                "".join(sorted([hashes[w] for w in incoming[v]]))
-                + "|"
-                + "".join(sorted([hashes[w] for w in outgoing[v]]))
-                + "|"
-                + hashes[v]
-            )
+            _md5(f"{_joined(hashes, incoming[v])}|{_joined(hashes, outgoing[v])}|{hashes[v]}")
             for v in range(n)
         ]
     return _md5(str(sorted(hashes)))
+
+
+def _joined(hashes: list[str], vertices: list[int]) -> str:
+    return "".join(sorted([hashes[v] for v in vertices]))
 
 
 def _md5(text: str) -> str:
@@ -365,10 +350,6 @@ def _md5(text: str) -> str:
 
 def _pairs(n: int) -> list[tuple[int, int]]:
     return [(source, target) for target in range(n) for source in range(target)]
-
-
-def _encode(n: int, operations: int, triangle: int) -> int:
-    return n << 29 | operations << 21 | triangle
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -425,7 +406,7 @@ def _candidates() -> Iterator[int]:
             _, firsts = np.unique(_number(same, labels), return_index=True)
             for first in firsts:
                 operations = sum(int(op) * 3**v for v, op in enumerate(every[first]))
-                yield _encode(n, operations, int(triangles[shape]))
+                yield n << 29 | operations << 21 | int(triangles[shape])
 
 
 def _number(edges: NDArray[np.bool_], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -516,10 +497,10 @@ def _sizes(matrix: Matrix, image_size: int = 32) -> Sizes:
                     norms[0] += 2 * width
                     flops[0] += cell.channels[0] * width * pixels
                 if 0 < vertex < n - 1:
-                    for operation, kernel in enumerate((9, 1)):
-                        weights[vertex, operation] += kernel * width**2
+                    for operation, kernel in enumerate(KERNELS.values()):
+                        weights[vertex, operation] += (kernel * width) ** 2
                         norms[vertex, operation] += 2 * width
-                        flops[vertex, operation] += kernel * width**2 * pixels
+                        flops[vertex, operation] += (kernel * width) ** 2 * pixels
     return Sizes([*map(tuple, (weights + norms).tolist())], [*map(tuple, flops.tolist())])
 
 
@@ -657,13 +638,9 @@ class CellModule(nn.Module):
 
 
 def _operation(operation: str, channels: int) -> nn.Module:
-    match operation:
-        case "conv3x3-bn-relu":
-            return _conv_bn_relu(channels, channels, 3)
-        case "conv1x1-bn-relu":
-            return _conv_bn_relu(channels, channels, 1)
-        case _:
-            return nn.MaxPool2d(3, stride=1, padding=1)
+    if operation in KERNELS:
+        return _conv_bn_relu(channels, channels, KERNELS[operation])
+    return nn.MaxPool2d(3, stride=1, padding=1)
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:

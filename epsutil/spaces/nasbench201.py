@@ -26,6 +26,7 @@ from epsutil.collapse import maps
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # per stage
@@ -62,17 +63,7 @@ class NASBench201(Space[str]):
         return _indices()[self.parse(arch)]
 
     def parse(self, text: str) -> str:
-        """Check an architecture string.
-
-        Parameters
-        ----------
-        text : str
-            Spaces around it are ignored.
-
-        Returns
-        -------
-        str
-            The string as the benchmark writes it.
+        """Check an architecture string, spaces around it aside, and return it.
 
         Raises
         ------
@@ -242,8 +233,7 @@ class Convolution(NamedTuple):
 
 def _convolutions(arch: str, image_size: int) -> list[Convolution]:
     """List every convolution of an architecture's network."""
-    kernels = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
-    in_cell = [kernels[operation] for operation in _operations(arch) if operation in kernels]
+    in_cell = [KERNELS[operation] for operation in _operations(arch) if operation in KERNELS]
     convolutions = [Convolution(3, 3, STAGES[0], image_size)]
     for stage, channels in enumerate(STAGES):
         if stage:
@@ -306,9 +296,8 @@ def _structure(arch: str) -> str:
     Numbers tell which convolutions are the same; of all ways to give them the first text counts.
     """
     operations = _operations(arch)
-    kernels = ("nor_conv_1x1", "nor_conv_3x3")
     places = [
-        [edge for edge, name in enumerate(operations) if name == kernel] for kernel in kernels
+        [edge for edge, name in enumerate(operations) if name == kernel] for kernel in KERNELS
     ]
     texts = []
     for orders in itertools.product(*map(itertools.permutations, places)):
@@ -482,17 +471,9 @@ class ResidualBlock(nn.Module):
 
 
 def _operation(operation: str, channels: int) -> nn.Module:
-    match operation:
-        case "none":
-            return Zero()
-        case "skip_connect":
-            return nn.Identity()
-        case "nor_conv_1x1":
-            return _relu_conv_bn(channels, channels, 1)
-        case "nor_conv_3x3":
-            return _relu_conv_bn(channels, channels, 3)
-        case _:
-            return AveragePool()
+    if operation in KERNELS:
+        return _relu_conv_bn(channels, channels, KERNELS[operation])
+    return {"none": Zero, "skip_connect": nn.Identity, "avg_pool_3x3": AveragePool}[operation]()
 
 
 def _relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -16,7 +16,7 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,17 +97,7 @@ class NASBenchNLP(Space[Recipe]):
         return _indices()[text]
 
     def parse(self, text: Given) -> Recipe:
-        """Check a recipe.
-
-        Parameters
-        ----------
-        text : dict, or str of JSON
-            Its nodes, in any order.
-
-        Returns
-        -------
-        dict
-            ``{node: {"op": str, "input": list of str}}``.
+        """Check a recipe, a dict or its JSON text with its nodes in any order, and return it.
 
         Raises
         ------
@@ -202,7 +192,7 @@ activation_leaky_relu
         """
         recipe = self.parse(arch)
         count = WORDS * EMBEDDING + WORDS
-        for inputs, units in zip((EMBEDDING, *LAYERS), LAYERS, strict=False):
+        for inputs, units in itertools.pairwise((EMBEDDING, *LAYERS)):
             for what in recipe.values():
                 if what["op"] == "linear":
                     widths = [inputs if name == "x" else units for name in what["input"]]
@@ -232,11 +222,9 @@ activation_leaky_relu
         program = _program(self.parse(arch))
         tokens = _tokens(x)
         inputs = _token_sums(self.embedding)[tokens].astype(dtype or "float32")  # time, batch
-        weight = np.array(weights, dtype=inputs.dtype)
-        units = np.array(LAYERS, dtype=inputs.dtype)
-        return recurrent.run(program.code, program.states, inputs, weight, units).reshape(
-            len(weight), -1
-        )
+        weight, units = (np.array(values, dtype=inputs.dtype) for values in (weights, LAYERS))
+        rows = recurrent.run(program.code, program.states, inputs, weight, units)
+        return rows.reshape(len(weight), -1)
 
 
 # The recipes ---------------------------------------------------------------------------------
@@ -437,23 +425,22 @@ def _edits(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
     """List all nodes with one thing changed; some edits make a cycle."""
     names = [*recipe, *(f"h_prev_{i}" for i in range(_n_states(recipe)))]
     edits = []
-    for node, what in recipe.items():
-        operation, inputs = what["op"], what["input"]
-        others = [
-            other
+    for node, before in recipe.items():
+        operation, inputs = before["op"], before["input"]
+        changed = [
+            {"op": other, "input": inputs}
             for other, counts in OPERATIONS.items()
             if other != operation
             and len(inputs) in counts
-            and not (other != "linear" and "x" in inputs)
+            and (other == "linear" or "x" not in inputs)
         ]
-        edits += [(node, {"op": other, "input": inputs}) for other in others]
-        sources_ = names + (["x"] if operation == "linear" else [])
-        edits += [
-            (node, {"op": operation, "input": [*inputs[:place], name, *inputs[place + 1 :]]})
+        changed += [
+            {"op": operation, "input": [*inputs[:place], name, *inputs[place + 1 :]]}
             for place in range(len(inputs))
-            for name in sources_
-            if name not in (*inputs, node)
+            for name in (*names, "x")
+            if name not in (*inputs, node) and (operation == "linear" or name != "x")
         ]
+        edits += [(node, what) for what in changed]
     return edits
 
 
@@ -583,12 +570,8 @@ class Network(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.embedding = nn.Embedding.from_pretrained(embedding.clone(), freeze=False)
-        self.layers = nn.Sequential(
-            *(
-                Layer(recipe, inputs, units)
-                for inputs, units in zip((EMBEDDING, *LAYERS), LAYERS, strict=False)
-            )
-        )
+        widths = itertools.pairwise((EMBEDDING, *LAYERS))
+        self.layers = nn.Sequential(*(Layer(recipe, inputs, units) for inputs, units in widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's first unit for every token."""
@@ -620,6 +603,16 @@ class LanguageModel(nn.Module):
         return nn.functional.linear(self.network(x), weight, self.bias)
 
 
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {  # of all operations but linear
+    "blend": lambda a, b, c: a * b + (1 - a) * c,
+    "elementwise_prod": torch.mul,
+    "elementwise_sum": torch.add,
+    "activation_tanh": torch.tanh,
+    "activation_sigm": torch.sigmoid,
+    "activation_leaky_relu": lambda a: nn.functional.leaky_relu(a, recurrent.SLOPE),
+}
+
+
 class Layer(nn.Module):
     """A recurrent layer: the cell, step by step, from a trainable initial state."""
 
@@ -645,29 +638,14 @@ class Layer(nn.Module):
             values = {"x": step} | {f"h_prev_{i}": state for i, state in enumerate(states)}
             for node in self.order:
                 operands = [values[name] for name in self.recipe[node]["input"]]
-                values[node] = self.apply_node(node, operands)
+                operation = self.recipe[node]["op"]
+                function = (
+                    self.linear[self.place[node]] if node in self.place else _FUNCTIONS[operation]
+                )
+                values[node] = function(*operands)
             states = [values[f"h_new_{i}"] for i in range(len(states))]
             outputs.append(states[0])
         return torch.stack(outputs)  # time, batch, units
-
-    def apply_node(self, node: str, operands: list[Tensor]) -> Tensor:
-        """Return what a node makes of its inputs, [batch, units] each."""
-        match self.recipe[node]["op"]:
-            case "linear":
-                return self.linear[self.place[node]](*operands)
-            case "blend":
-                a, b, c = operands
-                return a * b + (1 - a) * c
-            case "elementwise_prod":
-                return operands[0] * operands[1]
-            case "elementwise_sum":
-                return operands[0] + operands[1]
-            case "activation_tanh":
-                return torch.tanh(operands[0])
-            case "activation_sigm":
-                return torch.sigmoid(operands[0])
-            case _:
-                return nn.functional.leaky_relu(operands[0], recurrent.SLOPE)
 
 
 class MultiLinear(nn.Module):

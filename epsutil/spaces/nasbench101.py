@@ -525,8 +525,8 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
     height, width, batch = colours.shape
     w = colours.dtype.type(weight)
     kept = np.empty((SLOTS, height, width, batch), colours.dtype)
-    centre, scale = np.zeros((2, SLOTS), colours.dtype)
-    kept[0], centre[0], scale[0] = _first_projection(colours, weight)
+    norm = np.zeros((2, SLOTS), colours.dtype)
+    kept[0], norm[:, 0] = _first_projection(colours, weight)
     groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
     for stack, cells in enumerate(_cells(arch)):
         for place, cell in enumerate(cells):
@@ -535,18 +535,18 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
                 shape = (SLOTS, height >> stack, width >> stack, batch)
                 kept = np.empty(shape, colours.dtype)
             if stack or place:
-                graphs.project(before, groups, widths, centre, scale, kept, w)
+                graphs.project(before, groups, widths, norm, kept, w)
             for vertex in range(1, len(arch[1]) - 1):
                 sources, channels = np.array(cell.sources[vertex]), cell.channels[vertex]
                 match arch[1][vertex]:
                     case "conv3x3-bn-relu":
-                        graphs.conv3x3(kept, sources, vertex, channels, centre, scale, w)
+                        graphs.conv3x3(kept, sources, vertex, channels, norm, w)
                     case "conv1x1-bn-relu":
-                        graphs.conv1x1(kept, sources, vertex, channels, centre, scale, w)
+                        graphs.conv1x1(kept, sources, vertex, channels, norm, w)
                     case _:
-                        graphs.maxpool3x3(kept, sources, vertex, centre, scale)
+                        graphs.maxpool3x3(kept, sources, vertex, norm)
             groups, widths = _groups(cell, colours.dtype)
-    return graphs.means(kept, groups, widths, centre, scale, w)
+    return graphs.means(kept, groups, widths, norm, w)
 
 
 def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scalars]:
@@ -560,9 +560,7 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scal
 _first: tuple[Any, ...] = (None, None)
 
 
-def _first_projection(
-    colours: graphs.Maps, weight: float
-) -> tuple[graphs.Maps, np.floating, np.floating]:
+def _first_projection(colours: graphs.Maps, weight: float) -> tuple[graphs.Maps, graphs.Scalars]:
     """Return stem and first projection, which are the same for all architectures of a batch."""
     global _first
     known, of = _first
@@ -572,10 +570,10 @@ def _first_projection(
         w = np.array([weight], colours.dtype)
         stem = maps.batch_norm(maps.window_sum(colours[None], w, rectify=False), w)
         kept = np.empty((1, *colours.shape), colours.dtype)
-        centre, scale = np.zeros(1, colours.dtype), np.ones(1, colours.dtype)
+        norm = np.array([[0], [1]], colours.dtype)
         width = np.array([STACKS[0]], colours.dtype)
-        graphs.project(stem, np.array([[0]]), width, centre, scale, kept, w[0])
-        of = of | {weight: (kept[0], centre[0], scale[0])}
+        graphs.project(stem, np.array([[0]]), width, norm, kept, w[0])
+        of = of | {weight: (kept[0], norm[:, 0])}
         _first = (colours, of)
     return of[weight]
 

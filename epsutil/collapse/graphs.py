@@ -136,9 +136,7 @@ def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
                 columns[j + 1, b] = max(max(lines[0, j, b], lines[1, j, b]), lines[2, j, b])
         for j in range(width):
             for b in range(batch):
-                maps[vertex, i - 1, j, b] = max(
-                    max(columns[j, b], columns[j + 1, b]), columns[j + 2, b]
-                )
+                maps[vertex, i - 1, j, b] = max(columns[j, b], columns[j + 1, b], columns[j + 2, b])
     norm[0, vertex], norm[1, vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
 
 

@@ -131,11 +131,9 @@ def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True) -> Ma
                         value = x[k, row, j, b]
                         columns[j + 1, b] += w * (lowest if value <= lowest else value)
             for j in range(result.shape[2]):
-                left = j * stride
+                at = j * stride
                 for b in range(batch):
-                    result[k, i, j, b] = (
-                        columns[left, b] + columns[left + 1, b] + columns[left + 2, b]
-                    )
+                    result[k, i, j, b] = columns[at, b] + columns[at + 1, b] + columns[at + 2, b]
     return result
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from epsutil import inputs, metric, scoring, spaces
-from epsutil.experiments import ZERO_IS_NO_SCORE, Problem
+from epsutil.experiments import Problem
 
 AT_LIMIT = 100
 
@@ -25,7 +25,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
     frame = scoring.rounding(
         problem.space, problem.batch, problem.weights, problem.archs, problem.n_jobs
     )
-    if problem.space in ZERO_IS_NO_SCORE:
+    if not spaces.get(problem.space).zero_is_score:
         no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
         frame.loc[no32, "mark"] = "float64 only"
         frame.loc[no64, "mark"] = "float32 only"

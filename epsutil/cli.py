@@ -220,10 +220,9 @@ def score(
         return
 
     assert space is not None
-    dataset = dataset or inputs.kinds(space)[0]
-    if dataset not in inputs.kinds(space):
-        raise ValueError(f"{space} does not read {dataset}, but {', '.join(inputs.kinds(space))}")
     space_ = spaces.get(space)
+    dataset = dataset or space_.dataset
+    scoring.check_dataset(space, dataset)
     weights = weights or space_.weights
     if names == ["epsilon"]:
         taken = "metrics dataset weights arch n_archs batch_size seed dtype jobs rebuild"
@@ -234,8 +233,7 @@ def score(
         _refuse_others(ctx, "--arch by --metrics", "metrics dataset weights arch batch_size seed")
         seed = proxies.SEED if seed is None else seed
         batch = inputs.batch(dataset, batch_size or proxies.BATCH_SIZE, seed)
-        build = getattr(space_, "language_model", space_.build)  # with the decoder, for a loss
-        network = build(space_.parse(arch), inputs.classes(dataset))
+        network = space_.network(arch, inputs.classes(dataset))
         others = [name for name in names if name != "epsilon"]
         values = proxies.compute(network, (batch.x, batch.labels), others, seed)
         values["epsilon"] = space_.score(arch, batch.x, weights)

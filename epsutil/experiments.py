@@ -30,7 +30,6 @@ from epsutil.statistics import SCORES
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 SIZES = ("params", "flops")  # recurrent networks have no flops
 ARCHITECTURES = ("own", "common", "last")
-ZERO_IS_NO_SCORE = ("nasbench_nlp",)  # as in the authors' statistics, but not in their ablations
 ANALOG = ("analog-nasbench/data.anb",)
 
 
@@ -141,7 +140,7 @@ class Problem:
     def scored(self, scores: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
         """Return a column of :meth:`scores`, NaN where the authors count no score."""
         epsilon = scores[scoring.pair(weights)]
-        return epsilon.where(epsilon != 0) if self.space in ZERO_IS_NO_SCORE else epsilon
+        return epsilon if spaces.get(self.space).zero_is_score else epsilon.where(epsilon != 0)
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from epsutil import pools, sources
+from epsutil import pools, sources, spaces
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
@@ -171,7 +171,7 @@ def classes(kind: str) -> int:
 
 def kinds(space_name: str) -> tuple[str, ...]:
     """Return the kinds of inputs that a search space reads, the usual one first."""
-    return TOKENS if space_name.startswith("nasbench_nlp") else IMAGES
+    return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space_name).reads]
 
 
 def needs(kind: str) -> tuple[str, ...]:

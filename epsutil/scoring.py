@@ -1,8 +1,8 @@
 """Score many architectures by any metric: in parallel, resumable, stored.
 
 :func:`score` is for epsilon, by the width collapse; :func:`score_group` for the other metrics, at
-full width. Architectures that come out equal are evaluated once. Work goes through joblib in
-chunks: chunks that are done survive an interruption.
+full width. Both take what is stored and compute the rest: architectures that come out equal once,
+in chunks by joblib, so that what is done survives an interruption.
 
 The other metrics take up to a minute for each architecture, so that a whole space takes hours.
 Hence their architectures come in one random order, see :func:`order`, and a store grows along it.
@@ -11,7 +11,8 @@ Hence their architectures come in one random order, see :func:`order`, and a sto
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import psutil
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -29,9 +31,11 @@ from epsutil.store import Chunks, Row, Run
 
 log = logging.getLogger(__name__)
 
-CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 DTYPES = ("float32", "float64")
 ROUNDING = 0.01  # a relative difference between them that counts
+EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
+CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
+SECONDS = "seconds"
 
 
 class Group(NamedTuple):
@@ -39,22 +43,24 @@ class Group(NamedTuple):
 
     names: tuple[str, ...]
     batch_size: int
-    network: str = "build"  # the method of the search space that makes the network
+    reads: tuple[str, ...] = ("images",)  # or "tokens"
+    network: str = ""  # the variant of the space's network, by default the one that was trained
     data: str = "real"  # or "shape", "patches"
     one_output: bool = False
     apart: bool = False  # the same metrics as in another group, of other networks
     channels_last: bool = False  # images' layout: a faster forward pass, other rounding
+    second_derivatives: bool = False  # which take memory, see `Space.gib`
     chunk: int = 8  # networks evaluated between two writes
 
 
+_GRADIENTS = ("grad_norm", "snip", "grasp")
+_FISHER = ("fisher", "fisher_weighted")
 _DRAWS = tuple(name for name in proxies.names() if name.startswith("epsilon_"))  # Table 9
 GROUPS = {
-    "synflow": Group(("synflow",), 1, data="shape"),
-    "gradients": Group(
-        ("grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "jacob_cov"), 64
-    ),
-    "text_gradients": Group(("grad_norm", "snip", "grasp"), 64),
-    "fisher_biased": Group(("fisher", "fisher_weighted"), 64, network="biased", apart=True),
+    "synflow": Group(("synflow",), 1, reads=("images", "tokens"), data="shape"),
+    "gradients": Group((*_GRADIENTS, *_FISHER, "jacob_cov"), 64, second_derivatives=True),
+    "text_gradients": Group(_GRADIENTS, 64, reads=("tokens",), second_derivatives=True),
+    "fisher_biased": Group(_FISHER, 64, network="biased", apart=True),
     "naswot": Group(("naswot",), 128, channels_last=True),
     "grad_sign": Group(("grad_sign",), 64),
     "cv": Group(("cv",), 256, channels_last=True, chunk=1),  # minutes for each
@@ -65,8 +71,6 @@ GROUPS = {
         _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True
     ),
 }
-SECONDS = "seconds"
-GIB = {("nasbench101", "gradients"): 12}  # that one process takes, where that is much
 
 
 def pair(weights: Sequence[float]) -> str:
@@ -157,54 +161,21 @@ def score(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
     indices = _checked_indices(archs, len(space))
-    folder = folder or paths.scores()
-    sample = f"n{len(indices)}-{hashlib.sha256(indices.tobytes()).hexdigest()[:8]}"
-    whole, run = (
-        Run(
-            space=space_name,
-            dataset=batch.kind,
-            group="epsilon",
-            batch_size=batch.size,
-            input_checksum=batch.checksum,
-            version=version(space),
-            archs=archs_,
-            dtype=dtype,
-            weights=weights,
-        )
-        for archs_ in ("all", sample)
+    run = whole = Run(
+        space=space_name,
+        dataset=batch.kind,
+        group=EPSILON,
+        batch_size=batch.size,
+        input_checksum=batch.checksum,
+        version=version(space),
+        archs="all",
+        dtype=dtype,
+        weights=weights,
     )
-    if len(indices) == len(space):
-        run = whole
-    for stored in () if rebuild else (run, whole):
-        for frame in store.find(stored, folder):
-            return frame.loc[indices]
-    if largest is not None and len(indices) > largest:
-        raise store.NotStored(
-            f"no scores of {len(indices):,} architectures of {space_name} are stored for these "
-            f"inputs ({batch.source}; SHA-256 {batch.checksum[:12]}…) and weights; take at most "
-            f"{largest:,}, or store the scores first: epsutil score {space_name} --dataset "
-            f"{batch.kind} --batch-size {batch.size} --seed {batch.seed} --dtype {dtype} "
-            f"--weights {' '.join(f'{weight:g}' for weight in weights)}"
-        )
-
-    start = time.perf_counter()
-    keys = {int(i): space.key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}
-    rows = _evaluate(run, batch, keys, {}, CHUNK, folder, n_jobs, rebuild)
-    frame = pd.DataFrame(
-        [rows[key] for key in keys.values()],
-        columns=[pair(two) for two in combinations(weights, 2)],
-        index=pd.Index(indices, name="index"),
-        dtype=dtype,  # the precision that they were computed in
-    )
-    return store.keep(
-        run,
-        frame,
-        folder,
-        input=batch.source,
-        input_seed=batch.seed,
-        networks=len(rows),
-        seconds=round(time.perf_counter() - start, 2),
-    )
+    if len(indices) < len(space):
+        digest = hashlib.sha256(indices.tobytes()).hexdigest()
+        run = replace(whole, archs=f"n{len(indices)}-{digest[:8]}")
+    return _complete((run, whole), batch, indices, folder, n_jobs, rebuild, largest)
 
 
 def rounding(
@@ -243,12 +214,12 @@ def rounding(
 
 def groups(space_name: str) -> tuple[str, ...]:
     """Return the groups of metrics that a search space has."""
-    if space_name == "nasbench_nlp":
-        return ("synflow", "text_gradients")
-    if space_name == "nasbench101":
-        return tuple(name for name, group in GROUPS.items() if group.network == "build" and
-                     name not in ("text_gradients", "draws"))  # fmt: skip
-    return tuple(name for name in GROUPS if name != "text_gradients")
+    space = spaces.get(space_name)
+    return tuple(
+        name
+        for name, group in GROUPS.items()
+        if space.reads in group.reads and group.network in ("", *space.variants)
+    )
 
 
 def order(space_name: str) -> NDArray[np.int64]:
@@ -280,11 +251,7 @@ def score_group(
         0 takes what is stored.
     seed : int
         Of the inputs and of the weights.
-    n_jobs : int, default -1
-        Processes, each on one thread; -1 is one per core.
-    rebuild : bool, default False
-        Compute again, and replace what is stored.
-    folder : pathlib.Path, optional
+    n_jobs, rebuild, folder
         As for :func:`score`.
 
     Returns
@@ -301,62 +268,53 @@ def score_group(
     epsutil.store.StoreError
         A stored file is damaged or belongs to another run.
     """
-    space = spaces.get(space_name)
     if group_name not in groups(space_name):
         raise ValueError(
             f"{space_name} has no metrics {group_name!r}; it has {', '.join(groups(space_name))}"
         )
-    size = len(space)
+    size = len(spaces.get(space_name))
     if not 0 <= n_archs <= size:
         raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
-    group = GROUPS[group_name]
     batch = group_batch(space_name, dataset, group_name, seed)
     run = group_run(space_name, dataset, group_name, batch, seed)
-    wanted = order(space_name)[:n_archs]
-    folder = folder or paths.scores()
-    known = max([] if rebuild else store.find(run, folder), key=len, default=None)
     if not n_archs:
-        return known
-    if known is not None and len(known) >= n_archs:
-        return known.loc[np.sort(wanted)]
-
-    keys = {int(i): space.structure(space[int(i)]) for i in wanted}
-    done = {} if known is None else {keys[row.Index]: tuple(row[1:]) for row in known.itertuples()}
-    rows = _evaluate(run, batch, keys, done, group.chunk, folder, n_jobs, rebuild)
-    frame = pd.DataFrame(
-        [rows[key] for key in keys.values()],
-        columns=[*group.names, SECONDS],
-        index=pd.Index(keys, name="index"),
-    )
-    return store.keep(
-        run,
-        frame.sort_index(),
-        folder,
-        input=batch.source,
-        n_archs=n_archs,
-        networks=len(set(keys.values())),
-    )
+        stored = () if rebuild else store.find((run,), folder or paths.scores())
+        return max(stored, key=len, default=None)
+    indices = order(space_name)[:n_archs]
+    return _complete((run,), batch, indices, folder, n_jobs, rebuild).sort_index()
 
 
 def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
     """Return what decides the store of a group of metrics."""
-    group = GROUPS[group_name]
+    space, group = spaces.get(space_name), GROUPS[group_name]
     labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
-    text = space_name.startswith("nasbench_nlp") and group.network == "build"
     return Run(
         space=space_name,
         dataset=dataset,
         group=group_name,
         batch_size=batch.size,
         input_checksum=batch.checksum,
-        version=version(spaces.get(space_name), group_name),
+        version=version(space, group_name),
         archs="order",
         seed=seed,
         label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
         classes=1 if group.one_output else inputs.classes(dataset),
-        network="language_model" if text else group.network,
+        network=group.network or next(iter(space.variants)),
         channels_last=group.channels_last,
     )
+
+
+def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
+    """Draw the inputs of a group; where only their shape counts, no data are needed."""
+    group = GROUPS[group_name]
+    check_dataset(space_name, dataset)
+    if group.data == "patches":
+        return inputs.patches(dataset, group.batch_size, seed)
+    if group.data == "real":
+        return inputs.batch(dataset, group.batch_size, seed)
+    if dataset in inputs.TOKENS:
+        return inputs.batch("random_tokens", group.batch_size, seed)
+    return inputs.batch("normal", group.batch_size, seed, inputs.image_size(dataset))
 
 
 def remove_outdated(folder: Path) -> list[Path]:
@@ -367,38 +325,22 @@ def remove_outdated(folder: Path) -> list[Path]:
     outdated = []
     for path in sorted(folder.glob("*.parquet")):
         run = store.read(path).attrs["run"]
-        if run["group"] == "epsilon" and run["version"] != version(spaces.get(run["space"])):
+        if run["group"] == EPSILON and run["version"] != version(spaces.get(run["space"])):
             path.unlink()
             outdated.append(path)
     return outdated
 
 
-def version(space: spaces.Space, group_name: str = "epsilon") -> str:
+def version(space: spaces.Space, group_name: str = EPSILON) -> str:
     """Return the version of a group's scores: the space's own, and one for the metrics.
 
     The latter is 1, and one more for every time that the version of a metric of the group, or of
     what they share, was raised.
     """
-    if group_name == "epsilon":
+    if group_name == EPSILON:
         return f"{space.VERSION}.{metric.VERSION}"
     versions = [proxies.VERSION, *(proxies.get(name).version for name in GROUPS[group_name].names)]
     return f"{space.VERSION}.{1 + sum(version - 1 for version in versions)}"
-
-
-def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
-    """Draw the inputs of a group; where only their shape counts, no data are needed."""
-    group = GROUPS[group_name]
-    if dataset not in inputs.kinds(space_name):
-        raise ValueError(
-            f"{space_name} does not read {dataset}, but {', '.join(inputs.kinds(space_name))}"
-        )
-    if group.data == "patches":
-        return inputs.patches(dataset, group.batch_size, seed)
-    if group.data == "real":
-        return inputs.batch(dataset, group.batch_size, seed)
-    if dataset in inputs.TOKENS:
-        return inputs.batch("random_tokens", group.batch_size, seed)
-    return inputs.batch("normal", group.batch_size, seed, inputs.image_size(dataset))
 
 
 # Checks before hours of work -----------------------------------------------------------------
@@ -425,11 +367,16 @@ def _checked_indices(archs: Any, size: int) -> NDArray[np.int64]:
     return indices.astype(np.int64)
 
 
-def _check_batch(space_name: str, batch: Batch) -> None:
-    if batch.kind not in inputs.kinds(space_name):
+def check_dataset(space_name: str, dataset: str) -> None:
+    """Refuse inputs that a search space does not read."""
+    if dataset not in inputs.kinds(space_name):
         raise ValueError(
-            f"{space_name} does not read {batch.kind}, but {', '.join(inputs.kinds(space_name))}"
+            f"{space_name} does not read {dataset}, but {', '.join(inputs.kinds(space_name))}"
         )
+
+
+def _check_batch(space_name: str, batch: Batch) -> None:
+    check_dataset(space_name, batch.kind)
     x = batch.x.reshape(-1, 1) if batch.kind in inputs.TOKENS else batch.x
     if not np.isfinite(x).all():
         raise ValueError("the batch holds NaN or infinite values: every score would be undefined")
@@ -439,7 +386,61 @@ def _check_batch(space_name: str, batch: Batch) -> None:
         raise ValueError("all inputs of the batch are equal: every score would be undefined")
 
 
-# Work in chunks ------------------------------------------------------------------------------
+# The engine ----------------------------------------------------------------------------------
+
+
+def _complete(
+    runs: Sequence[Run],
+    batch: Batch,
+    indices: NDArray[np.int64],
+    folder: Path | None,
+    n_jobs: int,
+    rebuild: bool,
+    largest: int | None = None,
+) -> pd.DataFrame:
+    """Take scores of architectures from the stores of some runs; what they lack, compute and keep.
+
+    What is computed is stored under the first of the runs. More than `largest` are not computed.
+    """
+    run, folder = runs[0], folder or paths.scores()
+    known = pd.DataFrame()
+    for stored in () if rebuild else store.find(runs, folder):
+        if np.isin(indices, stored.index).all():
+            return stored.loc[indices]
+        known = max(known, stored, key=len)
+    if largest is not None and len(indices) > largest:
+        raise store.NotStored(
+            f"no scores of {len(indices):,} architectures of {run.space} are stored for these "
+            f"inputs ({batch.source}; SHA-256 {batch.checksum[:12]}…) and weights; take at most "
+            f"{largest:,}, or store the scores first: epsutil score {run.space} --dataset "
+            f"{batch.kind} --batch-size {batch.size} --seed {batch.seed} --dtype {run.dtype} "
+            f"--weights {' '.join(f'{weight:g}' for weight in run.weights)}"
+        )
+
+    start = time.perf_counter()
+    space = spaces.get(run.space)
+    if run.group == EPSILON:
+        key, columns = space.key, [pair(two) for two in combinations(run.weights, 2)]
+    else:
+        key, columns = space.structure, [*GROUPS[run.group].names, SECONDS]
+    keys = {int(i): key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}
+    done = {keys[row.Index]: row[1:] for row in known.itertuples()}
+    rows = _evaluate(run, batch, keys, done, folder, n_jobs, rebuild)
+    frame = pd.DataFrame(
+        [rows[key] for key in keys.values()],
+        columns=columns,
+        index=pd.Index(keys, name="index"),
+        dtype=run.dtype if run.group == EPSILON else "float64",  # what they were computed in
+    )
+    return store.keep(
+        run,
+        frame.sort_index(),
+        folder,
+        input=batch.source,
+        input_seed=batch.seed,
+        networks=len(set(keys.values())),
+        seconds=round(time.perf_counter() - start, 2),
+    ).loc[indices]
 
 
 def _evaluate(
@@ -447,7 +448,6 @@ def _evaluate(
     batch: Batch,
     keys: Mapping[int, str],
     done: dict[str, Row],
-    chunk_size: int,
     folder: Path,
     n_jobs: int,
     rebuild: bool,
@@ -467,9 +467,10 @@ def _evaluate(
         if key not in rows:
             missing.setdefault(key, index)
     todo = list(missing.items())
+    size = CHUNK if run.group == EPSILON else GROUPS[run.group].chunk
     results = joblib.Parallel(n_jobs=_fitting(run, n_jobs), return_as="generator_unordered")(
-        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, todo[i : i + chunk_size])
-        for i in range(0, len(todo), chunk_size)
+        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, todo[i : i + size])
+        for i in range(0, len(todo), size)
     )
     title = f"{run.group} of {run.space} on {run.dataset}"
     with tqdm(desc=title, total=len(todo), unit="network", leave=False, delay=2) as progress:
@@ -482,8 +483,9 @@ def _evaluate(
 
 def _fitting(run: Run, n_jobs: int) -> int:
     """Return how many processes the free memory has room for, at most `n_jobs`."""
-    need = GIB.get((run.space, run.group))
     wanted = joblib.effective_n_jobs(n_jobs)
+    heavy = run.group != EPSILON and GROUPS[run.group].second_derivatives
+    need = spaces.get(run.space).gib if heavy else 0
     room = int(psutil.virtual_memory().available / 2**30 // need) if need else wanted
     if room < wanted:
         log.warning("%d processes, not %d: each takes %d GiB", max(1, room), wanted, need)
@@ -493,38 +495,23 @@ def _fitting(run: Run, n_jobs: int) -> int:
 def _score_chunk(
     run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:
-    """Score some networks in a worker process, on one thread."""
-    row = _epsilon_row(run, x) if run.group == "epsilon" else _group_row(run, x, labels)
-    return {key: row(index) for key, index in chunk}
-
-
-def _epsilon_row(run: Run, x: NDArray) -> Callable[[int], Row]:
-    """Return what gives epsilon of an architecture for every pair of weights."""
-    np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next ones: a fifth less time
-    space = spaces.get(run.space)
-
-    def row(index: int) -> Row:
-        outputs = space.outputs(space[index], x, run.weights, run.dtype)
-        return tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
-
-    return row
-
-
-def _group_row(run: Run, x: NDArray, labels: NDArray | None) -> Callable[[int], Row]:
-    """Return what gives the metrics of a group, and the seconds, of an architecture."""
-    import torch
-
+    """Score some networks in a worker process, on one thread; they come with their keys."""
+    space, rows = spaces.get(run.space), {}
+    if run.group == EPSILON:
+        np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next: a fifth less time
+        for key, index in chunk:
+            outputs = space.outputs(space[index], x, run.weights, run.dtype)
+            rows[key] = tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
+        return rows
     torch.set_num_threads(1)
-    space, group = spaces.get(run.space), GROUPS[run.group]
-    images = torch.tensor(x)
-    if run.channels_last:
-        images = images.to(memory_format=torch.channels_last)
-    batch = (images, None if labels is None else torch.tensor(labels))
-
-    def row(index: int) -> Row:
-        network = getattr(space, run.network)(space[index], run.classes)
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    batch = (
+        torch.tensor(x).to(memory_format=layout),
+        None if labels is None else torch.tensor(labels),
+    )
+    for key, index in chunk:
+        network = space.network(space[index], run.classes, run.network)
         start = time.perf_counter()
-        values = proxies.compute(network, batch, group.names, run.seed)
-        return (*values.values(), time.perf_counter() - start)
-
-    return row
+        values = proxies.compute(network, batch, GROUPS[run.group].names, run.seed)
+        rows[key] = (*values.values(), time.perf_counter() - start)
+    return rows

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -55,7 +55,7 @@ class Run:
     seed: int | None = None  # of the weights
     label_checksum: str = ""  # empty where no metric of the group reads labels
     classes: int = 1  # outputs of the network
-    network: str = ""  # the method of the space that made it; empty: the width collapse
+    network: str = ""  # one of the space's variants; empty: the width collapse
     channels_last: bool = False
 
     @property
@@ -72,17 +72,18 @@ class Run:
         return "-".join([*given, digest, f"v{self.version}.parquet"])
 
 
-def find(run: Run, folder: Path) -> Iterator[pd.DataFrame]:
-    """Yield what is stored for a run: in the project, then in a folder.
+def find(runs: Sequence[Run], folder: Path) -> Iterator[pd.DataFrame]:
+    """Yield what is stored for each of some runs: in the project, then in a folder.
 
     Raises
     ------
     StoreError
         A file is damaged, or belongs to another run.
     """
-    for place in (paths.RECORDED_SCORES, folder):
-        if (place / run.filename).exists():
-            yield read(place / run.filename, run)
+    for run in runs:
+        for place in (paths.RECORDED_SCORES, folder):
+            if (place / run.filename).exists():
+                yield read(place / run.filename, run)
 
 
 def read(path: Path, run: Run | None = None) -> pd.DataFrame:

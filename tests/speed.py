@@ -209,8 +209,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
         tell(group_name if n_metrics == 1 else f"{group_name} ({n_metrics} metrics)", seconds,
              batch.size)  # fmt: skip
         if n_metrics > 1 and seconds[0] < LONG:
-            build = getattr(space, "language_model", space.build)
-            network = build(space[archs[0]], 1 if group.one_output else inputs.classes(kind))
+            network = space.network(space[archs[0]], run.classes)
             for metric in group.names:
                 start = time.perf_counter()
                 proxies.compute(network, (batch.x, labels), [metric])

@@ -58,14 +58,6 @@ def test_every_table_comes_from_a_result_file(page):
     assert texts.count(":::{table}") == len(record["shown"])
 
 
-def test_every_number_in_a_text_is_kept(page):
-    """Texts name their numbers, so that none is shown that page.json does not have."""
-    name, _, folder = page
-    record = json.loads((folder / "page.json").read_text())
-    named = re.findall(r"\{(\w+)(?::[^{}`]*)?\}(?!`)", notebook.prose(name))
-    assert set(named) <= {*record["numbers"]} | {"table", "figure", "cite", "prf"}
-
-
 def test_the_page_says_what_it_rests_on(page):
     name, executed, _ = page
     status, *_, about = shown(executed)
@@ -145,7 +137,6 @@ def _one_dataset(folder, record):
     texts = {key: results.rendered(folder, value) for key, value in record["shown"].items()}
     for key, text in texts.items():
         assert not key.endswith(("-cifar10", "-imagenet"))
-        assert "epsilon" in text or "ρ" in text or "Drawn" in text, key
     assert "under 200 resamples" in texts["table01-rho-cifar100"]  # for n_resamples is 199
     table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
     assert table.filter(regex="_(low|high)$").isna().all(axis=None)

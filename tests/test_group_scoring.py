@@ -217,14 +217,14 @@ def test_structure(a, b, same):
 
 def test_thin_networks_of_te_nas():
     arch, x = SPACE[1462], torch.randn(4, 3, 32, 32)
-    assert SPACE.thin(arch, 10)(x).shape == (4, 10)
-    assert sum(p.numel() for p in SPACE.thin(arch).parameters()) < 20_000
-    assert SPACE.single_cell(arch)(x[:, :1, :3, :3]).shape == (4, 1, 3, 3)
+    assert SPACE.network(arch, 10, "thin")(x).shape == (4, 10)
+    assert sum(p.numel() for p in SPACE.network(arch, 1, "thin").parameters()) < 20_000
+    assert SPACE.network(arch, 1, "single_cell")(x[:, :1, :3, :3]).shape == (4, 1, 3, 3)
 
 
 def test_biases_change_fisher_and_no_output():
     arch, x = SPACE[1462], torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    plain, biased = initialise.random_(SPACE.build(arch, 10), 0), SPACE.biased(arch, 10)
+    plain, biased = initialise.random_(SPACE.build(arch, 10), 0), SPACE.network(arch, 10, "biased")
     added = biased.load_state_dict(plain.state_dict(), strict=False).missing_keys
     assert len(added) == 15 * 6 and all(name.endswith(".1.bias") for name in added)
     assert all(biased.get_parameter(name).abs().sum() > 0 for name in added)
@@ -241,7 +241,7 @@ def test_biases_change_fisher_and_no_output():
 
 def test_the_mean_over_channels_in_place_of_the_linear_layer():
     arch, x = SPACE[9930], torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    plain, averaged = SPACE.build(arch, 1).double(), SPACE.averaged(arch).double()
+    plain, averaged = SPACE.build(arch, 1).double(), SPACE.network(arch, 1, "averaged").double()
     constants = metric.epsilon(plain, x.double(), (1e-7, 1.0))
     assert metric.epsilon(averaged, x.double(), (1e-7, 1.0)) == pytest.approx(constants) != 0
     initialise.random_(plain, 0, "normal"), initialise.random_(averaged, 0, "normal")
@@ -261,7 +261,7 @@ def test_a_space_has_a_metric_in_one_group(space):
 def test_language_model_is_tied():
     space = spaces.get("nasbench_nlp")
     tokens = torch.randint(10_000, (3, 2), generator=torch.Generator().manual_seed(0))
-    network = space.language_model(space.generate(np.random.default_rng(0)))
+    network = space.network(space.generate(np.random.default_rng(0)), 10_000)
     hidden = network.network(tokens)
     logits = network(tokens)
     assert logits.shape == (3, 2, 10_000) and hidden.shape == (3, 2, 400)

@@ -253,13 +253,15 @@ def test_epsilon():
 @pytest.mark.parametrize("scheme", initialise.SCHEMES)
 def test_epsilon_of_random_draws(scheme):
     space = spaces.get("nasbench201")
-    net, (x, _) = space.thin(space[1462]), batch()
+    net, (x, _) = space.network(space[1462], 1, "thin"), batch()
     rows = []
     for seed in (42, 43):
         net.train()
         initialise.random_(net, seed, scheme)
         rows.append(net(x).detach().flatten().numpy())
-    value = one(f"epsilon_{scheme.replace(' ', '_')}", space.thin(space[1462]), (x, None))
+    value = one(
+        f"epsilon_{scheme.replace(' ', '_')}", space.network(space[1462], 1, "thin"), (x, None)
+    )
     assert value == pytest.approx(metric.from_outputs(rows), rel=1e-4)
 
 
@@ -303,7 +305,7 @@ def test_dead_network_has_no_or_zero_scores():
     space = spaces.get("nasbench201")
     dead = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
     x = torch.randn(4, 3, 8, 8)
-    values = proxies.compute(space.thin(dead, 10), (x, torch.arange(4)), proxies.names())
+    values = proxies.compute(space.network(dead, 10, "thin"), (x, torch.arange(4)), proxies.names())
     for name in ("synflow", "jacob_cov", "naswot"):
         assert math.isnan(values[name]) or values[name] == 0, name
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from epsutil import spaces
+from epsutil import inputs, spaces
 
 needs_recipes = pytest.mark.needs("nas-bench-nlp/ptb_single_run.csv.gz")
 SPACES = [
@@ -58,3 +58,25 @@ class TestIndices:
         assert list(itertools.islice(space, 4)) == space[:4]
         if space.name != "nasbench101":  # where it takes seconds
             assert sum(1 for _ in space) == len(space)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_a_space_says_how_it_is_scored(name):
+    space = spaces.get(name)
+    kinds = inputs.kinds(name)
+    assert space.dataset == kinds[0] and space.name == name
+    assert set(kinds) == set(inputs.TOKENS if space.reads == "tokens" else inputs.IMAGES)
+    assert space.zero_is_score == (name != "nasbench_nlp")
+    assert len(space.weights) == 2 and space.weights[0] < space.weights[1]
+
+
+def test_networks_by_name():
+    space = spaces.get("nasbench201")
+    trained = space.network(space[0], 10)
+    sizes = [tuple(p.shape) for p in trained.parameters()]
+    assert sizes == [tuple(p.shape) for p in space.network(space[0], 10, "build").parameters()]
+    assert sum(p.numel() for p in trained.parameters()) == space.parameters(space[0])
+    with pytest.raises(ValueError, match="nasbench201 has no network 'wide'; it has build, biased"):
+        space.network(space[0], 10, "wide")
+    with pytest.raises(ValueError, match="not an architecture of NAS-Bench-201"):
+        space.network("|none~0|", 10)

@@ -2,36 +2,30 @@
 
 The maps of a cell are the rows of an array [slots, H, W, B]: the cell's projection in row 0, vertex
 v in row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a
-map is read, with its `centre` and `scale`, which saves a trip through memory for each vertex.
+map is read, which saves a trip through memory for each vertex: `norm` [2, slots] holds what is
+subtracted from every map, and what it is then multiplied by.
 """
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from epsutil.collapse.maps import BATCHNORM_EPS
+from epsutil.collapse.maps import BATCHNORM_EPS, NO_MOMENTS, Moments, add_row
 
 _compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 Maps = NDArray[np.floating]
 Scalars = NDArray[np.floating]
+Slots = NDArray[np.int64]
 
 
 @_compiled
-def _sum(
-    maps: Maps,
-    i: int,
-    j: int,
-    sources: NDArray[np.int64],
-    centre: Scalars,
-    scale: Scalars,
-    row: Maps,
-) -> None:
+def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -> None:
     """Add up maps after BatchNorm and ReLU: B numbers at one position."""
     zero = row.dtype.type(0)
     for n in range(sources.shape[0]):
         source = sources[n]
-        c, s = centre[source], scale[source]
+        c, s = norm[0, source], norm[1, source]
         for b in range(row.shape[0]):
             value = (maps[source, i, j, b] - c) * s
             value = zero if value <= zero else value
@@ -40,13 +34,7 @@ def _sum(
 
 @_compiled
 def project(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    channels: Scalars,
-    centre: Scalars,
-    scale: Scalars,
-    result: Maps,
-    w: np.floating,
+    maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, result: Maps, w: np.floating
 ) -> None:
     """Compute a cell's projection from the groups of the last cell's output.
 
@@ -57,15 +45,15 @@ def project(
     value = np.empty(batch, maps.dtype)
     group = np.empty(batch, maps.dtype)
     total = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
+    moments = NO_MOMENTS
     for i in range(height):
         for j in range(width):
             total[:] = 0
             for n in range(sources.shape[0]):
-                _sum(maps, i * step, j * step, sources[n], centre, scale, group)
+                _sum(maps, i * step, j * step, sources[n], norm, group)
                 for place in range(1, step * step):
                     p, q = place // step, place % step
-                    _sum(maps, i * step + p, j * step + q, sources[n], centre, scale, value)
+                    _sum(maps, i * step + p, j * step + q, sources[n], norm, value)
                     for b in range(batch):
                         group[b] = max(group[b], value[b])
                 for b in range(batch):
@@ -74,56 +62,44 @@ def project(
             for b in range(batch):
                 result[0, i, j, b] = total[b]
                 row_sum += total[b]
-            count, mean, squares = _moments(total, row_sum, count, mean, squares)
-    _normalise(0, 1, count, mean, squares, centre, scale, w)
+            moments = add_row(moments, total, row_sum)
+    _normalise(0, 1, moments, norm, w)
 
 
 @_compiled
 def conv1x1(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    vertex: int,
-    channels: int,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
+    maps: Maps, sources: Slots, vertex: int, channels: int, norm: Scalars, w: np.floating
 ) -> None:
     """Compute the map of a vertex with a 1 x 1 convolution."""
     _, height, width, batch = maps.shape
     row = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
+    moments = NO_MOMENTS
     for i in range(height):
         for j in range(width):
-            _sum(maps, i, j, sources, centre, scale, row)
+            _sum(maps, i, j, sources, norm, row)
             row_sum = row.dtype.type(0)
             for b in range(batch):
                 row[b] *= w
                 maps[vertex, i, j, b] = row[b]
                 row_sum += row[b]
-            count, mean, squares = _moments(row, row_sum, count, mean, squares)
-    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
+            moments = add_row(moments, row, row_sum)
+    _normalise(vertex, channels, moments, norm, w)
 
 
 @_compiled
 def conv3x3(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    vertex: int,
-    channels: int,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
+    maps: Maps, sources: Slots, vertex: int, channels: int, norm: Scalars, w: np.floating
 ) -> None:
     """Compute the map of a vertex with a 3 x 3 convolution."""
     _, height, width, batch = maps.shape
     lines = np.zeros((3, width, batch), maps.dtype)  # of the input, the last three
     columns = np.zeros((width + 2, batch), maps.dtype)
     row = np.empty(batch, maps.dtype)
-    count, mean, squares = 0.0, 0.0, 0.0
+    moments = NO_MOMENTS
     for i in range(height + 1):
         for j in range(width):
             if i < height:
-                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
+                _sum(maps, i, j, sources, norm, lines[i % 3, j])
             else:
                 lines[i % 3, j] = 0
         if i == 0:
@@ -137,14 +113,12 @@ def conv3x3(
                 row[b] = columns[j, b] + columns[j + 1, b] + columns[j + 2, b]
                 maps[vertex, i - 1, j, b] = row[b]
                 row_sum += row[b]
-            count, mean, squares = _moments(row, row_sum, count, mean, squares)
-    _normalise(vertex, channels, count, mean, squares, centre, scale, w)
+            moments = add_row(moments, row, row_sum)
+    _normalise(vertex, channels, moments, norm, w)
 
 
 @_compiled
-def maxpool3x3(
-    maps: Maps, sources: NDArray[np.int64], vertex: int, centre: Scalars, scale: Scalars
-) -> None:
+def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
     """Compute the map of a vertex with a max-pooling; all maps are positive after their ReLU."""
     _, height, width, batch = maps.shape
     lines = np.zeros((3, width, batch), maps.dtype)
@@ -152,7 +126,7 @@ def maxpool3x3(
     for i in range(height + 1):
         for j in range(width):
             if i < height:
-                _sum(maps, i, j, sources, centre, scale, lines[i % 3, j])
+                _sum(maps, i, j, sources, norm, lines[i % 3, j])
             else:
                 lines[i % 3, j] = 0
         if i == 0:
@@ -162,54 +136,21 @@ def maxpool3x3(
                 columns[j + 1, b] = max(max(lines[0, j, b], lines[1, j, b]), lines[2, j, b])
         for j in range(width):
             for b in range(batch):
-                maps[vertex, i - 1, j, b] = max(
-                    max(columns[j, b], columns[j + 1, b]), columns[j + 2, b]
-                )
-    centre[vertex], scale[vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
+                maps[vertex, i - 1, j, b] = max(columns[j, b], columns[j + 1, b], columns[j + 2, b])
+    norm[0, vertex], norm[1, vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
 
 
 @_compiled
-def _moments(
-    row: Maps, row_sum: np.floating, count: float, mean: float, squares: float
-) -> tuple[float, float, float]:
-    """Add a row to count, mean and sum of squared deviations (Chan et al. 1979)."""
-    batch = row.shape[0]
-    row_mean = row.dtype.type(row_sum / batch)
-    row_squares = row.dtype.type(0)
-    for b in range(batch):
-        deviation = row[b] - row_mean
-        row_squares += deviation * deviation
-    step = np.float64(row_mean) - mean
-    squares += row_squares + step * step * (count * batch / (count + batch))
-    return count + batch, mean + step * batch / (count + batch), squares
-
-
-@_compiled
-def _normalise(
-    slot: int,
-    channels: int,
-    count: float,
-    mean: float,
-    squares: float,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> None:
+def _normalise(slot: int, channels: int, moments: Moments, norm: Scalars, w: np.floating) -> None:
     """Set what BatchNorm does to a map that `channels` equal input channels add up to."""
+    count, mean, squares = moments
     variance = channels * channels * squares / count
-    centre[slot] = mean
-    scale[slot] = channels * np.float64(w) / np.sqrt(variance + BATCHNORM_EPS)
+    norm[0, slot] = mean
+    norm[1, slot] = channels * np.float64(w) / np.sqrt(variance + BATCHNORM_EPS)
 
 
 @_compiled
-def means(
-    maps: Maps,
-    sources: NDArray[np.int64],
-    channels: Scalars,
-    centre: Scalars,
-    scale: Scalars,
-    w: np.floating,
-) -> Maps:
+def means(maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, w: np.floating) -> Maps:
     """Average the network's last maps over all positions and apply the linear layer: [B]."""
     _, height, width, batch = maps.shape
     result = np.zeros(batch, maps.dtype)
@@ -218,7 +159,7 @@ def means(
         mean = np.zeros(batch, maps.dtype)
         for i in range(height):
             for j in range(width):
-                _sum(maps, i, j, sources[n], centre, scale, value)
+                _sum(maps, i, j, sources[n], norm, value)
                 mean += value
         for b in range(batch):
             result[b] += channels[n] * (w * (mean[b] / maps.dtype.type(height * width)))

@@ -19,6 +19,8 @@ from torch import Tensor
 BATCHNORM_EPS = 1e-5  # torch's default, used by all three benchmarks
 
 Map = NDArray[np.floating]
+Moments = tuple[float, float, float]  # count, mean and sum of squared deviations, in float64
+NO_MOMENTS: Moments = (0.0, 0.0, 0.0)
 
 
 def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
@@ -129,12 +131,25 @@ def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True) -> Ma
                         value = x[k, row, j, b]
                         columns[j + 1, b] += w * (lowest if value <= lowest else value)
             for j in range(result.shape[2]):
-                left = j * stride
+                at = j * stride
                 for b in range(batch):
-                    result[k, i, j, b] = (
-                        columns[left, b] + columns[left + 1, b] + columns[left + 2, b]
-                    )
+                    result[k, i, j, b] = columns[at, b] + columns[at + 1, b] + columns[at + 2, b]
     return result
+
+
+@_compiled
+def add_row(moments: Moments, row: Map, row_sum: np.floating) -> Moments:
+    """Add a row of numbers to count, mean and sum of squared deviations (Chan et al. 1979)."""
+    count, mean, squares = moments
+    batch = row.shape[0]
+    row_mean = row.dtype.type(row_sum / batch)
+    row_squares = row.dtype.type(0)
+    for b in range(batch):
+        deviation = row[b] - row_mean
+        row_squares += deviation * deviation
+    step = np.float64(row_mean) - mean
+    squares += row_squares + step * step * (count * batch / (count + batch))
+    return count + batch, mean + step * batch / (count + batch), squares
 
 
 @_compiled
@@ -157,21 +172,14 @@ def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
     """
     n_weights, height, width, batch = x.shape
     for k in range(n_weights):
-        count, mean, squares = 0.0, 0.0, 0.0  # float64, over rows of B numbers (Chan et al. 1979)
+        moments = NO_MOMENTS
         for i in range(height):
             for j in range(width):
                 total = x.dtype.type(0)
                 for b in range(batch):
                     total += x[k, i, j, b]
-                row_mean = x.dtype.type(total / batch)
-                row_squares = x.dtype.type(0)
-                for b in range(batch):
-                    deviation = x[k, i, j, b] - row_mean
-                    row_squares += deviation * deviation
-                step = np.float64(row_mean) - mean
-                squares += row_squares + step * step * (count * batch / (count + batch))
-                mean += step * batch / (count + batch)
-                count += batch
+                moments = add_row(moments, x[k, i, j], total)
+        count, mean, squares = moments
         variance = channels * channels * squares / count
         centre = x.dtype.type(mean)
         scale = x.dtype.type(channels * np.float64(weight[k]) / np.sqrt(variance + BATCHNORM_EPS))

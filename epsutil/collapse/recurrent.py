@@ -122,9 +122,7 @@ def _expm1_parts(x: float) -> tuple[float, float]:
     """Split exp(x) into (1 + more) * power, with power = 2^k and |more| < 0.42."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0  # 1.5 * 2^52: k in the lowest bits
     k = shifted - 6755399441055744.0
-    r = (
-        x - k * 6.93147180369123816490e-01
-    ) - k * 1.90821492927058770002e-10  # k ln 2, in two parts
+    r = x - k * 6.93147180369123816490e-01 - k * 1.90821492927058770002e-10  # ln 2, in two parts
     more = 1 / 6227020800  # Taylor's series up to r^13 / 13!
     more = more * r + 1 / 479001600
     more = more * r + 1 / 39916800

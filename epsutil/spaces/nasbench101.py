@@ -26,17 +26,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from epsutil import metric
 from epsutil.collapse import graphs, maps
-from epsutil.spaces.indexing import Indexed, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
+KERNELS = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
 MAX_VERTICES = 7
 MAX_EDGES = 9
 STACKS = (128, 256, 512)  # channels
 CELLS = 3  # per stack
-WEIGHTS = (1e-4, 10.0)  # the paper's choice (Table 8)
 
 # The graphs in the order of their hashes, one number each (see `_decode`): made by `enumerate_all`.
 GRAPHS = Path(__file__).with_name("nasbench101.parquet")
@@ -45,7 +44,7 @@ Matrix = tuple[tuple[int, ...], ...]
 Arch = tuple[Matrix, tuple[str, ...]]
 
 
-class NASBench101(Indexed[Arch]):
+class NASBench101(Space[Arch]):
     """The search space; an architecture is a pair ``(matrix, ops)``.
 
     ``matrix`` is upper triangular with a 1 for each edge (row: from, column: to), and ``ops`` names
@@ -55,7 +54,10 @@ class NASBench101(Indexed[Arch]):
 
     name = "nasbench101"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
-    weights = WEIGHTS
+    weights = (1e-4, 10.0)
+    reads = "images"
+    dataset = "cifar10"
+    gib = 12
 
     def __len__(self) -> int:
         return len(_codes())
@@ -69,17 +71,9 @@ class NASBench101(Indexed[Arch]):
         return bisect.bisect_left(range(len(self)), key, key=lambda i: _hash(*self[i]))
 
     def parse(self, text: Any) -> Arch:
-        """Check an architecture.
+        """Check a pair (matrix, ops), or its JSON text, and return it as tuples.
 
-        Parameters
-        ----------
-        text : pair (matrix, ops), or the same as JSON text
-            The matrix as nested lists or as an array, of the numbers 0 and 1.
-
-        Returns
-        -------
-        matrix : tuple of tuples of int
-        ops : tuple of str
+        The matrix, as nested lists or an array, holds the numbers 0 and 1.
 
         Raises
         ------
@@ -136,10 +130,6 @@ conv1x1-bn-relu, maxpool3x3
         """
         return _hash(*self.parse(arch))
 
-    def structure(self, arch: Any) -> str:
-        """Return a text that is equal for architectures that are the same network."""
-        return self.key(arch)
-
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
         """Return a graph one edit away.
 
@@ -185,68 +175,26 @@ conv1x1-bn-relu, maxpool3x3
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, with torch's default initialisation.
 
-        Parameters
-        ----------
-        arch : pair (matrix, ops)
-        num_classes : int, default 1
-            Outputs per image. Epsilon uses one.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes images of shape (batch, 3, height, width), with sides that are multiples of 4.
+        It takes images of shape (batch, 3, height, width), with sides that are multiples of 4, and
+        returns `num_classes` outputs for each.
         """
         return Network(self.parse(arch), num_classes)
 
+    @property
+    def variants(self) -> Networks:
+        """The network as it was trained."""
+        return {"build": Network}
+
     def outputs(
-        self,
-        arch: Any,
-        x: Tensor | NDArray,
-        weights: Sequence[float],
-        dtype: str | None = None,
+        self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output under constant shared weights, by width collapse.
+        """Evaluate a network with one output by width collapse: [len(weights), batch].
 
-        Equal to :func:`epsutil.metric.outputs` of ``build(arch)`` up to rounding, and some
-        hundred times faster.
-
-        Parameters
-        ----------
-        arch : pair (matrix, ops)
-        x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
-            Sides are multiples of 4.
-        weights : sequence of float
-            Any number.
-        dtype : {"float32", "float64"}, optional
-            The precision to compute in, by default that of `x`.
-
-        Returns
-        -------
-        ndarray, shape (len(weights), batch)
-
-        Raises
-        ------
-        ValueError
-            The architecture or the shape or dtype of `x` is not one of those above.
+        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         checked = self.parse(arch)
         colours = maps.colours(x, dtype)  # H, W, B
         return np.stack([_collapsed(checked, colours, float(weight)) for weight in weights])
-
-    def score(
-        self,
-        arch: Any,
-        x: Tensor | NDArray,
-        weights: Sequence[float] = WEIGHTS,
-        dtype: str | None = None,
-    ) -> float:
-        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
-
-        NaN where it is undefined. The default weights are the paper's (Table 8).
-        """
-        if len(weights) != 2:
-            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
-        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
 
 
 # The graphs ----------------------------------------------------------------------------------
@@ -304,15 +252,9 @@ def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
             (vertex > 0 and not any(row[vertex] for row in matrix), "to"),
         ):
             if dangles:
-                raise ValueError(
-                    f"vertex {vertex} dangles: no edge leads {way} it; "
-                    + (
-                        "no path leads from input to output"
-                        if prune(matrix, ops) is None
-                        else "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark "
-                        "does"
-                    )
-                )
+                pruned = "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark does"
+                hint = pruned if prune(matrix, ops) else "no path leads from input to output"
+                raise ValueError(f"vertex {vertex} dangles: no edge leads {way} it; {hint}")
     if n > MAX_VERTICES:
         raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
     edges = sum(map(sum, matrix))
@@ -386,16 +328,14 @@ def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
     hashes = [_md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
     for _ in range(n):
         hashes = [
-            _md5(
-                "".join(sorted([hashes[w] for w in incoming[v]]))
-                + "|"
-                + "".join(sorted([hashes[w] for w in outgoing[v]]))
-                + "|"
-                + hashes[v]
-            )
+            _md5(f"{_joined(hashes, incoming[v])}|{_joined(hashes, outgoing[v])}|{hashes[v]}")
             for v in range(n)
         ]
     return _md5(str(sorted(hashes)))
+
+
+def _joined(hashes: list[str], vertices: list[int]) -> str:
+    return "".join(sorted([hashes[v] for v in vertices]))
 
 
 def _md5(text: str) -> str:
@@ -410,10 +350,6 @@ def _md5(text: str) -> str:
 
 def _pairs(n: int) -> list[tuple[int, int]]:
     return [(source, target) for target in range(n) for source in range(target)]
-
-
-def _encode(n: int, operations: int, triangle: int) -> int:
-    return n << 29 | operations << 21 | triangle
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -470,7 +406,7 @@ def _candidates() -> Iterator[int]:
             _, firsts = np.unique(_number(same, labels), return_index=True)
             for first in firsts:
                 operations = sum(int(op) * 3**v for v, op in enumerate(every[first]))
-                yield _encode(n, operations, int(triangles[shape]))
+                yield n << 29 | operations << 21 | int(triangles[shape])
 
 
 def _number(edges: NDArray[np.bool_], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -561,10 +497,10 @@ def _sizes(matrix: Matrix, image_size: int = 32) -> Sizes:
                     norms[0] += 2 * width
                     flops[0] += cell.channels[0] * width * pixels
                 if 0 < vertex < n - 1:
-                    for operation, kernel in enumerate((9, 1)):
-                        weights[vertex, operation] += kernel * width**2
+                    for operation, kernel in enumerate(KERNELS.values()):
+                        weights[vertex, operation] += (kernel * width) ** 2
                         norms[vertex, operation] += 2 * width
-                        flops[vertex, operation] += kernel * width**2 * pixels
+                        flops[vertex, operation] += (kernel * width) ** 2 * pixels
     return Sizes([*map(tuple, (weights + norms).tolist())], [*map(tuple, flops.tolist())])
 
 
@@ -589,8 +525,8 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
     height, width, batch = colours.shape
     w = colours.dtype.type(weight)
     kept = np.empty((SLOTS, height, width, batch), colours.dtype)
-    centre, scale = np.zeros((2, SLOTS), colours.dtype)
-    kept[0], centre[0], scale[0] = _first_projection(colours, weight)
+    norm = np.zeros((2, SLOTS), colours.dtype)
+    kept[0], norm[:, 0] = _first_projection(colours, weight)
     groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
     for stack, cells in enumerate(_cells(arch)):
         for place, cell in enumerate(cells):
@@ -599,18 +535,18 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
                 shape = (SLOTS, height >> stack, width >> stack, batch)
                 kept = np.empty(shape, colours.dtype)
             if stack or place:
-                graphs.project(before, groups, widths, centre, scale, kept, w)
+                graphs.project(before, groups, widths, norm, kept, w)
             for vertex in range(1, len(arch[1]) - 1):
                 sources, channels = np.array(cell.sources[vertex]), cell.channels[vertex]
                 match arch[1][vertex]:
                     case "conv3x3-bn-relu":
-                        graphs.conv3x3(kept, sources, vertex, channels, centre, scale, w)
+                        graphs.conv3x3(kept, sources, vertex, channels, norm, w)
                     case "conv1x1-bn-relu":
-                        graphs.conv1x1(kept, sources, vertex, channels, centre, scale, w)
+                        graphs.conv1x1(kept, sources, vertex, channels, norm, w)
                     case _:
-                        graphs.maxpool3x3(kept, sources, vertex, centre, scale)
+                        graphs.maxpool3x3(kept, sources, vertex, norm)
             groups, widths = _groups(cell, colours.dtype)
-    return graphs.means(kept, groups, widths, centre, scale, w)
+    return graphs.means(kept, groups, widths, norm, w)
 
 
 def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scalars]:
@@ -624,9 +560,7 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scal
 _first: tuple[Any, ...] = (None, None)
 
 
-def _first_projection(
-    colours: graphs.Maps, weight: float
-) -> tuple[graphs.Maps, np.floating, np.floating]:
+def _first_projection(colours: graphs.Maps, weight: float) -> tuple[graphs.Maps, graphs.Scalars]:
     """Return stem and first projection, which are the same for all architectures of a batch."""
     global _first
     known, of = _first
@@ -636,10 +570,10 @@ def _first_projection(
         w = np.array([weight], colours.dtype)
         stem = maps.batch_norm(maps.window_sum(colours[None], w, rectify=False), w)
         kept = np.empty((1, *colours.shape), colours.dtype)
-        centre, scale = np.zeros(1, colours.dtype), np.ones(1, colours.dtype)
+        norm = np.array([[0], [1]], colours.dtype)
         width = np.array([STACKS[0]], colours.dtype)
-        graphs.project(stem, np.array([[0]]), width, centre, scale, kept, w[0])
-        of = of | {weight: (kept[0], centre[0], scale[0])}
+        graphs.project(stem, np.array([[0]]), width, norm, kept, w[0])
+        of = of | {weight: (kept[0], norm[:, 0])}
         _first = (colours, of)
     return of[weight]
 
@@ -702,13 +636,9 @@ class CellModule(nn.Module):
 
 
 def _operation(operation: str, channels: int) -> nn.Module:
-    match operation:
-        case "conv3x3-bn-relu":
-            return _conv_bn_relu(channels, channels, 3)
-        case "conv1x1-bn-relu":
-            return _conv_bn_relu(channels, channels, 1)
-        case _:
-            return nn.MaxPool2d(3, stride=1, padding=1)
+    if operation in KERNELS:
+        return _conv_bn_relu(channels, channels, KERNELS[operation])
+    return nn.MaxPool2d(3, stride=1, padding=1)
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:

@@ -13,8 +13,8 @@ import functools
 import itertools
 import random
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,23 +22,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-from epsutil import metric
 from epsutil.collapse import maps
-from epsutil.spaces.indexing import Indexed, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # per stage
-WEIGHTS = (1e-7, 1.0)  # the paper's choice (Table 8)
+FORM = "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
 # What a node computes, as a sum of terms in a normal form: a sorted tuple of INPUT and of pairs
 # (operation, sum that it is applied to). Skips are absorbed and zeros are gone.
 Terms = tuple[tuple, ...]
 INPUT: tuple = ("x",)
+Term = TypeVar("Term")  # such a pair, or its text
 
 
-class NASBench201(Indexed[str]):
+class NASBench201(Space[str]):
     """The search space; an architecture is its string.
 
     ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` lists the operations on the edges into nodes 1, 2, 3.
@@ -47,7 +48,9 @@ class NASBench201(Indexed[str]):
 
     name = "nasbench201"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
-    weights = WEIGHTS
+    weights = (1e-7, 1.0)
+    reads = "images"
+    dataset = "cifar10"
 
     def __len__(self) -> int:
         return len(_strings())
@@ -60,17 +63,7 @@ class NASBench201(Indexed[str]):
         return _indices()[self.parse(arch)]
 
     def parse(self, text: str) -> str:
-        """Check an architecture string.
-
-        Parameters
-        ----------
-        text : str
-            Spaces around it are ignored.
-
-        Returns
-        -------
-        str
-            The string as the benchmark writes it.
+        """Check an architecture string, spaces around it aside, and return it.
 
         Raises
         ------
@@ -92,15 +85,9 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             )
         text = text.strip()
         edges = re.findall(r"\|?([^|+~]*)~(\d+)\|?", text)
-        operations = tuple(operation for operation, _ in edges)
-        if (
-            len(edges) != len(EDGES)
-            or _string(operations, [int(node) for _, node in edges]) != text
-        ):
-            raise ValueError(
-                f"not an architecture of NAS-Bench-201: {text!r}; "
-                "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
-            )
+        operations, nodes = [name for name, _ in edges], [int(node) for _, node in edges]
+        if len(edges) != len(EDGES) or _string(operations, nodes) != text:
+            raise ValueError(f"not an architecture of NAS-Bench-201: {text!r}; {FORM}")
         for operation, (target, source) in zip(operations, EDGES, strict=True):
             if operation not in OPERATIONS:
                 raise ValueError(
@@ -108,9 +95,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
                     f"the known ones are {', '.join(OPERATIONS)}"
                 )
         if _string(operations) != text:
-            raise ValueError(
-                f"edges out of order in {text!r}; the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
-            )
+            raise ValueError(f"edges out of order in {text!r}; {FORM}")
         return text
 
     def text(self, arch: str) -> str:
@@ -172,87 +157,28 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, with torch's default initialisation.
 
-        Parameters
-        ----------
-        arch : str
-        num_classes : int, default 1
-            Outputs per image. Epsilon uses one.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes images of shape (batch, 3, height, width), with sides that are multiples of 4.
+        It takes images of shape (batch, 3, height, width), with sides that are multiples of 4, and
+        returns `num_classes` outputs for each.
         """
         return Network(self.parse(arch), num_classes)
 
-    def thin(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build the network with 3, 6 and 12 channels and one cell a stage, as te-nas does."""
-        return Network(self.parse(arch), num_classes, stages=(3, 6, 12), cells=1)
-
-    def single_cell(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build one cell with one channel for images of one colour, as te-nas does.
-
-        The number of classes has no effect: the maps after a last BatchNorm and ReLU are returned.
-        """
-        return nn.Sequential(Cell(self.parse(arch), 1), nn.BatchNorm2d(1), nn.ReLU())
-
-    def biased(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build the network with biases in its cells, as Abdelfattah et al. (2021) do.
-
-        There the convolutions of cells have biases. BatchNorm takes them away again, so that the
-        network computes the same function; but the output of a convolution, at which fisher looks,
-        has them.
-        """
-        network = self.build(arch, num_classes)
-        for cell in network.modules():
-            if isinstance(cell, Cell):
-                for layer in cell.modules():
-                    if isinstance(layer, nn.Conv2d):
-                        layer.bias = nn.Parameter(torch.empty(layer.out_channels))
-                        layer.reset_parameters()
-        return network
-
-    def averaged(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build the network with the mean over channels as its output; see Table 9.
-
-        The linear layer stays, so that random weights are those of :meth:`build`, and is not used.
-        Its output for constant weights is a multiple of the mean: the same for epsilon.
-        """
-        network = self.build(arch, num_classes)
-        classifier = network.get_submodule("classifier")
-        classifier.register_forward_hook(lambda _, x, output: x[0].mean(-1, keepdim=True))
-        return network
+    @property
+    def variants(self) -> Networks:
+        """The network as it was trained, and those that other metrics take."""
+        return {
+            "build": Network,
+            "biased": _biased,
+            "averaged": _averaged,
+            "thin": _thin,
+            "single_cell": _single_cell,
+        }
 
     def outputs(
-        self,
-        arch: str,
-        x: Tensor | NDArray,
-        weights: Sequence[float],
-        dtype: str | None = None,
+        self, arch: str, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output under constant shared weights, by width collapse.
+        """Evaluate a network with one output by width collapse: [len(weights), batch].
 
-        Equal to :func:`epsutil.metric.outputs` of ``build(arch)`` up to rounding, and some
-        hundred times faster.
-
-        Parameters
-        ----------
-        arch : str
-        x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
-            Sides are multiples of 4.
-        weights : sequence of float
-            Any number.
-        dtype : {"float32", "float64"}, optional
-            The precision to compute in, by default that of `x`.
-
-        Returns
-        -------
-        ndarray, shape (len(weights), batch)
-
-        Raises
-        ------
-        ValueError
-            The architecture or the shape or dtype of `x` is not one of those above.
+        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         terms = _terms(self.parse(arch))
         colours = maps.colours(x, dtype)  # H, W, B
@@ -262,21 +188,6 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         # Two weights at a time keep the maps of a usual batch in the processor's cache.
         pairs = [_collapsed(terms, colours, weight[i : i + 2]) for i in range(0, len(weight), 2)]
         return np.concatenate(pairs)
-
-    def score(
-        self,
-        arch: str,
-        x: Tensor | NDArray,
-        weights: Sequence[float] = WEIGHTS,
-        dtype: str | None = None,
-    ) -> float:
-        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
-
-        NaN where it is undefined. The default weights are the paper's (Table 8).
-        """
-        if len(weights) != 2:
-            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
-        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
 
 
 # The strings ---------------------------------------------------------------------------------
@@ -322,8 +233,7 @@ class Convolution(NamedTuple):
 
 def _convolutions(arch: str, image_size: int) -> list[Convolution]:
     """List every convolution of an architecture's network."""
-    kernels = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
-    in_cell = [kernels[operation] for operation in _operations(arch) if operation in kernels]
+    in_cell = [KERNELS[operation] for operation in _operations(arch) if operation in KERNELS]
     convolutions = [Convolution(3, 3, STAGES[0], image_size)]
     for stage, channels in enumerate(STAGES):
         if stage:
@@ -344,17 +254,27 @@ def _convolutions(arch: str, image_size: int) -> list[Convolution]:
 @functools.cache
 def _terms(arch: str) -> Terms:
     """Write the output of a cell as a sum of terms of its input."""
-    nodes: list[Terms] = [(INPUT,)]
-    operations = dict(zip(EDGES, _operations(arch), strict=True))
+    return _sum(_operations(arch), INPUT, lambda name, inside: (name, inside), _term_text)
+
+
+def _sum(
+    operations: Sequence[str],
+    x: Term,
+    apply: Callable[[str, tuple[Term, ...]], Term],
+    order: Callable[[Term], str],
+) -> tuple[Term, ...]:
+    """Return the terms that the last node adds up, in order, given what stands for the input."""
+    on_edge = dict(zip(EDGES, operations, strict=True))
+    nodes: list[tuple[Term, ...]] = [(x,)]
     for target in (1, 2, 3):
-        terms: list[tuple] = []
+        terms: list[Term] = []
         for source in range(target):
-            operation = operations[target, source]
+            operation = on_edge[target, source]
             if operation == "skip_connect":
                 terms += nodes[source]
             elif operation != "none" and nodes[source]:  # every operation maps zero to zero
-                terms.append((operation, nodes[source]))
-        nodes.append(tuple(sorted(terms, key=_term_text)))
+                terms.append(apply(operation, nodes[source]))
+        nodes.append(tuple(sorted(terms, key=order)))
     return nodes[3]
 
 
@@ -376,32 +296,18 @@ def _structure(arch: str) -> str:
     Numbers tell which convolutions are the same; of all ways to give them the first text counts.
     """
     operations = _operations(arch)
-    places: dict[str, list[int]] = {"nor_conv_1x1": [], "nor_conv_3x3": []}
-    for edge, operation in enumerate(operations):
-        if operation in places:
-            places[operation].append(edge)
+    places = [
+        [edge for edge, name in enumerate(operations) if name == kernel] for kernel in KERNELS
+    ]
     texts = []
-    for orders in itertools.product(*map(itertools.permutations, places.values())):
+    for orders in itertools.product(*map(itertools.permutations, places)):
         numbered = list(operations)
         for order in orders:
             for number, edge in enumerate(order):
                 numbered[edge] += f"#{number}"
-        texts.append(_numbered_text(dict(zip(EDGES, numbered, strict=True))))
+        terms = _sum(numbered, "x", lambda name, inside: f"{name}({' + '.join(inside)})", str)
+        texts.append(" + ".join(terms))
     return min(texts)
-
-
-def _numbered_text(operations: dict[tuple[int, int], str]) -> str:
-    nodes: list[list[str]] = [["x"]]  # the terms that a node adds up
-    for target in (1, 2, 3):
-        terms: list[str] = []
-        for source in range(target):
-            operation = operations[target, source]
-            if operation == "skip_connect":
-                terms += nodes[source]
-            elif operation != "none" and nodes[source]:
-                terms.append(f"{operation}({' + '.join(nodes[source])})")
-        nodes.append(sorted(terms))
-    return " + ".join(nodes[3])
 
 
 # The width collapse --------------------------------------------------------------------------
@@ -565,17 +471,9 @@ class ResidualBlock(nn.Module):
 
 
 def _operation(operation: str, channels: int) -> nn.Module:
-    match operation:
-        case "none":
-            return Zero()
-        case "skip_connect":
-            return nn.Identity()
-        case "nor_conv_1x1":
-            return _relu_conv_bn(channels, channels, 1)
-        case "nor_conv_3x3":
-            return _relu_conv_bn(channels, channels, 3)
-        case _:
-            return AveragePool()
+    if operation in KERNELS:
+        return _relu_conv_bn(channels, channels, KERNELS[operation])
+    return {"none": Zero, "skip_connect": nn.Identity, "avg_pool_3x3": AveragePool}[operation]()
 
 
 def _relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -584,3 +482,46 @@ def _relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
     )
+
+
+# Networks that other metrics take ------------------------------------------------------------
+
+
+def _biased(arch: str, num_classes: int) -> nn.Module:
+    """Build the network with biases in its cells, as Abdelfattah et al. (2021) do.
+
+    There the convolutions of cells have biases. BatchNorm takes them away again, so that the
+    network computes the same function; but the output of a convolution, at which fisher looks, has
+    them.
+    """
+    network = Network(arch, num_classes)
+    cells = (module for module in network.modules() if isinstance(module, Cell))
+    for layer in (layer for cell in cells for layer in cell.modules()):
+        if isinstance(layer, nn.Conv2d):
+            layer.bias = nn.Parameter(torch.empty(layer.out_channels))
+            layer.reset_parameters()
+    return network
+
+
+def _averaged(arch: str, num_classes: int) -> nn.Module:
+    """Build the network with the mean over channels as its output; see Table 9.
+
+    The linear layer stays, so that random weights are those of the whole network, and is not used.
+    Its output for constant weights is a multiple of the mean: the same for epsilon.
+    """
+    network = Network(arch, num_classes)
+    network.classifier.register_forward_hook(lambda _, x, output: x[0].mean(-1, keepdim=True))
+    return network
+
+
+def _thin(arch: str, num_classes: int) -> nn.Module:
+    """Build the network with 3, 6 and 12 channels and one cell a stage, as te-nas does."""
+    return Network(arch, num_classes, stages=(3, 6, 12), cells=1)
+
+
+def _single_cell(arch: str, num_classes: int) -> nn.Module:
+    """Build one cell with one channel for images of one colour, as te-nas does.
+
+    The number of classes has no effect: the maps after a last BatchNorm and ReLU are returned.
+    """
+    return nn.Sequential(Cell(arch, 1), nn.BatchNorm2d(1), nn.ReLU())

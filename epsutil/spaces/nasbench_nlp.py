@@ -16,7 +16,7 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from epsutil import metric, sources
+from epsutil import sources
 from epsutil.collapse import recurrent
-from epsutil.spaces.indexing import Indexed, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 WORDS = 10_000  # in the vocabulary of Penn Treebank
 EMBEDDING = 400  # units
@@ -44,13 +44,13 @@ OPERATIONS = {  # how many inputs each may have
     "activation_leaky_relu": (1,),
 }
 ACTIVATIONS = tuple(operation for operation in OPERATIONS if operation.startswith("activation"))
-WEIGHTS = (1e-5, 1e-3)  # the paper's choice (Table 8)
 SEED = 21  # of the embedding
 
 Recipe = dict[str, dict[str, Any]]
+Given = Mapping[str, Any] | str  # a recipe, or its JSON
 
 
-class NASBenchNLP(Indexed[Recipe]):
+class NASBenchNLP(Space[Recipe]):
     """The search space; an architecture is its recipe, ``{node: {"op": ..., "input": [...]}}``.
 
     ``space[i]`` is the recipe in row i of the benchmark's 14,322 single runs on Penn Treebank.
@@ -65,7 +65,10 @@ class NASBenchNLP(Indexed[Recipe]):
 
     name = "nasbench_nlp"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
-    weights = WEIGHTS
+    weights = (1e-5, 1e-3)
+    reads = "tokens"
+    dataset = "ptb"
+    zero_is_score = False
 
     def __init__(self, embedding: str = "uniform positive 1") -> None:
         if embedding not in EMBEDDINGS:
@@ -80,7 +83,7 @@ class NASBenchNLP(Indexed[Recipe]):
     def _at(self, index: int) -> Recipe:
         return json.loads(_texts()[index])
 
-    def index(self, arch: Mapping[str, Any] | str) -> int:
+    def index(self, arch: Given) -> int:
         """Return the benchmark's index of a recipe; the inverse of ``space[i]``.
 
         Raises
@@ -93,18 +96,8 @@ class NASBenchNLP(Indexed[Recipe]):
             raise ValueError(f"not among the benchmark's {len(self):,} recipes: {text}")
         return _indices()[text]
 
-    def parse(self, text: Mapping[str, Any] | str) -> Recipe:
-        """Check a recipe.
-
-        Parameters
-        ----------
-        text : dict, or str of JSON
-            Its nodes, in any order.
-
-        Returns
-        -------
-        dict
-            ``{node: {"op": str, "input": list of str}}``.
+    def parse(self, text: Given) -> Recipe:
+        """Check a recipe, a dict or its JSON text with its nodes in any order, and return it.
 
         Raises
         ------
@@ -129,15 +122,15 @@ activation_leaky_relu
         _in_order(recipe)
         return recipe
 
-    def text(self, arch: Mapping[str, Any] | str) -> str:
+    def text(self, arch: Given) -> str:
         """Return an architecture as text that `parse` reads: its recipe as JSON."""
         return json.dumps(self.parse(arch))
 
-    def describe(self, arch: Mapping[str, Any] | str) -> str:
+    def describe(self, arch: Given) -> str:
         """Return the cell's normal form, see :meth:`key`, in lines of at most 60 characters."""
         return "\n".join(textwrap.wrap(self.key(arch), 60))
 
-    def key(self, arch: Mapping[str, Any] | str) -> str:
+    def key(self, arch: Given) -> str:
         """Return a text that is equal for architectures that compute the same function.
 
         It lists the nodes that the output needs, each distinct expression once and in a fixed
@@ -155,11 +148,11 @@ activation_leaky_relu
         """
         return _program(self.parse(arch)).key
 
-    def structure(self, arch: Mapping[str, Any] | str) -> str:
+    def structure(self, arch: Given) -> str:
         """Return a text that is equal for architectures that are the same network."""
         return self.text(arch)
 
-    def mutate(self, arch: Mapping[str, Any] | str, rng: np.random.Generator) -> Recipe:
+    def mutate(self, arch: Given, rng: np.random.Generator) -> Recipe:
         """Change the operation of one node, or one of its inputs, drawn uniformly.
 
         Nodes that nothing needs any more are left out.
@@ -191,7 +184,7 @@ activation_leaky_relu
             if len(recipe) <= MAX_NODES and _complete(recipe) and not _reads_directly(recipe):
                 return recipe
 
-    def parameters(self, arch: Mapping[str, Any] | str) -> int:
+    def parameters(self, arch: Given) -> int:
         """Count the trainable parameters of the benchmark's network.
 
         That is the embedding, which the decoder shares, the three layers, with nodes that the
@@ -199,99 +192,39 @@ activation_leaky_relu
         """
         recipe = self.parse(arch)
         count = WORDS * EMBEDDING + WORDS
-        for inputs, units in zip((EMBEDDING, *LAYERS), LAYERS, strict=False):
+        for inputs, units in itertools.pairwise((EMBEDDING, *LAYERS)):
             for what in recipe.values():
                 if what["op"] == "linear":
                     widths = [inputs if name == "x" else units for name in what["input"]]
                     count += units * (sum(widths) + 1)
         return count
 
-    def build(self, arch: Mapping[str, Any] | str, num_classes: int = 1) -> nn.Module:
+    def build(self, arch: Given, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, its embedding drawn, its layers in torch's usual range.
 
-        Parameters
-        ----------
-        arch : dict or str
-        num_classes : int, default 1
-            How many of the last layer's units are returned. Epsilon uses one.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes token numbers, a LongTensor of shape (time, batch), and returns a tensor of the
-            same shape; for more than one unit (time, batch, num_classes).
+        It takes token numbers, a LongTensor of shape (time, batch), and returns the last layer's
+        first unit for each; for several `num_classes` so many units: (time, batch, num_classes).
         """
         return Network(self.parse(arch), num_classes, _embedding(self.embedding))
 
-    def language_model(self, arch: Mapping[str, Any] | str, num_classes: int = WORDS) -> nn.Module:
-        """Build the network with the decoder, as it was trained: tied to the embedding.
-
-        The embedding is uniform on [-0.1, 0.1], as in the benchmark's training, not the one that
-        epsilon needs.
-
-        Returns
-        -------
-        torch.nn.Module
-            Takes token numbers (time, batch) and returns logits (time, batch, num_classes) of the
-            word that follows.
-        """
-        network = Network(self.parse(arch), LAYERS[-1], _embedding(self.embedding))
-        return LanguageModel(network, num_classes)
+    @property
+    def variants(self) -> Networks:
+        """The network as it was trained, with its decoder; returns logits of the word to follow."""
+        return {"language_model": LanguageModel}
 
     def outputs(
-        self,
-        arch: Mapping[str, Any] | str,
-        x: Tensor | NDArray,
-        weights: Sequence[float],
-        dtype: str | None = None,
+        self, arch: Given, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate the last layer's first unit under constant shared weights, by width collapse.
+        """Evaluate the last layer's first unit by width collapse: [len(weights), time * batch].
 
-        Equal to :func:`epsutil.metric.outputs` of ``build(arch)`` up to rounding, and some
-        thousand times faster.
-
-        Parameters
-        ----------
-        arch : dict or str
-        x : LongTensor or ndarray of integers, shape (time, batch)
-            Token numbers, from 0 to 9,999.
-        weights : sequence of float
-            Any number.
-        dtype : {"float32", "float64"}, optional
-            The precision to compute in, by default float32.
-
-        Returns
-        -------
-        ndarray, shape (len(weights), time * batch)
-
-        Raises
-        ------
-        ValueError
-            The recipe, or the shape, dtype or a value of `x` is not one of those above.
+        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         program = _program(self.parse(arch))
         tokens = _tokens(x)
         inputs = _token_sums(self.embedding)[tokens].astype(dtype or "float32")  # time, batch
-        weight = np.array(weights, dtype=inputs.dtype)
-        units = np.array(LAYERS, dtype=inputs.dtype)
-        return recurrent.run(program.code, program.states, inputs, weight, units).reshape(
-            len(weight), -1
-        )
-
-    def score(
-        self,
-        arch: Mapping[str, Any] | str,
-        x: Tensor | NDArray,
-        weights: Sequence[float] = WEIGHTS,
-        dtype: str | None = None,
-    ) -> float:
-        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
-
-        NaN where it is undefined. The default weights are the paper's (Table 8).
-        """
-        if len(weights) != 2:
-            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
-        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
+        weight, units = (np.array(values, dtype=inputs.dtype) for values in (weights, LAYERS))
+        rows = recurrent.run(program.code, program.states, inputs, weight, units)
+        return rows.reshape(len(weight), -1)
 
 
 # The recipes ---------------------------------------------------------------------------------
@@ -450,13 +383,18 @@ def _draw(rng: np.random.Generator, n_states: int, n_more: int) -> Recipe:
     )
 
 
+def _reached(recipe: Recipe, start: Iterable[str]) -> list[str]:
+    """List nodes and all that they need, inputs of the cell included."""
+    reached = list(start)
+    for node in reached:  # grows as it goes
+        inputs = recipe[node]["input"] if node in recipe else ()
+        reached += [name for name in dict.fromkeys(inputs) if name not in reached]
+    return reached
+
+
 def _needed(recipe: Recipe) -> Recipe:
     """Leave out the nodes that no hidden state needs."""
-    reached = [node for node in recipe if _state(node, "h_new_") is not None]
-    for node in reached:  # grows as it goes
-        reached += [
-            name for name in recipe[node]["input"] if name in recipe and name not in reached
-        ]
+    reached = _reached(recipe, (node for node in recipe if _state(node, "h_new_") is not None))
     return {node: what for node, what in recipe.items() if node in reached}
 
 
@@ -487,23 +425,22 @@ def _edits(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
     """List all nodes with one thing changed; some edits make a cycle."""
     names = [*recipe, *(f"h_prev_{i}" for i in range(_n_states(recipe)))]
     edits = []
-    for node, what in recipe.items():
-        operation, inputs = what["op"], what["input"]
-        others = [
-            other
+    for node, before in recipe.items():
+        operation, inputs = before["op"], before["input"]
+        changed = [
+            {"op": other, "input": inputs}
             for other, counts in OPERATIONS.items()
             if other != operation
             and len(inputs) in counts
-            and not (other != "linear" and "x" in inputs)
+            and (other == "linear" or "x" not in inputs)
         ]
-        edits += [(node, {"op": other, "input": inputs}) for other in others]
-        sources_ = names + (["x"] if operation == "linear" else [])
-        edits += [
-            (node, {"op": operation, "input": [*inputs[:place], name, *inputs[place + 1 :]]})
+        changed += [
+            {"op": operation, "input": [*inputs[:place], name, *inputs[place + 1 :]]}
             for place in range(len(inputs))
-            for name in sources_
-            if name not in (*inputs, node)
+            for name in (*names, "x")
+            if name not in (*inputs, node) and (operation == "linear" or name != "x")
         ]
+        edits += [(node, what) for what in changed]
     return edits
 
 
@@ -536,12 +473,7 @@ def _used_states(recipe: Recipe) -> list[int]:
     """Return the hidden states that the output depends on, sooner or later; the output is 0."""
     states = [0]
     for state in states:  # grows as it goes
-        reached = [f"h_new_{state}"]
-        for node in reached:
-            for name in recipe[node]["input"] if node in recipe else ():
-                if name not in reached:
-                    reached.append(name)
-        found = (_state(name, "h_prev_") for name in reached)
+        found = [_state(name, "h_prev_") for name in _reached(recipe, [f"h_new_{state}"])]
         states += [number for number in found if number is not None and number not in states]
     return [0, *sorted(states[1:])]
 
@@ -638,12 +570,8 @@ class Network(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.embedding = nn.Embedding.from_pretrained(embedding.clone(), freeze=False)
-        self.layers = nn.Sequential(
-            *(
-                Layer(recipe, inputs, units)
-                for inputs, units in zip((EMBEDDING, *LAYERS), LAYERS, strict=False)
-            )
-        )
+        widths = itertools.pairwise((EMBEDDING, *LAYERS))
+        self.layers = nn.Sequential(*(Layer(recipe, inputs, units) for inputs, units in widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's first unit for every token."""
@@ -652,11 +580,15 @@ class Network(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A network with its decoder, whose weights are those of the embedding."""
+    """A network with its decoder, whose weights are those of the embedding.
 
-    def __init__(self, network: Network, num_classes: int) -> None:
+    The embedding is uniform on [-0.1, 0.1], as in the benchmark's training, not what epsilon needs.
+    It takes token numbers (time, batch) and returns logits (time, batch, num_classes).
+    """
+
+    def __init__(self, recipe: Recipe, num_classes: int = WORDS) -> None:
         super().__init__()
-        self.network = network
+        self.network = Network(recipe, LAYERS[-1], torch.empty(WORDS, EMBEDDING))
         self.bias = nn.Parameter(torch.zeros(num_classes))
         self.reset_parameters()
 
@@ -669,6 +601,16 @@ class LanguageModel(nn.Module):
         """Return the logits of the next word for every token."""
         weight = self.network.embedding.weight[: len(self.bias)]
         return nn.functional.linear(self.network(x), weight, self.bias)
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {  # of all operations but linear
+    "blend": lambda a, b, c: a * b + (1 - a) * c,
+    "elementwise_prod": torch.mul,
+    "elementwise_sum": torch.add,
+    "activation_tanh": torch.tanh,
+    "activation_sigm": torch.sigmoid,
+    "activation_leaky_relu": lambda a: nn.functional.leaky_relu(a, recurrent.SLOPE),
+}
 
 
 class Layer(nn.Module):
@@ -696,29 +638,14 @@ class Layer(nn.Module):
             values = {"x": step} | {f"h_prev_{i}": state for i, state in enumerate(states)}
             for node in self.order:
                 operands = [values[name] for name in self.recipe[node]["input"]]
-                values[node] = self.apply_node(node, operands)
+                operation = self.recipe[node]["op"]
+                function = (
+                    self.linear[self.place[node]] if node in self.place else _FUNCTIONS[operation]
+                )
+                values[node] = function(*operands)
             states = [values[f"h_new_{i}"] for i in range(len(states))]
             outputs.append(states[0])
         return torch.stack(outputs)  # time, batch, units
-
-    def apply_node(self, node: str, operands: list[Tensor]) -> Tensor:
-        """Return what a node makes of its inputs, [batch, units] each."""
-        match self.recipe[node]["op"]:
-            case "linear":
-                return self.linear[self.place[node]](*operands)
-            case "blend":
-                a, b, c = operands
-                return a * b + (1 - a) * c
-            case "elementwise_prod":
-                return operands[0] * operands[1]
-            case "elementwise_sum":
-                return operands[0] + operands[1]
-            case "activation_tanh":
-                return torch.tanh(operands[0])
-            case "activation_sigm":
-                return torch.sigmoid(operands[0])
-            case _:
-                return nn.functional.leaky_relu(operands[0], recurrent.SLOPE)
 
 
 class MultiLinear(nn.Module):

@@ -1,0 +1,178 @@
+"""What every search space can do, and what ``space[i]`` means in all of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from epsutil import metric
+
+Arch = TypeVar("Arch")
+Inputs = Tensor | NDArray
+Networks = Mapping[str, Callable[[Any, int], nn.Module]]  # of a valid architecture
+
+
+class Space(ABC, Generic[Arch]):
+    """A search space, indexed as a list is; its own documentation says what an architecture is.
+
+    An index is an integer, Python's or NumPy's, from the end if negative; a slice gives a list.
+    """
+
+    name: ClassVar[str]
+    VERSION: ClassVar[int]  # of all that decides a score: architectures, networks, evaluation
+    weights: ClassVar[tuple[float, float]]  # the paper's choice for this space (Table 8)
+    reads: ClassVar[Literal["images", "tokens"]]
+    dataset: ClassVar[str]  # the usual inputs, see `epsutil.inputs.batch`
+    zero_is_score: ClassVar[bool] = True  # whether the authors' statistics count an epsilon of 0
+    gib: ClassVar[int] = 0  # of memory that second derivatives take for 64 inputs, where much
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _at(self, index: int) -> Arch:
+        """Return the architecture with an index from 0 to ``len(self) - 1``."""
+
+    @overload
+    def __getitem__(self, index: int) -> Arch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Arch]: ...
+
+    def __getitem__(self, index: int | slice) -> Arch | list[Arch]:
+        if isinstance(index, bool | np.bool_):  # Python would take True for 1
+            raise TypeError(f"an index is an integer or a slice, not {index!r}")
+        try:
+            chosen = range(len(self))[index]
+        except TypeError as error:
+            raise TypeError(
+                f"an index is an integer or a slice of integers, not {one_line(index)}"
+            ) from error
+        except IndexError as error:
+            raise IndexError(
+                f"there is no architecture {index}: the indices are 0 to {len(self) - 1}"
+            ) from error
+        return self._at(chosen) if isinstance(chosen, int) else [self._at(i) for i in chosen]
+
+    def __iter__(self) -> Iterator[Arch]:
+        return map(self._at, range(len(self)))
+
+    @abstractmethod
+    def index(self, arch: Any) -> int:
+        """Return the benchmark's index of an architecture; the inverse of ``space[i]``."""
+
+    @abstractmethod
+    def parse(self, text: Any) -> Arch:
+        """Check an architecture and return it in the benchmark's form."""
+
+    @abstractmethod
+    def text(self, arch: Any) -> str:
+        """Return an architecture as text that `parse` reads."""
+
+    @abstractmethod
+    def describe(self, arch: Any) -> str:
+        """Return a few short lines that tell people what the architecture is."""
+
+    @abstractmethod
+    def key(self, arch: Any) -> str:
+        """Return a text that is equal for architectures that compute the same function."""
+
+    def structure(self, arch: Any) -> str:
+        """Return a text that is equal for architectures that are the same network."""
+        return self.key(arch)
+
+    @abstractmethod
+    def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
+        """Return an architecture one edit away."""
+
+    @abstractmethod
+    def parameters(self, arch: Any) -> int:
+        """Count the trainable parameters of the full-width network."""
+
+    @abstractmethod
+    def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
+        """Build the full-width network of which epsilon is defined, as torch initialises it."""
+
+    @property
+    @abstractmethod
+    def variants(self) -> Networks:
+        """What `network` makes, by the word in a store's identity; first what was trained."""
+
+    def network(self, arch: Any, num_classes: int, variant: str = "") -> nn.Module:
+        """Build a network as it was trained, or as another metric than epsilon takes it.
+
+        Parameters
+        ----------
+        arch : as `parse` takes it
+        num_classes : int
+            Outputs for each image, or for each token.
+        variant : str, optional
+            One of `variants`, by default the first, which was trained.
+
+        Raises
+        ------
+        ValueError
+            The space has no such variant, or the architecture is not valid.
+        """
+        variant = variant or next(iter(self.variants))
+        if variant not in self.variants:
+            raise ValueError(
+                f"{self.name} has no network {variant!r}; it has {', '.join(self.variants)}"
+            )
+        return self.variants[variant](self.parse(arch), num_classes)
+
+    @abstractmethod
+    def outputs(
+        self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
+    ) -> NDArray[np.floating]:
+        """Evaluate ``build(arch)`` under constant shared weights, by width collapse.
+
+        Equal to :func:`epsutil.metric.outputs` of that network up to rounding, and some hundred
+        times faster.
+
+        Parameters
+        ----------
+        arch : as `parse` takes it
+        x : Tensor or ndarray
+            What the space reads. Images: float32 or float64, shape (batch, 3, height, width), with
+            sides that are multiples of 4. Tokens: integers from 0 to 9,999, shape (time, batch).
+        weights : sequence of float
+            Any number.
+        dtype : {"float32", "float64"}, optional
+            The precision to compute in, by default that of the images, for tokens float32.
+
+        Returns
+        -------
+        ndarray, shape (len(weights), L_v)
+            L_v is the size of the batch, for tokens time * batch.
+
+        Raises
+        ------
+        ValueError
+            The architecture, or the shape, dtype or a value of `x` is not one of those above.
+        """
+
+    def score(
+        self,
+        arch: Any,
+        x: Inputs,
+        weights: Sequence[float] | None = None,
+        dtype: str | None = None,
+    ) -> float:
+        """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
+
+        NaN where it is undefined. The default weights are the space's own.
+        """
+        weights = self.weights if weights is None else weights
+        if len(weights) != 2:
+            raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
+        return metric.from_outputs(self.outputs(arch, x, weights, dtype))
+
+
+def one_line(value: Any) -> str:
+    """Return what an error message shows of a value that is not what it should be."""
+    text = " ".join(repr(value).split())  # arrays are printed in several lines
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -135,7 +135,7 @@ def _one_dataset(folder, record):
     for file in ("table01", "same", "batches", "steiger", "precision", "fisher"):
         assert set(pd.read_csv(folder / f"{file}.csv")["dataset"]) == {"cifar100"}, file
     texts = {key: results.rendered(folder, value) for key, value in record["shown"].items()}
-    for key, text in texts.items():
+    for key in texts:
         assert not key.endswith(("-cifar10", "-imagenet"))
     assert "under 200 resamples" in texts["table01-rho-cifar100"]  # for n_resamples is 199
     table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")

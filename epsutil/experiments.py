@@ -5,7 +5,6 @@ Every function returns a tidy DataFrame that is written to CSV as it is. Column 
 ``_all`` (unscored architectures rank last) and ``_paper`` (reported).
 """
 
-import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -90,7 +89,7 @@ def scored(
     """
     archs = np.union1d(scoring.sample(space_name, n_archs, seed), np.asarray(more, np.int64))
     batch = inputs.batch(dataset, batch_size, seed)
-    largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
+    largest = None if paths.scale() == "paper" else LARGEST
     scores = scoring.score(space_name, batch, weights, archs, dtype, n_jobs, largest=largest)
     frame = benchmarks.trained(space_name, dataset).loc[scores.index]
     frame["epsilon"] = _epsilon(scores, weights, space_name)

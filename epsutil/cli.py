@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,19 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 
-from epsutil import (
-    inputs,
-    paths,
-    proxies,
-    scoring,
-    sources,
-    spaces,
-    user_modules,
-)
+from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules
 from epsutil.book import execution, parameters, site
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
-# What a notebook may end with for the same reasons.
-_WRONG_INPUT_NAMES = (
-    "ValueError",
-    "ParameterError",
-    "SourceError",
-    "StoreError",
-    "NotStored",
-    "FileNotFoundError",
+# What a notebook may end with for the same reasons: these and what is derived from them.
+_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored"}.union(
+    error.__name__ for error in _WRONG_INPUT
 )
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_SCALE = click.option(
+    "--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -87,20 +78,41 @@ class _Several(click.Command):
     """A command whose option --metrics takes several values, as argparse's ``nargs="+"``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest, repeated = list(args), []
-        while rest:
-            option, equals, value = (word := rest.pop(0)).partition("=")
-            if option != "--metrics":
-                repeated.append(word)
-                continue
-            values = [value] if equals else []
-            while rest and not rest[0].startswith("-") and rest[0] not in spaces.names():
-                values.append(rest.pop(0))
-            if not values:
-                raise click.BadOptionUsage(option, f"Option '{option}' requires an argument.", ctx)
-            for value in values:
-                repeated += [option, value]
-        return super().parse_args(ctx, repeated)
+        words: list[str] = []
+        several = False  # whether a word is one more metric
+        for word in args:
+            if word.startswith("-") or word in spaces.names():
+                if words[-1:] == ["--metrics"]:
+                    raise click.BadOptionUsage(word, "Option '--metrics' requires an argument", ctx)
+                several = word.partition("=")[0] == "--metrics"
+            elif several and words[-1] != "--metrics":
+                words.append("--metrics")
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+_Two = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The arguments of `score`; None where one is not given."""
+
+    space: str | None
+    module: str | None
+    metrics: tuple[str, ...]
+    batch_kind: str | None
+    image_size: int | None
+    dataset: str | None
+    weights: _Two | None
+    arch: str | None
+    n_archs: int | None
+    batch_size: int | None
+    seed: int | None
+    dtype: str
+    jobs: int
+    rebuild: bool
+    output: Path | None
 
 
 @cli.command(cls=_Several)
@@ -156,35 +168,13 @@ class _Several(click.Command):
     "--jobs",
     type=int,
     default=-1,
-    show_default=True,
     callback=_checked_jobs,
-    help="Processes; -1 is one per core.",
+    help="Processes; by default one per core.",
 )
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the scores to this CSV file.",
-)
+@click.option("--output", type=_FILE, help="Also write the scores to this CSV file.")
 @click.pass_context
-def score(
-    ctx: click.Context,
-    space: str | None,
-    module: str | None,
-    metrics: tuple[str, ...],
-    batch_kind: str | None,
-    image_size: int | None,
-    dataset: str | None,
-    weights: tuple[float, float] | None,
-    arch: str | None,
-    n_archs: int | None,
-    batch_size: int | None,
-    seed: int | None,
-    dtype: str,
-    jobs: int,
-    rebuild: bool,
-    output: Path | None,
-) -> None:
+def score(ctx: click.Context, /, **given: Any) -> None:
     """Score a search space, a sample of it, one architecture, or a network of yours.
 
     \b
@@ -198,98 +188,90 @@ def score(
     Metrics other than epsilon take one --arch like a --module: at full width, all on one batch.
     They take a sample as the authors of each do, with its batch size and network.
     """  # noqa: D301
-    names = [name for text in metrics for name in text.split(",") if name] or ["epsilon"]
+    asked = _Asked(**given)
+    names = [name for text in asked.metrics for name in text.split(",") if name] or ["epsilon"]
     names = list(dict.fromkeys(proxies.get(name).name for name in names))
-    if (space is None) == (module is None):
+    if (asked.space is None) == (asked.module is None):
         raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
-    if arch is not None and n_archs is not None:
+    if asked.arch is not None and asked.n_archs is not None:
         raise ValueError("give --arch or --n-archs, not both")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ValueError(f"--output: there is no folder {output.absolute().parent}")
-    if weights is not None:
-        scoring.checked_weights(weights)
-    if module is not None:
+    if asked.output is not None and not asked.output.absolute().parent.is_dir():
+        raise ValueError(f"--output: there is no folder {asked.output.absolute().parent}")
+    if asked.weights is not None:
+        scoring.checked_weights(asked.weights)
+    if asked.module is not None:
         _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
-        seed = proxies.SEED if seed is None else seed
-        kind = batch_kind or user_modules.DEFAULT_BATCH
-        batch = user_modules.load_batch(kind, batch_size, seed, image_size)
-        network = user_modules.load_module(module)
-        chosen = weights or (1e-7, 1.0)
-        values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
-        _tell(values, batch, seed, output, "" if batch_kind else "; --batch names another")
+        _score_module(asked, asked.module, names)
         return
 
-    assert space is not None
-    space_ = spaces.get(space)
-    dataset = dataset or space_.dataset
-    scoring.check_dataset(space, dataset)
-    weights = weights or space_.weights
+    assert asked.space is not None
+    space = spaces.get(asked.space)
+    dataset, weights = asked.dataset or space.dataset, asked.weights or space.weights
+    scoring.check_dataset(space.name, dataset)
     if names == ["epsilon"]:
         taken = "metrics dataset weights arch n_archs batch_size seed dtype jobs rebuild"
         _refuse_others(ctx, "a search space", taken)
-        batch = inputs.batch(dataset, batch_size or _BATCH_SIZE, _SEED if seed is None else seed)
-        _score_epsilon(space_, batch, weights, arch, n_archs, dtype, jobs, rebuild, output)
-    elif arch is not None:
+        _score_epsilon(asked, space, dataset, weights)
+    elif asked.arch is not None:
         _refuse_others(ctx, "--arch by --metrics", "metrics dataset weights arch batch_size seed")
-        seed = proxies.SEED if seed is None else seed
-        batch = inputs.batch(dataset, batch_size or proxies.BATCH_SIZE, seed)
-        network = space_.network(arch, inputs.classes(dataset))
-        others = [name for name in names if name != "epsilon"]
-        values = proxies.compute(network, (batch.x, batch.labels), others, seed)
-        values["epsilon"] = space_.score(arch, batch.x, weights)
-        _tell({name: values[name] for name in names}, batch, seed, output)
+        _score_arch(asked, space, asked.arch, dataset, weights, names)
     else:
-        _refuse_others(
-            ctx, "a sample by --metrics", "metrics dataset weights n_archs seed jobs rebuild"
-        )
-        _score_sample(space_, dataset, names, weights, n_archs, seed, jobs, rebuild, output)
+        taken = "metrics dataset weights n_archs seed jobs rebuild"
+        _refuse_others(ctx, "a sample by --metrics", taken)
+        _score_sample(asked, space, dataset, weights, names)
 
 
 def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
     """Refuse the options that would have no effect."""
-    parameters = {parameter.name: parameter for parameter in ctx.command.params}
-    for name, parameter in parameters.items():
-        given = ctx.get_parameter_source(str(name)) is ParameterSource.COMMANDLINE
+    options = {str(option.name): option.opts[0] for option in ctx.command.params}
+    for name, option in options.items():
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in ("space", "module", "output", *taken.split()):
-            options = ", ".join(parameters[name].opts[0] for name in taken.split())
-            raise ValueError(f"{parameter.opts[0]} does not go with {what}, which takes {options}")
+            valid = ", ".join(options[name] for name in taken.split())
+            raise ValueError(f"{option} does not go with {what}, which takes {valid}")
 
 
-def _score_epsilon(
-    space: spaces.Space,
-    batch: inputs.Batch,
-    weights: tuple[float, float],
-    arch: str | None,
-    n_archs: int | None,
-    dtype: str,
-    jobs: int,
-    rebuild: bool,
-    output: Path | None,
+def _score_module(asked: _Asked, module: str, names: list[str]) -> None:
+    kind = asked.batch_kind or user_modules.DEFAULT_BATCH
+    seed = proxies.SEED if asked.seed is None else asked.seed
+    batch = user_modules.load_batch(kind, asked.batch_size, seed, asked.image_size)
+    network = user_modules.load_module(module)
+    chosen = asked.weights or (1e-7, 1.0)
+    values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
+    _tell(values, batch, asked.output, "" if asked.batch_kind else "; --batch names another")
+
+
+def _score_arch(
+    asked: _Asked, space: spaces.Space, arch: str, dataset: str, weights: _Two, names: list[str]
 ) -> None:
-    archs = None if n_archs is None else list(scoring.sample(space.name, n_archs, batch.seed))
-    if arch is not None:
-        value = space.score(arch, batch.x, weights, dtype)
-        click.echo(_number(value))
-        if output is None:
+    seed = proxies.SEED if asked.seed is None else asked.seed
+    batch = inputs.batch(dataset, asked.batch_size or proxies.BATCH_SIZE, seed)
+    network = space.network(arch, inputs.classes(dataset))
+    others = [name for name in names if name != "epsilon"]
+    values = proxies.compute(network, (batch.x, batch.labels), others, seed)
+    values["epsilon"] = space.score(arch, batch.x, weights)
+    _tell({name: values[name] for name in names}, batch, asked.output, note="")
+
+
+def _score_epsilon(asked: _Asked, space: spaces.Space, dataset: str, weights: _Two) -> None:
+    seed = _SEED if asked.seed is None else asked.seed
+    batch = inputs.batch(dataset, asked.batch_size or _BATCH_SIZE, seed)
+    archs = None if asked.n_archs is None else list(scoring.sample(space.name, asked.n_archs, seed))
+    if asked.arch is not None:
+        click.echo(_number(space.score(asked.arch, batch.x, weights, asked.dtype)))
+        if asked.output is None:
             return
-        archs = [space.index(arch)]
-    frame = scoring.score(space.name, batch, weights, archs, dtype, n_jobs=jobs, rebuild=rebuild)
-    if output is not None:
-        _write(frame.assign(arch=[space.text(space[i]) for i in frame.index]), output)
-    if arch is None:
+        archs = [space.index(asked.arch)]
+    frame = scoring.score(
+        space.name, batch, weights, archs, asked.dtype, n_jobs=asked.jobs, rebuild=asked.rebuild
+    )
+    _write_archs(frame, space, asked.output)
+    if asked.arch is None:
         _summarise(frame[scoring.pair(weights)], "epsilon", batch.source, space)
 
 
 def _score_sample(
-    space: spaces.Space,
-    dataset: str,
-    names: list[str],
-    weights: tuple[float, float],
-    n_archs: int | None,
-    seed: int | None,
-    jobs: int,
-    rebuild: bool,
-    output: Path | None,
+    asked: _Asked, space: spaces.Space, dataset: str, weights: _Two, names: list[str]
 ) -> None:
     group_of = {
         name: group
@@ -302,34 +284,38 @@ def _score_sample(
             f"no {missing[0]} for a sample of {space.name}, but epsilon, {', '.join(group_of)}; "
             "--arch takes all metrics"
         )
-    if n_archs is None:
+    if asked.n_archs is None:
         raise ValueError(
             f"{', '.join(names)}: some take seconds for each architecture; give --n-archs or --arch"
         )
     labels = [name for name in names if proxies.get(name).labels]
     if labels and not inputs.needs(dataset) and inputs.batch(dataset, 2).labels is None:
         raise ValueError(f"{labels[0]} needs labels, and {dataset} images have none")
-    columns, sources_ = {}, {}
+    columns, origins = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
-        seed_ = proxies.SEED if seed is None else seed
-        frame = scoring.score_group(space.name, dataset, group, n_archs, seed_, jobs, rebuild)
+        seed = proxies.SEED if asked.seed is None else asked.seed
+        frame = scoring.score_group(
+            space.name, dataset, group, asked.n_archs, seed, asked.jobs, asked.rebuild
+        )
         assert frame is not None
         for name in frame.columns.intersection(names):
-            columns[name], sources_[name] = frame[name], frame.attrs["run"]["input"]
+            columns[name], origins[name] = frame[name], frame.attrs["run"]["input"]
     if "epsilon" in names:  # of the same architectures
-        archs = sorted(scoring.order(space.name)[:n_archs])
-        batch = inputs.batch(dataset, _BATCH_SIZE, _SEED if seed is None else seed)
-        frame = scoring.score(space.name, batch, weights, archs, n_jobs=jobs, rebuild=rebuild)
-        columns["epsilon"] = frame[scoring.pair(weights)]
-        sources_["epsilon"] = batch.source
+        archs = sorted(scoring.order(space.name)[: asked.n_archs])
+        seed = _SEED if asked.seed is None else asked.seed
+        batch = inputs.batch(dataset, _BATCH_SIZE, seed)
+        frame = scoring.score(
+            space.name, batch, weights, archs, n_jobs=asked.jobs, rebuild=asked.rebuild
+        )
+        columns["epsilon"], origins["epsilon"] = frame[scoring.pair(weights)], batch.source
     table = pd.DataFrame({name: columns[name] for name in names})
-    if output is not None:
-        _write(table.assign(arch=[space.text(space[i]) for i in table.index]), output)
+    _write_archs(table, space, asked.output)
     for name in names:
-        _summarise(table[name], name, sources_[name], space)
+        _summarise(table[name], name, origins[name], space)
 
 
 def _summarise(scores: pd.Series, metric: str, source: str, space: spaces.Space) -> None:
+    """Print the best of a sample."""
     click.echo(f"inputs: {source}")
     click.echo(f"scored: {scores.notna().sum():,} of {len(scores):,}; the others have no {metric}")
     click.echo(f"best by {metric}:")
@@ -338,24 +324,28 @@ def _summarise(scores: pd.Series, metric: str, source: str, space: spaces.Space)
         click.echo(f"  {value:<11.6g}  {index:>6}  {space.text(space[index])}")
 
 
-def _tell(
-    values: dict[str, float], batch: inputs.Batch, seed: int, output: Path | None, note: str = ""
-) -> None:
+def _tell(values: dict[str, float], batch: inputs.Batch, output: Path | None, note: str) -> None:
     """Print the metrics of one network."""
-    click.echo(f"inputs: {batch.source}; {' x '.join(map(str, batch.x.shape))}, seed {seed}{note}")
+    shape = " x ".join(map(str, batch.x.shape))
+    click.echo(f"inputs: {batch.source}; {shape}, seed {batch.seed}{note}")
     width = max(map(len, values))
     for name, value in values.items():
         click.echo(f"{name:{width}}  {_number(value)}")
-    if output is not None:
-        _write(pd.Series(values, name="value").rename_axis("metric"), output)
+    _write(pd.Series(values, name="value").rename_axis("metric"), output)
 
 
 def _number(value: float) -> str:
     return "undefined (no score)" if math.isnan(value) else f"{value:.6g}"
 
 
-def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
-    """Write a CSV file, whole or not at all."""
+def _write_archs(table: pd.DataFrame, space: spaces.Space, output: Path | None) -> None:
+    _write(table.assign(arch=[space.text(space[i]) for i in table.index]), output)
+
+
+def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
+    """Write a CSV file, if one was asked for, whole or not at all."""
+    if output is None:
+        return
     temporary = output.with_name(f".{output.name}.part")
     table.to_csv(temporary)
     temporary.replace(output)
@@ -373,11 +363,11 @@ def _write(table: pd.DataFrame | pd.Series, output: Path) -> None:
     metavar="NAME VALUE",
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
-@click.option("--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True)
+@_SCALE
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="The executed notebook; by default _build/runs/NOTEBOOK.ipynb.",
 )
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
@@ -396,7 +386,7 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
 
 
 @cli.command()
-@click.option("--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True)
+@_SCALE
 def book(scale: str) -> None:
     """Execute all notebooks and build the site into _build/html."""
     click.echo(f"built: {site.build(scale)}")
@@ -419,28 +409,19 @@ def record(names: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
-    _guarded(lambda: cli(standalone_mode=False))
-
-
-def _guarded(command: Callable[[], Any]) -> None:
     try:
-        sys.exit(command() or 0)
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit("stopped; what was scored is kept, the same command continues")
-    except execution.NotebookError as error:
-        if error.ename not in _WRONG_INPUT_NAMES:
-            sys.exit(f"Error: {error}")
-        _fail(error.evalue)
     except execution.BuildError as error:
-        sys.exit(f"Error: {error}")
+        if not isinstance(error, execution.NotebookError) or error.ename not in _OF_A_NOTEBOOK:
+            sys.exit(f"Error: {error}")
+        message = error.evalue
     except _WRONG_INPUT as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> None:
+        message = str(error)
     click.echo(f"Error: {' '.join(message.split())}", err=True)  # torch's messages have many lines
     sys.exit(2)
 

@@ -8,7 +8,6 @@ suffixes ``_low`` and ``_high`` (bootstrap interval), ``_all`` (unscored archite
 and ``_paper`` (reported).
 """
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +125,7 @@ class Problem:
             More than `LARGEST` architectures have no stored scores, and the scale is not the
             paper's.
         """
-        largest = None if os.environ.get("EPSUTIL_SCALE") == "paper" else LARGEST
+        largest = None if paths.scale() == "paper" else LARGEST
         weights = self.weights if weights is None else weights
         return scoring.score(
             self.space, self.batch, weights, self.archs, self.dtype, self.n_jobs, largest=largest

@@ -85,12 +85,11 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
                 for name, tensor in tensors.items():
                     tensor.fill_(_constant(module, name, weight, recurrent))
             for name in tensors:
-                wanted = torch.full_like(made := getattr(module, name),
-                                         _constant(module, name, weight, recurrent))  # fmt: skip
-                if not torch.allclose(made, wanted, rtol=1e-4, atol=0):
+                made, value = getattr(module, name), _constant(module, name, weight, recurrent)
+                if not torch.allclose(made, torch.full_like(made, value), rtol=1e-4, atol=0):
                     raise ValueError(
                         f"{name} of {type(module).__name__}, as {_ways(module, name)} makes it, "
-                        f"cannot be {wanted.flatten()[0]:g} throughout"
+                        f"cannot be {value:g} throughout"
                     )
     return network
 

@@ -1,15 +1,18 @@
-"""Where everything lives: the only module that knows the project's folders.
+"""Where everything lives, and what the environment says: one module knows the project's folders.
 
 Every location can be moved by an environment variable, read when it is asked for, so that tests
-and CI can point the package elsewhere:
+and CI can point the package elsewhere. Two more tell a notebook how it is executed; `epsutil run`
+and `epsutil book` set them:
 
 =====================  ==========================================  ============================
-variable               what it moves                               default
+variable               what it moves or says                       default
 =====================  ==========================================  ============================
 ``EPSUTIL_DATA``       a folder with the benchmark files           none (then cache, download)
 ``EPSUTIL_CACHE``      downloads and score stores of this machine  the user's cache folder
 ``EPSUTIL_SCORES``     where new score stores go                   ``scores`` in the cache
 ``EPSUTIL_RESULTS``    what notebooks write                        ``_build/results``
+``EPSUTIL_SCALE``      how much is recomputed: quick, paper, test  none (as quick)
+``EPSUTIL_FALLBACK``   take recorded results for missing data      unset: data must be at hand
 =====================  ==========================================  ============================
 """
 
@@ -18,9 +21,7 @@ from pathlib import Path
 
 import pooch
 
-ROOT = (
-    Path(__file__).resolve().parent.parent
-)  # the checkout; notebooks and recorded results need it
+ROOT = Path(__file__).resolve().parent.parent  # the checkout, with the folders below
 NOTEBOOKS = ROOT / "notebooks"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
@@ -61,3 +62,13 @@ def scores() -> Path:
 def results() -> Path:
     """Return the folder that notebooks write tables and figures to (``EPSUTIL_RESULTS``)."""
     return Path(os.environ.get("EPSUTIL_RESULTS") or BUILD / "results").expanduser().resolve()
+
+
+def scale() -> str:
+    """Return the scale at which a notebook is executed (``EPSUTIL_SCALE``), "" where unset."""
+    return os.environ.get("EPSUTIL_SCALE", "")
+
+
+def fallback() -> bool:
+    """Return whether recorded results stand in for what is not at hand (``EPSUTIL_FALLBACK``)."""
+    return bool(os.environ.get("EPSUTIL_FALLBACK"))

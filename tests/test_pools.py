@@ -1,5 +1,6 @@
 """The official archives give the very images that the recorded results rest on."""
 
+import functools
 import io
 import itertools
 import re
@@ -39,14 +40,26 @@ def forget():
 
 @pytest.fixture
 def only(monkeypatch, tmp_path):
-    """Let a file of some name be all that is at hand; call with its source."""
+    """Let a file of some name be all that is at hand; call with its source and its folder."""
 
-    def use(source):
+    def use(source, folder=tmp_path):
         monkeypatch.setitem(sources.SOURCES, source.name, source)
-        monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path))
+        monkeypatch.setenv("EPSUTIL_DATA", str(folder))
         monkeypatch.setenv("EPSUTIL_CACHE", str(tmp_path / "cache"))
 
     return use
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Write the archive of a kind of images once; return its source and its folder."""
+
+    @functools.cache
+    def written(kind):
+        folder = tmp_path_factory.mktemp(kind)
+        return official_layout.build(folder, kind, n=10_800), folder
+
+    return written
 
 
 # The lists ------------------------------------------------------------------------------------
@@ -88,11 +101,11 @@ def test_a_checksum_tells_pixels_and_labels_apart():
 
 
 @pytest.mark.parametrize("kind", CIFAR)
-def test_an_official_archive_gives_the_same_batches(kind, only, tmp_path):
+def test_an_official_archive_gives_the_same_batches(kind, only, archive):
     cases = [(256, 21), (256, 0), (64, 42), (3000, 42), (1, 5), (10_240, 7)]
     before = [inputs.batch(kind, *case) for case in cases]
     arrays = compact(kind)
-    only(official_layout.build(tmp_path, kind, n=10_800))
+    only(*archive(kind))
 
     assert inputs.needs(kind) == (official_layout.ARCHIVES[kind],) and inputs.available(kind)
     pool = pools.read(kind, sources.path(*inputs.needs(kind)))
@@ -108,8 +121,8 @@ def test_an_official_archive_gives_the_same_batches(kind, only, tmp_path):
 
 
 @pytest.mark.parametrize("kind", CIFAR)
-def test_every_recorded_store_holds_with_an_official_archive(kind, only, tmp_path):
-    only(official_layout.build(tmp_path, kind, n=10_800))
+def test_every_recorded_store_holds_with_an_official_archive(kind, only, archive):
+    only(*archive(kind))
     found = 0
     for file in paths.RECORDED_SCORES.glob(f"*-{kind}-*.parquet"):
         run = store.read(file).attrs["run"]
@@ -123,8 +136,8 @@ def test_every_recorded_store_holds_with_an_official_archive(kind, only, tmp_pat
 
 
 @pytest.mark.needs(COMPACT["cifar10"])
-def test_scores_are_found_with_an_official_archive(only, tmp_path, monkeypatch):
-    only(official_layout.build(tmp_path, "cifar10", n=10_800))
+def test_scores_are_found_with_an_official_archive(only, archive, monkeypatch):
+    only(*archive("cifar10"))
     monkeypatch.setattr(scoring, "_evaluate", lambda *_: pytest.fail("computed"))
     batch = inputs.batch("cifar10")
     for space, weights, size in (

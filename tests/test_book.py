@@ -1,5 +1,6 @@
 """Every notebook with unusual parameters; every number on a page comes from a result file."""
 
+import itertools
 import json
 import re
 
@@ -89,6 +90,15 @@ def test_jupyter_shows_tables_and_figures_without_markup(page):
     assert len(pictures) == len(list(folder.glob("*.[sp][vn]g")))
 
 
+def test_no_value_is_shown_by_chance(page):
+    """The last line of a folded cell would else print what it returns."""
+    _, executed, _ = page
+    for cell in executed.cells:
+        if {"hide-input", "remove-input"} & {*cell.metadata.get("tags", ())}:
+            kinds = {output.output_type for output in cell.get("outputs", [])}
+            assert "execute_result" not in kinds, cell.source
+
+
 def test_the_site_gets_tables_as_text(page):
     name, executed, folder = page
     published = site.publishable(executed)
@@ -96,6 +106,8 @@ def test_the_site_gets_tables_as_text(page):
     text = "\n".join(cell.source for cell in published.cells if cell.cell_type == "markdown")
     for myst in shown(executed):
         assert myst.strip() in text
+    folded = [site._is_folded(cell) and not cell.outputs for cell in published.cells]
+    assert not any(a and b for a, b in itertools.pairwise(folded))  # one box of code is enough
 
 
 @pytest.mark.parametrize("name", NAMES)

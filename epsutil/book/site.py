@@ -150,9 +150,21 @@ def publishable(notebook: Any) -> Any:
             }
         if "outputs" in cell:
             cell.outputs = [_without_folders(output) for output in cell.outputs]
-        cells += [cell, *_texts(cell)]
+        texts = _texts(cell)
+        if cells and _is_folded(cell) and _is_folded(cells[-1]) and not cells[-1].outputs:
+            cells[-1].source += f"\n\n\n{cell.source}"
+            cells[-1].outputs = cell.outputs
+            cells += texts
+        else:
+            cells += [cell, *texts]
     notebook.cells = cells
     return notebook
+
+
+def _is_folded(cell: Any) -> bool:
+    """Return whether a cell's code is folded; one box of code is enough for cells in a row."""
+    tags = cell.metadata.get("tags", [])
+    return cell.cell_type == "code" and "hide-input" in tags and "injected-parameters" not in tags
 
 
 def _texts(cell: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from epsutil import inputs, metric, scoring, spaces
 from epsutil.experiments import Problem
 
 AT_LIMIT = 100
+ROUNDING = 0.01  # a relative difference between the two precisions that counts
 
 
 def rounding(problem: Problem) -> pd.DataFrame:
@@ -19,19 +21,20 @@ def rounding(problem: Problem) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row: ``dataset``, ``n``, and how many architectures have each mark of
-        :func:`epsutil.scoring.rounding`. What is no score here is none in either precision.
+        One row: ``dataset``, ``n``, and how many architectures have each mark: ``agree``;
+        ``differ`` (by more than `ROUNDING`, relative to float64); ``float32 only``,
+        ``float64 only`` (a score in one precision only); ``no score``.
     """
-    frame = scoring.rounding(
-        problem.space, problem.batch, problem.weights, problem.archs, problem.n_jobs
+    single, double = (replace(problem, dtype=dtype).epsilon() for dtype in scoring.DTYPES)
+    has32, has64 = single.notna(), double.notna()
+    off = (single - double).abs() > ROUNDING * double
+    marks = np.select(
+        [has32 & has64 & off, has32 & has64, has32, has64],
+        ["differ", "agree", "float32 only", "float64 only"],
+        "no score",
     )
-    if not spaces.get(problem.space).zero_is_score:
-        no32, no64 = (frame[dtype].isna() | (frame[dtype] == 0) for dtype in scoring.DTYPES)
-        frame.loc[no32, "mark"] = "float64 only"
-        frame.loc[no64, "mark"] = "float32 only"
-        frame.loc[no32 & no64, "mark"] = "no score"
-    marks = frame["mark"].value_counts()
-    return pd.DataFrame([{"dataset": problem.dataset, "n": len(frame)} | marks.to_dict()])
+    counts = pd.Series(marks).value_counts()
+    return pd.DataFrame([{"dataset": problem.dataset, "n": len(marks)} | counts.to_dict()])
 
 
 def compare(

@@ -273,12 +273,7 @@ def _score_epsilon(asked: _Asked, space: spaces.Space, dataset: str, weights: _T
 def _score_sample(
     asked: _Asked, space: spaces.Space, dataset: str, weights: _Two, names: list[str]
 ) -> None:
-    group_of = {
-        name: group
-        for group in scoring.groups(space.name)
-        for name in scoring.GROUPS[group].names
-        if not scoring.GROUPS[group].apart
-    }
+    group_of = scoring.groups_of(space.name)
     if missing := [name for name in names if name not in (*group_of, "epsilon")]:
         raise ValueError(
             f"no {missing[0]} for a sample of {space.name}, but epsilon, {', '.join(group_of)}; "

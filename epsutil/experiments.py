@@ -238,10 +238,10 @@ class Metrics:
 
 
 def _metrics(problem: Problem) -> Metrics:
-    shown = set(order(problem.space))
+    shown = shown_groups(problem.space)
     known = {}
-    for group in scoring.groups(problem.space) if problem.groups is None else problem.groups:
-        if scoring.GROUPS[group].apart or not shown & set(scoring.GROUPS[group].names):
+    for group in shown if problem.groups is None else problem.groups:
+        if group not in shown:
             continue
         recorded = f"{problem.space}-{problem.dataset}-{group}-*.parquet"
         if problem.n_competitors or any(paths.RECORDED_SCORES.glob(recorded)):
@@ -271,11 +271,18 @@ def _seconds(problem: Problem) -> float:
     return (time.perf_counter() - start) / len(archs)
 
 
+def shown_groups(space_name: str) -> tuple[str, ...]:
+    """Return the groups of metrics that the tables of a search space show."""
+    shown = set(order(space_name))
+    groups = scoring.groups_of(space_name)
+    return tuple(dict.fromkeys(group for name, group in groups.items() if name in shown))
+
+
 def order(space_name: str) -> tuple[str, ...]:
     """Return the metrics of a search space in the order of a table, epsilon last."""
     paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
     more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
-    known = {n for g in scoring.groups(space_name) for n in scoring.GROUPS[g].names}
+    known = scoring.groups_of(space_name)
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 
 

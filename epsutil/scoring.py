@@ -32,7 +32,6 @@ from epsutil.store import Chunks, Row, Run
 log = logging.getLogger(__name__)
 
 DTYPES = ("float32", "float64")
-ROUNDING = 0.01  # a relative difference between them that counts
 EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
 CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 SECONDS = "seconds"
@@ -178,40 +177,6 @@ def score(
     return _complete((run, whole), batch, indices, folder, n_jobs, rebuild, largest)
 
 
-def rounding(
-    space_name: str,
-    batch: Batch,
-    weights: Sequence[float],
-    archs: Sequence[int] | NDArray[np.integer] | None = None,
-    n_jobs: int = -1,
-    folder: Path | None = None,
-) -> pd.DataFrame:
-    """Score architectures in both precisions, and mark those whose score rounding decides.
-
-    Parameters as in :func:`score`, for two weights.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index ``index``. Columns ``float32``, ``float64`` and ``mark``: ``"agree"``; ``"differ"``
-        (by more than `ROUNDING`, relative to float64); ``"float32 only"``, ``"float64 only"`` (has
-        a score in one precision only); ``"no score"``.
-    """
-    single, double = (
-        score(space_name, batch, weights, archs, dtype, n_jobs, folder=folder) for dtype in DTYPES
-    )
-    name = pair(weights)
-    frame = pd.DataFrame({"float32": single[name], "float64": double[name]})
-    has32, has64 = frame["float32"].notna(), frame["float64"].notna()
-    off = (frame["float32"] - frame["float64"]).abs() > ROUNDING * frame["float64"]
-    frame["mark"] = np.select(
-        [has32 & has64 & off, has32 & has64, has32, has64],
-        ["differ", "agree", "float32 only", "float64 only"],
-        "no score",
-    )
-    return frame
-
-
 def groups(space_name: str) -> tuple[str, ...]:
     """Return the groups of metrics that a search space has."""
     space = spaces.get(space_name)
@@ -220,6 +185,12 @@ def groups(space_name: str) -> tuple[str, ...]:
         for name, group in GROUPS.items()
         if space.reads in group.reads and group.network in ("", *space.variants)
     )
+
+
+def groups_of(space_name: str) -> dict[str, str]:
+    """Return the metrics that a search space is scored by, and the group of each."""
+    found = {name: GROUPS[name] for name in groups(space_name)}
+    return {metric: name for name, g in found.items() if not g.apart for metric in g.names}
 
 
 def order(space_name: str) -> NDArray[np.int64]:

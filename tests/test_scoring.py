@@ -299,28 +299,6 @@ def test_samples_are_distinct_and_repeatable():
         scoring.sample("nasbench201", 20000)
 
 
-# Rounding ------------------------------------------------------------------------------------
-
-
-def test_rounding_marks(folder):
-    frame = scoring.rounding("nasbench201", BATCH, (1e-7, 1.0), SOME, n_jobs=1, folder=folder)
-    for dtype in scoring.DTYPES:
-        expected = [SPACE.score(SPACE[i], BATCH.x, dtype=dtype) for i in SOME]
-        np.testing.assert_array_equal(frame[dtype], expected)
-    for _, row in frame.iterrows():
-        known = [not np.isnan(row[dtype]) for dtype in scoring.DTYPES]
-        match row["mark"]:
-            case "agree":
-                assert all(known) and abs(row["float32"] / row["float64"] - 1) <= 0.01
-            case "differ":
-                assert all(known) and abs(row["float32"] / row["float64"] - 1) > 0.01
-            case "float32 only" | "float64 only":
-                assert known == [row["mark"] == "float32 only", row["mark"] == "float64 only"]
-            case mark:
-                assert mark == "no score" and not any(known)
-    assert {"agree", "float64 only", "no score"} <= set(frame["mark"])
-
-
 def test_a_sample_is_taken_from_the_whole_space(folder, monkeypatch):
     monkeypatch.setattr(spaces.get("nasbench201").__class__, "__len__", lambda self: 40)
     whole = score(folder, archs=None)

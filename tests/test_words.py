@@ -92,15 +92,36 @@ def test_diverged_trainings_are_counted():
     ],
 )
 def test_rounding_counts_zeros_as_its_space_does(space, expected, monkeypatch):
-    single = [0.5, 0.0, 0.3, 0.4, 0.0, 0.0, np.nan]
-    double = [0.5, 0.2, 0.0, np.nan, 0.0, np.nan, np.nan]
-    marks = ["agree", "differ", "differ", "float32 only", "agree", "float32 only", "no score"]
-    frame = pd.DataFrame({"float32": single, "float64": double, "mark": marks})
-    monkeypatch.setattr(scoring, "rounding", lambda *_: frame.copy())
-    problem = experiments.Problem(space, "ptb", 7, PAIR)
-    problem.__dict__.update(archs=range(7), batch=None)
-    row = agreement.rounding(problem).iloc[0]
+    scores = {
+        "float32": [0.5, 0.0, 0.3, 0.4, 0.0, 0.0, np.nan],
+        "float64": [0.5, 0.2, 0.0, np.nan, 0.0, np.nan, np.nan],
+    }
+    monkeypatch.setattr(
+        scoring,
+        "score",
+        lambda *given, **_: pd.DataFrame({scoring.pair(PAIR): scores[given[4]]}),
+    )
+    monkeypatch.setattr(inputs, "batch", lambda *_: None)
+    monkeypatch.setattr(scoring, "sample", lambda *_: np.arange(7))
+    row = agreement.rounding(experiments.Problem(space, "ptb", 7, PAIR)).iloc[0]
     assert row.drop(["dataset", "n"]).to_dict() == expected and row["n"] == 7
+
+
+def test_rounding_marks_are_those_of_single_scores(tmp_path, monkeypatch):
+    """Computed one by one, on grey images small enough that some scores are lost."""
+    monkeypatch.setenv("EPSUTIL_SCORES", str(tmp_path))
+    problem = experiments.Independent("nasbench201", "grey", 120, (1e-7, 1.0), 8, n_jobs=1)
+    space, x = spaces.get("nasbench201"), problem.batch.x
+    expected = dict.fromkeys(("agree", "differ", "float32 only", "float64 only", "no score"), 0)
+    for index in problem.archs:
+        single, double = (space.score(space[int(index)], x, dtype=d) for d in scoring.DTYPES)
+        known = (not np.isnan(single), not np.isnan(double))
+        near = all(known) and abs(single / double - 1) <= 0.01
+        mark = {(True, False): "float32 only", (False, True): "float64 only"}.get(known, "no score")
+        expected[("agree" if near else "differ") if all(known) else mark] += 1
+    row = agreement.rounding(problem).iloc[0].drop(["dataset", "n"])
+    assert row.to_dict() == {mark: count for mark, count in expected.items() if count}
+    assert {"agree", "float64 only", "no score"} <= set(row.index)
 
 
 def test_every_way_of_counting_says_how_many_have_a_score(monkeypatch):

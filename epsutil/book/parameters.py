@@ -322,7 +322,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "datasets": _some_of(benchmarks.DATASETS),
         "dtypes": _some_of(scoring.DTYPES),
         "exponents": _list_of(_from_to(-30, 30), least=2),
-        "groups": _some_of(_groups(about[0])),
+        "groups": _some_of(experiments.shown_groups(about[0])),
         "highest_perplexity": _above(1, 1e300),
         "image_size": _pixels,
         "largest_share": _above(0, 1),
@@ -348,13 +348,6 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "speed_image_size": _pixels,
         "weights": _weights(None if is_ablation else 2),
     }
-
-
-def _groups(space_name: str) -> tuple[str, ...]:
-    """Return the groups with metrics that the tables of a search space show."""
-    shown = set(experiments.order(space_name))
-    groups = {name: scoring.GROUPS[name] for name in scoring.groups(space_name)}
-    return tuple(n for n, group in groups.items() if not group.apart and shown & {*group.names})
 
 
 def _from_to(low: float, high: float) -> Rule:

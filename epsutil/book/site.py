@@ -138,7 +138,7 @@ def publishable(notebook: Any) -> Any:
         "language": "python",
     }
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
-    cells = []
+    cells: list[Any] = []
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)

@@ -49,6 +49,13 @@ class Curves(NamedTuple):
     honest: Floats  # the result of the network with the best signal so far
 
 
+class Scored(NamedTuple):
+    """What a search knows of networks before training; made by :func:`scored`."""
+
+    values: Floats  # of all architectures, none NaN
+    drawn: Archs  # the architectures that may be drawn for a pool
+
+
 class Streams:
     """A stream of random numbers for each round.
 
@@ -199,57 +206,46 @@ def of_cells(archs: Sequence[str]) -> Choices:
 # Scores --------------------------------------------------------------------------------------
 
 
-def filled(score: ArrayLike, unscored: str = "worst") -> tuple[Floats, Archs]:
-    """Return scores for all architectures, and the architectures that a search may draw.
+def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = None) -> Scored:
+    """Say what stands in for missing scores, and what a search may draw.
 
     Parameters
     ----------
     score : array_like of float
-        NaN where there is none.
+        Of all architectures, NaN where there is none.
     unscored : {"worst", "zero", "left out"}
         What stands in for a missing score: less than all others; 0, as in the paper's code; or
-        less than all others, and it is not drawn at random either. Mutation may still find it.
+        less than all others, and it is not drawn either. Mutation may still find it.
+    among : array_like of int, optional
+        The architectures that the score was computed for, if not all; no others are drawn.
 
     Raises
     ------
     ValueError
-        `unscored` is none of those, or no architecture has a score.
+        `unscored` is none of those, or nothing is left to draw.
     """
     if unscored not in UNSCORED:
         raise ValueError(f"unscored is {unscored!r}; choose one of {', '.join(UNSCORED)}")
     score = np.asarray(score, float)
-    missing = np.isnan(score)
-    if missing.all():
+    drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
+    if unscored == "left out":
+        drawn = drawn[~np.isnan(score[drawn])]
+    if not len(drawn) or np.isnan(score).all():
         raise ValueError("no architecture has a score")
-    values = np.where(missing, 0.0 if unscored == "zero" else -np.inf, score)
-    drawn = ~missing if unscored == "left out" else np.ones(len(score), bool)
-    return values, np.flatnonzero(drawn)
+    return Scored(np.where(np.isnan(score), 0.0 if unscored == "zero" else -np.inf, score), drawn)
 
 
-def pick(
-    score: ArrayLike, n: int, rounds: int, seed: int, unscored: str = "worst"
-) -> tuple[Archs, Archs]:
-    """Take the best scored of random architectures.
-
-    Parameters
-    ----------
-    score : array_like of float
-    n : int
-        How many are drawn, with replacement.
-    rounds, seed : int
-    unscored : {"worst", "zero", "left out"}
-        See :func:`filled`.
+def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
+    """Take the best scored of `n` random architectures, drawn with replacement.
 
     Returns
     -------
-    picked : ndarray of int, shape [rounds]
+    ndarray of int, shape [rounds]
         Where several are best, the one drawn first.
-    drawn : ndarray of int, shape [rounds, n]
     """
     _at_least(1, n=n)
-    values, candidates = filled(score, unscored)
-    drawn = Streams(seed, rounds).choice(candidates, n)
-    return _take(drawn, values[drawn].argmax(axis=1)), drawn
+    drawn = Streams(seed, rounds).choice(score.drawn, n)
+    return _take(drawn, score.values[drawn].argmax(axis=1))
 
 
 # Searches ------------------------------------------------------------------------------------
@@ -260,10 +256,9 @@ def random(
     rounds: int,
     steps: int,
     seed: int,
-    score: ArrayLike | None = None,
+    score: Scored | None = None,
     pool: int = 3000,
     warm_up: str = "first",
-    unscored: str = "zero",
 ) -> Archs:
     """Train random architectures, with a score the best scored of a pool before all others.
 
@@ -272,14 +267,12 @@ def random(
     n_archs : int
         The size of the space.
     rounds, steps, seed : int
-    score : array_like of float, optional
+    score : Scored, optional
         Without it, nothing is known before training.
     pool : int
         How many are drawn and scored.
     warm_up : {"first", "all"}
         Whether the pool gives the first 64 (the paper's text) or all (its code), best first.
-    unscored : {"worst", "zero", "left out"}
-        See :func:`filled`.
 
     Returns
     -------
@@ -292,7 +285,7 @@ def random(
     history = streams.choice(np.arange(n_archs), steps)
     if score is not None:
         count = min(steps, _FIRST) if warm_up == "first" else steps
-        history[:, :count] = _best_of_pool(streams, score, pool, count, unscored)
+        history[:, :count] = _best_of_pool(streams, score, pool, count)
     return history
 
 
@@ -305,10 +298,9 @@ def evolve(
     population: int = 64,
     tournament: int = 10,
     replacement: bool = False,
-    score: ArrayLike | None = None,
+    score: Scored | None = None,
     pool: int = 0,
     move: str = "signal",
-    unscored: str = "zero",
 ) -> Archs:
     """Ageing evolution: mutate the best of a few of the youngest architectures.
 
@@ -324,7 +316,7 @@ def evolve(
     population, tournament : int
     replacement : bool
         Whether the same one may enter a tournament twice.
-    score : array_like of float, optional
+    score : Scored, optional
     pool : int
         With warm-up, how many are drawn and scored; the best scored are the first population.
         0 is no warm-up.
@@ -333,8 +325,6 @@ def evolve(
         paper's "move", the best score; the child is a random neighbour. Or, as in zero-cost-nas'
         "move", the winner has the best signal, and the child is the best scored neighbour in three
         of four cases, a random one in the fourth.
-    unscored : {"worst", "zero", "left out"}
-        See :func:`filled`.
 
     Returns
     -------
@@ -351,11 +341,10 @@ def evolve(
     if steps < population:
         raise ValueError(f"{steps} steps do not train the first population of {population}")
     streams, everyone = Streams(seed, rounds), np.arange(len(neighbourhood))
-    values = None if score is None else filled(score, unscored)[0]
-    compared = values if move == "score" and values is not None else signal
+    compared = score.values if score is not None and move == "score" else signal
     history = np.empty((rounds, steps), np.int64)
     if pool and score is not None:
-        history[:, :population] = _best_of_pool(streams, score, pool, population, unscored)
+        history[:, :population] = _best_of_pool(streams, score, pool, population)
     else:
         history[:, :population] = streams.choice(everyone, population)
     fitness = np.empty(history.shape)
@@ -373,8 +362,8 @@ def evolve(
         winner = _take(entrants, np.take_along_axis(fitness, entrants, axis=1).argmax(axis=1))
         parent = _take(history, winner)
         child = neighbourhood.mutate(parent, change)
-        if move == "best neighbour" and values is not None:
-            child = np.where(coin < 0.75, neighbourhood.best(parent, values), child)
+        if score is not None and move == "best neighbour":
+            child = np.where(coin < 0.75, neighbourhood.best(parent, score.values), child)
         history[:, step] = child
         fitness[:, step] = _read(compared, child)
     return history
@@ -461,15 +450,12 @@ def chosen(history: Archs, signal: ArrayLike) -> Archs:
     return _take(history, np.asarray(signal, float)[history].argmax(axis=1))
 
 
-def _best_of_pool(
-    streams: Streams, score: ArrayLike, pool: int, count: int, unscored: str
-) -> Archs:
+def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Archs:
     """Return the best scored of a pool drawn with replacement, in order of their scores."""
     if pool < count:
         raise ValueError(f"a pool of {pool} has not the {count} that are to be taken from it")
-    values, candidates = filled(score, unscored)
-    drawn = streams.choice(candidates, pool)
-    order = np.argsort(-values[drawn], axis=1, kind="stable")[:, :count]
+    drawn = streams.choice(score.drawn, pool)
+    order = np.argsort(-score.values[drawn], axis=1, kind="stable")[:, :count]
     return np.take_along_axis(drawn, order, axis=1)
 
 

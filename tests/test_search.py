@@ -162,17 +162,29 @@ def plain_reinforce(rng, signal, choices, learning_rate, momentum):
 @pytest.mark.parametrize("n", [1, 2, 12])
 def test_pick(table, unscored, n):
     score = table[2]
-    picked, drawn = search.pick(score, n, ROUNDS, SEED, unscored)
-    for rng, best, archs in zip(rounds_of(SEED), picked, drawn, strict=True):
+    picked = search.pick(search.scored(score, unscored), n, ROUNDS, SEED)
+    for rng, best in zip(rounds_of(SEED), picked, strict=True):
         expected = draw(rng, candidates(score, unscored), n)
-        assert archs.tolist() == expected
         assert best == first_best(expected, lambda a: value(score[a], unscored))
+
+
+def test_a_pool_is_drawn_from_what_was_scored(table):
+    _, signal, score = table
+    among = np.array([3, 11, 4, 20])
+    scored = search.scored(score, "worst", among)
+    assert set(search.pick(scored, 2, 300, SEED)) <= {*among}
+    warmed = search.random(len(signal), ROUNDS, 100, SEED, scored, 200)
+    assert set(warmed[:, :64].ravel()) <= {*among} and not set(warmed[:, 64:].ravel()) <= {*among}
+    left_out = search.scored(
+        np.where(np.isin(np.arange(27), [3, 4]), np.nan, 1.0), "left out", among
+    )
+    assert left_out.drawn.tolist() == [11, 20]
 
 
 def test_picked_maximum_is_what_probability_says():
     """The best of n draws with replacement from 1..m."""
     m, n = 10, 4
-    picked, _ = search.pick(np.arange(1, m + 1), n, 20_000, SEED)
+    picked = search.pick(search.scored(np.arange(1, m + 1)), n, 20_000, SEED)
     expected = sum(k * ((k / m) ** n - ((k - 1) / m) ** n) for k in range(1, m + 1))
     assert abs((picked + 1).mean() - expected) < 0.05
 
@@ -182,8 +194,8 @@ def test_picked_maximum_is_what_probability_says():
 @pytest.mark.parametrize("steps", [30, 80])
 def test_random(table, unscored, warm_up, steps):
     _, signal, score = table
-    given = {} if warm_up is None else {"score": score, "warm_up": warm_up, "pool": 100}
-    history = search.random(len(signal), ROUNDS, steps, SEED, unscored=unscored, **given)
+    given = {"score": search.scored(score, unscored), "warm_up": warm_up, "pool": 100}
+    history = search.random(len(signal), ROUNDS, steps, SEED, **given if warm_up else {})
     for rng, archs in zip(rounds_of(SEED), history, strict=True):
         expected = draw(rng, range(len(signal)), steps)
         if warm_up is not None:
@@ -207,9 +219,8 @@ def test_evolution(table, move, pool, population, tournament, replacement, unifo
     choices, signal, score = table
     given = (population, tournament, replacement)
     neighbourhood = choices.neighbourhood(uniform)
-    history = search.evolve(
-        signal, neighbourhood, ROUNDS, STEPS, SEED, *given, score, pool, move, unscored
-    )
+    scored = search.scored(score, unscored)
+    history = search.evolve(signal, neighbourhood, ROUNDS, STEPS, SEED, *given, scored, pool, move)
     near = plain_changes(choices, uniform)
     for rng, archs in zip(rounds_of(SEED), history, strict=True):
         expected = plain_evolution(rng, signal, near, score, *given, pool, move, unscored)
@@ -255,6 +266,7 @@ def test_curves(table):
 
 def every_search(signal, table, rounds=ROUNDS, steps=STEPS):
     choices, _, score = table
+    score = search.scored(score)
     near, size = choices.neighbourhood(), (rounds, steps, SEED)
     small = {"population": 8, "tournament": 4}
     yield search.evolve(signal, near, *size, **small)
@@ -277,7 +289,17 @@ def test_moving_by_score_reads_no_signal(table):
     choices, signal, score = table
     recording = Recording(signal)
     search.evolve(
-        recording, choices.neighbourhood(), ROUNDS, STEPS, SEED, 8, 4, False, score, 20, "score"
+        recording,
+        choices.neighbourhood(),
+        ROUNDS,
+        STEPS,
+        SEED,
+        8,
+        4,
+        False,
+        search.scored(score),
+        20,
+        "score",
     )
     assert not recording.read
 
@@ -306,7 +328,7 @@ def test_a_known_chain_is_climbed():
     assert (history.max(axis=1) == n - 1).all()
     score = -np.abs(np.arange(n) - 4.0)  # warm-up starts at the best score, and moves around it
     history = search.evolve(
-        np.arange(n), near, 5, 60, SEED, 8, 8, score=score, pool=200, move="score"
+        np.arange(n), near, 5, 60, SEED, 8, 8, score=search.scored(score), pool=200, move="score"
     )
     assert (history[:, 0] == 4).all() and (np.abs(history - 4) <= 3).all()
 
@@ -370,12 +392,15 @@ def test_a_neighbourhood_of_unequal_rows():
         (lambda n, s: search.Neighbourhood([[1], [-1]]), "architecture 1 has no neighbour"),
         (lambda n, s: search.Choices(np.array([[0, 0], [0, 1], [1, 0]])), "exactly once"),
         (lambda n, s: search.Choices(np.array([[0], [1], [1]])), "exactly once"),
-        (lambda n, s: search.filled([1.0, 2.0], "best"), "choose one of worst, zero, left out"),
-        (lambda n, s: search.filled([np.nan, np.nan]), "no architecture has a score"),
-        (lambda n, s: search.pick(s, 0, 1, 0), "n is 0, must be 1 or more"),
-        (lambda n, s: search.pick(s, 1, 0, 0), "rounds is 0, must be 1 or more"),
+        (lambda n, s: search.scored([1.0, 2.0], "best"), "choose one of worst, zero, left out"),
+        (lambda n, s: search.scored([np.nan, np.nan]), "no architecture has a score"),
+        (lambda n, s: search.pick(search.scored(s), 0, 1, 0), "n is 0, must be 1 or more"),
+        (lambda n, s: search.pick(search.scored(s), 1, 0, 0), "rounds is 0, must be 1 or more"),
         (lambda n, s: search.random(27, 1, 0, 0), "steps is 0"),
-        (lambda n, s: search.random(27, 1, 9, 0, s, 5, "all"), "a pool of 5 has not the 9"),
+        (
+            lambda n, s: search.random(27, 1, 9, 0, search.scored(s), 5, "all"),
+            "a pool of 5 has not the 9",
+        ),
         (lambda n, s: search.random(27, 1, 9, 0, s, 9, "some"), "choose one of first, all"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 9), "a tournament of 9"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 10, 3), "do not train the first population"),

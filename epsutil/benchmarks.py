@@ -44,6 +44,7 @@ VALIDATION = {
     200: "nas-bench-201/naslib-200epochs-validation.csv",
 }  # by the number of epochs
 TEST_RUNS = {"cifar10": "nas-bench-201/cifar10-test-accuracy-runs.csv"}
+SIGNALS = ("validation200", "validation12", "run1", "test")  # what a search may choose by
 NASBENCH101 = ("nas-bench-101/accuracies.pkl.gz", "nas-bench-101/params.pkl.gz")
 _NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
 _NLP_WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
@@ -198,6 +199,44 @@ def test_runs(dataset: str = "cifar10") -> pd.DataFrame:
     raw = pd.read_csv(sources.path(TEST_RUNS[dataset]))
     runs = {run: raw[run] for run in ("run1", "run2", "run3")}
     return _in_order(TEST_RUNS[dataset], raw["index"].tolist(), runs)
+
+
+def signal(dataset: str, name: str) -> pd.Series:
+    """Return the accuracy of NAS-Bench-201's networks that a search may choose by.
+
+    Parameters
+    ----------
+    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
+    name : {"validation200", "validation12", "run1", "test"}
+        :func:`validation` after so many epochs; the test accuracy of the first of
+        :func:`test_runs`, known for CIFAR-10 only; or :func:`trained`'s mean test accuracy.
+
+    Returns
+    -------
+    pandas.Series
+        Accuracy (%) by ``index``, the architecture's index in the space.
+
+    Raises
+    ------
+    ValueError
+        There is no such signal, or the dataset has none of it.
+    epsutil.sources.SourceError
+        A file of :func:`signal_needs` is not to be had.
+    """
+    _check("signal", name, SIGNALS)
+    if name == "run1":
+        return test_runs(dataset)["run1"]
+    if name == "test":
+        return trained("nasbench201", dataset)["test_accuracy"]
+    return validation(dataset, int(name.removeprefix("validation")))
+
+
+def signal_needs(name: str) -> tuple[str, ...]:
+    """Return the names of the sources that :func:`signal` reads."""
+    _check("signal", name, SIGNALS)
+    if name.startswith("validation"):
+        return (VALIDATION[int(name.removeprefix("validation"))],)
+    return (TEST_RUNS["cifar10"],) if name == "run1" else (_200_EPOCHS,)
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:

@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, inputs, paths, proxies, scoring, spaces, statistics, store
+from epsutil import (
+    benchmarks,
+    inputs,
+    paths,
+    proxies,
+    scoring,
+    search,
+    spaces,
+    statistics,
+    store,
+)
 from epsutil.spaces.nasbench201 import NASBench201
 from epsutil.statistics import SCORES
 
@@ -284,6 +294,22 @@ def order(space_name: str) -> tuple[str, ...]:
     more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
     known = scoring.groups_of(space_name)
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
+
+
+def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scored:
+    """Return what a search over the whole space knows by a metric of the problem.
+
+    Parameters
+    ----------
+    metric : str
+        One of those of :attr:`Problem.metrics`.
+    unscored : {"worst", "zero", "left out"}
+        See :func:`epsutil.search.scored`. Architectures that the metric was not computed for are
+        not drawn.
+    """
+    index = problem.metrics.evaluated[metric]
+    score = problem.metrics.frame.loc[index, metric].reindex(range(len(spaces.get(problem.space))))
+    return search.scored(score, unscored, index)
 
 
 # The paper's values --------------------------------------------------------------------------

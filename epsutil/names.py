@@ -33,7 +33,7 @@ CORRELATIONS = [name for name in SCORES if name.startswith(("rho", "tau"))]
 ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Algorithm 1": "algorithm01_epsilon",
     "Table 1": "table01_nasbench201",
-    "Table 2": "",
+    "Table 2": "table02_search",
     "Table 3": "table03_nasbench101",
     "Table 4": "table04_nasbench_nlp",
     "Table 5": "table05_weights_nasbench101",

@@ -150,6 +150,25 @@ def test_the_index_that_a_row_states_is_taken(monkeypatch, tmp_path, name):
         read()
 
 
+@pytest.mark.needs(NATS, NASLIB, MINI, RUNS)
+def test_signals_of_a_search():
+    for dataset in benchmarks.DATASETS:
+        for name, expected in (
+            ("validation200", benchmarks.validation(dataset)),
+            ("validation12", benchmarks.validation(dataset, 12)),
+            ("test", nasbench201(dataset)["test_accuracy"]),
+        ):
+            pd.testing.assert_series_equal(benchmarks.signal(dataset, name), expected)
+    run = benchmarks.signal("cifar10", "run1")
+    pd.testing.assert_series_equal(run, benchmarks.test_runs()["run1"])
+    for name in benchmarks.SIGNALS:
+        assert set(benchmarks.signal_needs(name)) <= {NATS, NASLIB, MINI, RUNS}
+    with pytest.raises(ValueError, match="unknown dataset: 'cifar100'; the known ones are cifar10"):
+        benchmarks.signal("cifar100", "run1")
+    with pytest.raises(ValueError, match="unknown signal: 'val'; the known ones are validation200"):
+        benchmarks.signal("cifar10", "val")
+
+
 def test_unknown_numbers_of_epochs_and_runs():
     with pytest.raises(ValueError, match="unknown number of epochs: 90; .* 12, 200"):
         benchmarks.validation("cifar10", 90)

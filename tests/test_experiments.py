@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, names, proxies, scoring
+from epsutil import experiments, names, paths, proxies, scoring
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -461,3 +461,82 @@ def test_table_9_without_scores_says_how_to_get_them(table09, monkeypatch):
     for name in ("table09", "linear_layer"):
         with pytest.raises(ValueError, match="give n_draws"):
             table09[name]()
+
+
+# Search --------------------------------------------------------------------------------------
+
+
+def test_what_a_search_knows_is_what_was_computed(found):
+    """Positions are the space's; what a metric was not computed for is not drawn."""
+    scores = found.frame["fisher"]
+    known = experiments.known(found, "fisher")
+    assert len(known.values) == 15_625 and known.drawn.tolist() == found.frame.index[::2].tolist()
+    np.testing.assert_array_equal(known.values[known.drawn], scores[known.drawn])
+    assert np.isneginf(np.delete(known.values, known.drawn)).all()
+    left_out = experiments.known(found, "epsilon", "left out")
+    assert left_out.drawn.tolist() == found.frame.index[100:].tolist()
+
+
+def test_searches_agree_with_the_paper_within_its_deviation():
+    table = pd.DataFrame(
+        {
+            "dataset": "cifar10",
+            "method": ["synflow", "epsilon", "REA", "own"],
+            "pool": [1000.0, 100.0, 0.0, 100.0],
+            "n": [9.0, 9.0, np.nan, 9.0],
+            "n_scored": [9.0, 5.0, np.nan, 9.0],
+            "test": [90.0, 93.0, 94.0, 95.0],
+            "test_paper": [91.0, 93.5, 93.8, np.nan],
+            "test_paper_std": [0.5, 0.5, 0.5, np.nan],
+        }
+    )
+    board = verdicts.within_deviation("Table 2", table)
+    assert list(board) == list(tables.SCOREBOARD)
+    assert board["row"].tolist() == [
+        "epsilon of 100, cifar10",
+        "synflow of 1,000, cifar10",
+        "REA, cifar10",
+    ]
+    assert board["verdict"].tolist() == ["reproduced", "differs", "reproduced"]
+    text = tables.scoreboard(board)
+    assert (
+        "| of" not in " ".join(text.split())
+        and "2 of 3" in text
+        and "epsilon of 100, CIFAR-10" in text
+    )
+
+
+def test_a_mean_and_its_deviation_share_a_cell():
+    frame = pd.DataFrame({"test": [93.456, np.nan], "test_std": [0.5, np.nan]})
+    lines = tables.render(frame, {"test deviation": "Ours"}).splitlines()
+    assert [line.strip("| ") for line in lines[2:]] == ["93.46 ± 0.50", ""]
+
+
+def test_table_2_agrees_with_the_paper():
+    """Epsilon's picks within one reported deviation; of others only doubtful values differ."""
+    table = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
+    board = verdicts.within_deviation("Table 2", table)
+    epsilon = board[board["row"].str.startswith("epsilon")]
+    assert len(epsilon) == 6 and (epsilon["verdict"] == "reproduced").all()
+    differing = board.loc[board["verdict"] == "differs", "row"]
+    assert len(board) == 42
+    assert differing.str.fullmatch("(synflow|grasp|snip|fisher) of 1,000, cifar10").all()
+
+
+def test_the_rows_of_table_2(found):
+    """Each is about the networks that were found; a metric of too few architectures has none."""
+    rng = np.random.default_rng(1)
+    known = {name: rng.random(15_625) for name in ("validation200", "test")}
+    page = notebook.functions(
+        "table02_search", accuracy=lambda dataset, name: known[name], LEAST=3, unscored="worst",
+        n_rounds=50, seed=3, learning_rate=0.01,
+    )  # fmt: skip
+    row = page["row"]("cifar10", "own", np.array([3, 4, 3]), pool=2)
+    values = known["test"][[3, 4, 3]]
+    assert row["test"] == pytest.approx(values.mean()) and row["pool"] == 2
+    assert row["test_std"] == pytest.approx(values.std())
+    assert [row["method"] for row in page["trainless"](found, N // 3)] == [
+        "synflow", "params", "flops", "epsilon",
+    ]  # fmt: skip
+    best = page["trainless"](found, 1)[0]
+    assert best["n"] == best["n_scored"] == N and best["seconds"] is not None

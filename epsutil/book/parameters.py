@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from epsutil import benchmarks, experiments, inputs, paths, scoring, spaces
+from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces
 
 SCALES = ("quick", "paper", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
@@ -321,11 +321,13 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "dataset": _one_of(benchmarks.DATASETS if has_data else inputs.IMAGES),
         "datasets": _some_of(benchmarks.DATASETS),
         "dtypes": _some_of(scoring.DTYPES),
+        "epochs": _one_of(tuple(benchmarks.VALIDATION)),
         "exponents": _list_of(_from_to(-30, 30), least=2),
         "groups": _some_of(experiments.shown_groups(about[0])),
         "highest_perplexity": _above(1, 1e300),
         "image_size": _pixels,
         "largest_share": _above(0, 1),
+        "learning_rate": _above(0, 10),
         "lowest": _from_to(0, 100),
         "lowest_epsilon": _above(0, 100),
         "n_archs": archs,
@@ -339,13 +341,19 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_few": archs,
         "n_jobs": jobs,
         "n_least": some,
+        "n_pool": some,
         "n_recheck": some,
         "n_resamples": _from_to(0, 100_000),
         "n_rounding": archs,
+        "n_rounds": _from_to(1, 10_000),
+        "n_small": some,
         "n_speed_archs": archs,
+        "n_trained": _from_to(10, 10_000),
         "seed": seed,
         "speed_batch_size": batch,
+        "signal": _one_of(benchmarks.SIGNALS),
         "speed_image_size": _pixels,
+        "unscored": _one_of(search.UNSCORED),
         "weights": _weights(None if is_ablation else 2),
     }
 
@@ -358,8 +366,8 @@ def _above(low: float, high: float) -> Rule:
     return lambda value: None if low < value <= high else f"above {low:g} and at most {high:g}"
 
 
-def _one_of(known: Sequence[str]) -> Rule:
-    return lambda value: None if value in known else f"one of {', '.join(known)}"
+def _one_of(known: Sequence[Any]) -> Rule:
+    return lambda value: None if value in known else f"one of {', '.join(map(str, known))}"
 
 
 def _some_of(known: Sequence[str]) -> Rule:

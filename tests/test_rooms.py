@@ -11,7 +11,8 @@ from epsutil import paths
 ORDER = """
     cli
     book.site book.execution book.results book.verdicts book.tables book.plots book.parameters book
-    agreement search weights experiments
+    agreement weights experiments
+    search
     scoring store
     user_modules proxies
     benchmarks inputs pools
@@ -22,16 +23,17 @@ ORDER = """
     statistics
     names paths
 """.split()
-BUDGETS = {  # the most lines of a room, with its packages' modules
-    "metric initialise statistics names paths": 800,
+BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
+    "metric initialise statistics names paths": 960,
     "collapse": 520,
-    "spaces": 2000,
-    "sources inputs pools benchmarks": 950,
-    "proxies user_modules networks": 750,
-    "store scoring": 480,
-    "experiments agreement search weights": 480,
-    "book": 1800,
-    "cli": 380,
+    "spaces": 2080,
+    "sources inputs pools benchmarks": 1110,
+    "proxies user_modules networks": 1170,
+    "store scoring": 670,
+    "experiments agreement weights": 1060,
+    "search": 480,
+    "book": 3000,
+    "cli": 440,
 }
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {

@@ -273,6 +273,22 @@ def test_the_scoreboard_has_every_item_of_the_paper(tmp_path, monkeypatch):
     assert "not yet" in text
 
 
+def test_the_landing_page_begins_with_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
+    site.generate(tmp_path)
+    text = (tmp_path / "findings.md").read_text()
+    table = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "table01.csv")
+    ours = table.query("metric == 'epsilon' and dataset == 'cifar10' and source == 'computed'")
+    for value in (f"{ours['rho'].item():.2f}", f"{ours['n_scored'].item():,.0f} of 15,625"):
+        assert value in text
+    search = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
+    row = search.query("method == 'epsilon' and dataset == 'cifar10' and pool == 1000")
+    assert f"{row['test'].item():.1f}% on average" in text
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "nothing"))
+    site.generate(tmp_path)
+    assert (tmp_path / "findings.md").read_text() == "\n"
+
+
 def test_recording_refuses_recorded_results(tmp_path, monkeypatch):
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
     (tmp_path / "some").mkdir()

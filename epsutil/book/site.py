@@ -118,7 +118,39 @@ def generate(folder: Path) -> None:
     boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
     (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
+    (folder / "findings.md").write_text(_findings(), "utf-8")
     (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
+
+
+def _findings() -> str:
+    """Say what the landing page begins with, from the results of Tables 1 and 2."""
+    items = []
+    table = paths.results() / "table01_nasbench201" / "table01.csv"
+    if table.exists():
+        rows = pd.read_csv(table).query("metric == 'epsilon' and dataset == 'cifar10'")
+        paper, ours = (rows[rows["source"] == who].iloc[0] for who in ("reported", "computed"))
+        items += [
+            f"- **What holds.** Over the architectures of NAS-Bench-201 that have an epsilon, its "
+            f"rank correlation with CIFAR-10 accuracy is {ours['rho']:.2f} "
+            f"(the paper: {paper['rho']:.2f}).",
+            f"- **What holds only for these.** They are {ours['n_scored']:,.0f} of "
+            f"{ours['n']:,.0f}. Of the truly best tenth {ours['top10_unscored']:.0%} have no "
+            f"epsilon, for the signal vanishes in float32. When those without one rank last, the "
+            f"correlation is {ours['rho_all']:.2f}. {{doc}}`Table 1 "
+            "</notebooks/table01_nasbench201>` has all datasets and metrics.",
+        ]
+    table = paths.results() / "table02_search" / "table02.csv"
+    if table.exists():
+        rows = pd.read_csv(table).query("dataset == 'cifar10' and pool == 1000")
+        mean = rows.set_index("method")["test"]
+        if {"epsilon", "Random", "Optimal"} <= {*mean.dropna().index}:
+            items.append(
+                f"- **What it buys in search.** The best by epsilon of 1,000 random architectures "
+                f"has a test accuracy of {mean['epsilon']:.1f}% on average, one drawn at random "
+                f"{mean['Random']:.1f}%, the best of the 1,000 {mean['Optimal']:.1f}%. "
+                "{doc}`Table 2 </notebooks/table02_search>` compares other searches."
+            )
+    return "\n".join(items) + "\n"
 
 
 def publishable(notebook: Any) -> Any:

@@ -47,6 +47,6 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Figure 2": "figure02_scatter",
     "Figure 3": "figure03_search_epsilon",
     "Figure 4": "",
-    "Figure 5": "",
+    "Figure 5": "figure05_search_metrics",
     "Figure 6": "figure06_other_metrics",
 }

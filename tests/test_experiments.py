@@ -507,7 +507,9 @@ def test_panels_of_searches(curve):
     figure = plots.courses(frame, curve)
     assert len(figure.axes) == 4
     for axes in figure.axes:
-        assert len({(line.get_color(), str(line.get_linestyle())) for line in axes.lines}) == 9
+        assert len(axes.lines) == 9
+    looks = plots._looks([str(number) for number in range(24)]).values()
+    assert len({str(look) for look in looks}) == 24
     drawn = figure.axes[3].lines[4].get_ydata()
     of = frame[(frame["algorithm"] == "random search") & (frame["dataset"] == "cifar100")]
     np.testing.assert_allclose(drawn, of[of["method"] == "m4"][curve])

@@ -358,6 +358,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "speed_image_size": _pixels,
         "tournament": _from_to(1, 10_000),
         "unscored": _one_of(search.UNSCORED),
+        "warm_up": _one_of(search.WARM_UP),
         "weights": _weights(None if is_ablation else 2),
     }
 

@@ -231,6 +231,12 @@ def signal(dataset: str, name: str) -> pd.Series:
     return validation(dataset, int(name.removeprefix("validation")))
 
 
+def signal_datasets(name: str) -> tuple[str, ...]:
+    """Return the datasets that have a signal."""
+    _check("signal", name, SIGNALS)
+    return tuple(TEST_RUNS) if name == "run1" else DATASETS
+
+
 def signal_needs(name: str) -> tuple[str, ...]:
     """Return the names of the sources that :func:`signal` reads."""
     _check("signal", name, SIGNALS)

@@ -312,6 +312,37 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     return search.scored(score, unscored, index)
 
 
+def courses(
+    histories: Mapping[str, NDArray[np.int64]], signal: pd.Series, result: pd.Series
+) -> pd.DataFrame:
+    """Summarise how searches fare, step by step.
+
+    Parameters
+    ----------
+    histories : mapping of str to ndarray of int, shape [rounds, steps]
+        By the method's name; see :mod:`epsutil.search`.
+    signal, result : pandas.Series
+        Of the whole space.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per method and step, ``method`` and ``step``, with quartiles over the rounds of the
+        two :class:`epsutil.search.Curves`: ``oracle_low``, ``oracle``, ``oracle_high``,
+        ``honest_low`` and so on. Of many steps it has some, closer together at the beginning.
+    """
+    frames = []
+    for method, history in histories.items():
+        last = history.shape[1]
+        steps = np.unique(np.geomspace(1, last, 60).round().astype(int))
+        rows: dict[str, Any] = {"method": method, "step": steps}
+        for name, curve in search.curves(history, signal, result)._asdict().items():
+            quartiles = np.quantile(curve[:, steps - 1], (0.25, 0.5, 0.75), axis=0)
+            rows |= zip((f"{name}_low", name, f"{name}_high"), quartiles, strict=True)
+        frames.append(pd.DataFrame(rows))
+    return pd.concat(frames, ignore_index=True)
+
+
 # The paper's values --------------------------------------------------------------------------
 
 

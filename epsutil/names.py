@@ -45,8 +45,8 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Table 11": "",
     "Figure 1": "figure01_nasbench201_scatter",
     "Figure 2": "figure02_scatter",
-    "Figure 3": "",
+    "Figure 3": "figure03_search_epsilon",
     "Figure 4": "",
-    "Figure 5": "",
+    "Figure 5": "figure05_search_metrics",
     "Figure 6": "figure06_other_metrics",
 }

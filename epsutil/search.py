@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 UNSCORED = ("worst", "zero", "left out")
 WARM_UP = ("first", "all")
+MUTATIONS = ("node first", "uniform")
 MOVES = ("signal", "score", "best neighbour")
 _FIRST = 64  # networks that a random search with warm-up takes from the pool; see `random`
 
@@ -164,15 +165,22 @@ class Choices:
     def _of_code(self) -> Archs:
         return np.argsort(self._codes(self.options))
 
-    def neighbourhood(self, uniform: bool = True) -> Neighbourhood:
+    def neighbourhood(self, mutation: str = "uniform") -> Neighbourhood:
         """Return the architectures that differ in one choice.
 
         Parameters
         ----------
-        uniform : bool, default True
-            Whether all are equally likely. Else a group is drawn first and then a choice in it, as
-            in the paper's code, where so the one edge of the first node changes most often.
+        mutation : {"uniform", "node first"}
+            Whether all are equally likely, or a group is drawn first and then a choice in it, as in
+            the paper's code, where so the one edge of the first node changes most often.
+
+        Raises
+        ------
+        ValueError
+            `mutation` is none of those.
         """
+        if mutation not in MUTATIONS:
+            raise ValueError(f"mutation is {mutation!r}; choose one of {', '.join(MUTATIONS)}")
         tables, chances = [], []
         groups = np.arange(len(self.sizes)) if self.groups is None else np.asarray(self.groups)
         for choice, size in enumerate(self.sizes):
@@ -181,7 +189,7 @@ class Choices:
                 changed[:, choice] = (changed[:, choice] + shift) % size
                 tables.append(self.index(changed))
                 chance = 1 / (groups == groups[choice]).sum() / (size - 1)
-                chances.append(1.0 if uniform else chance)
+                chances.append(1.0 if mutation == "uniform" else chance)
         return Neighbourhood(np.stack(tables, axis=1), chances)
 
 

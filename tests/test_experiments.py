@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, names, paths, proxies, scoring
+from epsutil import experiments, names, paths, proxies, scoring, search
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -475,6 +475,46 @@ def test_what_a_search_knows_is_what_was_computed(found):
     assert np.isneginf(np.delete(known.values, known.drawn)).all()
     left_out = experiments.known(found, "epsilon", "left out")
     assert left_out.drawn.tolist() == found.frame.index[100:].tolist()
+
+
+def test_courses_are_quartiles_of_both_curves():
+    rng = np.random.default_rng(0)
+    signal, result = pd.Series(rng.random(40)), pd.Series(rng.random(40))
+    history = search.random(40, 9, 100, 3)
+    frame = experiments.courses({"a": history, "b": history[:, :1]}, signal, result)
+    assert frame["method"].value_counts().to_dict() == {"a": frame["step"].nunique(), "b": 1}
+    assert {1, 2, 3, 100} <= set(frame["step"]) and len(frame) <= 61
+    row = frame[frame["method"] == "a"].set_index("step").loc[100]
+    best = result.to_numpy()[history].max(axis=1)
+    chosen = result.to_numpy()[search.chosen(history, signal)]
+    for name, values in (("oracle", best), ("honest", chosen)):
+        got = row[[f"{name}_low", name, f"{name}_high"]].astype(float)
+        np.testing.assert_allclose(got, np.quantile(values, (0.25, 0.5, 0.75)))
+
+
+@pytest.mark.parametrize("curve", ["oracle", "honest"])
+def test_panels_of_searches(curve):
+    """A panel per algorithm and dataset, a line per method that looks like no other."""
+    rng = np.random.default_rng(0)
+    accuracy, frames = pd.Series(rng.random(40)), []
+    methods = [f"m{number}" for number in range(9)]
+    for algorithm in ("ageing evolution", "random search"):
+        for dataset in ("cifar10", "cifar100"):
+            histories = {m: search.random(40, 5, 20, seed) for seed, m in enumerate(methods)}
+            frame = experiments.courses(histories, accuracy, accuracy)
+            frames.append(frame.assign(algorithm=algorithm, dataset=dataset))
+    frame = pd.concat(frames)
+    figure = plots.courses(frame, curve)
+    assert len(figure.axes) == 4
+    for axes in figure.axes:
+        assert len(axes.lines) == 9
+    looks = plots._looks([str(number) for number in range(24)]).values()
+    assert len({str(look) for look in looks}) == 24
+    drawn = figure.axes[3].lines[4].get_ydata()
+    of = frame[(frame["algorithm"] == "random search") & (frame["dataset"] == "cifar100")]
+    np.testing.assert_allclose(drawn, of[of["method"] == "m4"][curve])
+    both = plots.interactive_courses(frame).data
+    assert len(both) == 2 * 4 * 9 and sum(trace.visible for trace in both) == 4 * 9
 
 
 def test_searches_agree_with_the_paper_within_its_deviation():

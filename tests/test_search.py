@@ -218,7 +218,7 @@ def test_random(table, unscored, warm_up, steps):
 def test_evolution(table, move, pool, population, tournament, replacement, uniform, unscored):
     choices, signal, score = table
     given = (population, tournament, replacement)
-    neighbourhood = choices.neighbourhood(uniform)
+    neighbourhood = choices.neighbourhood("uniform" if uniform else "node first")
     scored = search.scored(score, unscored)
     history = search.evolve(signal, neighbourhood, ROUNDS, STEPS, SEED, *given, scored, pool, move)
     near = plain_changes(choices, uniform)
@@ -358,7 +358,7 @@ def test_how_often_mutation_changes_each_edge(cells):
     n = 60_000
     for uniform, expected in ((False, [6, 3, 3, 2, 2, 2]), (True, [3] * 6)):
         archs = np.full(n, 4321)
-        near = cells.neighbourhood(uniform)
+        near = cells.neighbourhood("uniform" if uniform else "node first")
         mutated = near.mutate(archs, np.random.default_rng(0).random(n))
         changed = cells.options[mutated] != cells.options[archs]
         assert (changed.sum(axis=1) == 1).all()
@@ -392,6 +392,10 @@ def test_a_neighbourhood_of_unequal_rows():
         (lambda n, s: search.Neighbourhood([[1], [-1]]), "architecture 1 has no neighbour"),
         (lambda n, s: search.Choices(np.array([[0, 0], [0, 1], [1, 0]])), "exactly once"),
         (lambda n, s: search.Choices(np.array([[0], [1], [1]])), "exactly once"),
+        (
+            lambda n, s: search.Choices(np.array([[0], [1]])).neighbourhood("edge"),
+            "choose one of node first, uniform",
+        ),
         (lambda n, s: search.scored([1.0, 2.0], "best"), "choose one of worst, zero, left out"),
         (lambda n, s: search.scored([np.nan, np.nan]), "no architecture has a score"),
         (lambda n, s: search.pick(search.scored(s), 0, 1, 0), "n is 0, must be 1 or more"),

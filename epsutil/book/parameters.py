@@ -330,6 +330,8 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "learning_rate": _above(0, 10),
         "lowest": _from_to(0, 100),
         "lowest_epsilon": _above(0, 100),
+        "metrics": _some_of(experiments.order(about[0])),
+        "mutation": _one_of(search.MUTATIONS),
         "n_archs": archs,
         "n_archs101": _from_to(least, SIZES["nasbench101"]),
         "n_archs_nlp": _from_to(least, SIZES["nasbench_nlp"]),
@@ -349,11 +351,14 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_small": some,
         "n_speed_archs": archs,
         "n_trained": _from_to(10, 10_000),
+        "population": _from_to(1, 10_000),
         "seed": seed,
         "speed_batch_size": batch,
         "signal": _one_of(benchmarks.SIGNALS),
         "speed_image_size": _pixels,
+        "tournament": _from_to(1, 10_000),
         "unscored": _one_of(search.UNSCORED),
+        "warm_up": _one_of(search.WARM_UP),
         "weights": _weights(None if is_ablation else 2),
     }
 

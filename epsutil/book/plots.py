@@ -19,6 +19,7 @@ from matplotlib.ticker import (
     NullLocator,
     ScalarFormatter,
 )
+from plotly.subplots import make_subplots
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
@@ -443,6 +444,122 @@ def beyond_size(frame: pd.DataFrame) -> Figure:
     figure.legend(handles, ["ρ", "ρ given the number of parameters"], loc="outside upper center",
                   ncols=2, frameon=False)  # fmt: skip
     sns.despine(figure)
+    return figure
+
+
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+
+
+def courses(frame: pd.DataFrame, curve: str = "oracle") -> Figure:
+    """Plot how searches fare, a panel for each algorithm and dataset, as the paper's Figure 3.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows of :func:`epsutil.experiments.courses`, and ``algorithm`` and ``dataset``.
+    curve : {"oracle", "honest"}
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Medians over the rounds; shades between the quartiles. Below the plain search's tenth step
+        nothing is shown.
+    """
+    style()
+    algorithms, datasets = frame["algorithm"].unique(), frame["dataset"].unique()
+    size = (0.6 + 3.1 * len(datasets), 2.9 * len(algorithms) + 0.7)
+    figure, grid = plt.subplots(
+        len(algorithms), len(datasets), figsize=size, sharex=True, squeeze=False
+    )
+    looks = _looks(frame["method"].unique())
+    for (algorithm, dataset), rows in frame.groupby(["algorithm", "dataset"], sort=False):
+        axes = grid[list(algorithms).index(algorithm), list(datasets).index(dataset)]
+        for method, line in rows.groupby("method", sort=False):
+            colour, dash = looks[str(method)]
+            axes.plot(line["step"], line[curve], color=colour, linestyle=dash, linewidth=1.6)
+            axes.fill_between(
+                line["step"], line[f"{curve}_low"], line[f"{curve}_high"],
+                color=colour, alpha=0.12, linewidth=0,
+            )  # fmt: skip
+        axes.set_title(f"{algorithm}\n{DATASETS[str(dataset)]}", fontsize=11)
+        axes.set_ylim(*_from_tenth_step(rows, curve))
+        axes.tick_params(labelsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("trained networks", fontsize=11)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("test accuracy (%)", fontsize=11)
+    handles = [Line2D([], [], color=c, linestyle=d, linewidth=2) for c, d in looks.values()]
+    names = [LABELS.get(name, name) for name in looks]
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=3 if len(datasets) > 1 else 1,
+        frameon=False, fontsize=11,
+    )  # fmt: skip
+    sns.despine(figure)
+    return figure
+
+
+def _looks(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return a colour and a dash for each name, no two alike."""
+    n = len(PALETTE)
+    return {
+        str(name): (PALETTE[i % n], _DASHES[(i + i // n) % len(_DASHES)])
+        for i, name in enumerate(names)
+    }
+
+
+def _from_tenth_step(rows: pd.DataFrame, curve: str) -> tuple[float, float]:
+    """Return the range of a vertical axis that leaves out the steep beginning."""
+    late = rows[rows["step"] >= min(10, rows["step"].max())]
+    low, high = late[f"{curve}_low"].min(), rows[f"{curve}_high"].max()
+    margin = max(0.04 * (high - low), 0.01)
+    return low - margin, high + margin
+
+
+def interactive_courses(frame: pd.DataFrame) -> go.Figure:
+    """Plot the same as :func:`courses`, both kinds of curve, with a button for each."""
+    algorithms, datasets = list(frame["algorithm"].unique()), list(frame["dataset"].unique())
+    titles = [f"{a}<br>{DATASETS[d]}" for a in algorithms for d in datasets]
+    figure = make_subplots(
+        len(algorithms), len(datasets), shared_xaxes=True, subplot_titles=titles,
+        horizontal_spacing=0.07, vertical_spacing=0.14,
+    )  # fmt: skip
+    looks = _looks(frame["method"].unique())
+    curves, drawn, legend = ("oracle", "honest"), [], set()
+    for curve in curves:
+        for (algorithm, dataset, method), line in frame.groupby(
+            ["algorithm", "dataset", "method"], sort=False
+        ):
+            place = {"row": algorithms.index(algorithm) + 1, "col": datasets.index(dataset) + 1}
+            name = LABELS.get(method, method)
+            figure.add_trace(
+                go.Scatter(
+                    x=line["step"], y=line[curve].round(3), name=name, legendgroup=name,
+                    showlegend=(curve, name) not in legend, visible=curve == curves[0],
+                    line={"color": looks[method][0], "width": 2},
+                    customdata=line[[f"{curve}_low", f"{curve}_high"]].round(2),
+                    hovertemplate=f"{name}<br>%{{x}} trained: %{{y:.2f}} (quartiles "
+                    "%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
+                ),
+                **place,
+            )  # fmt: skip
+            legend.add((curve, name))
+            drawn.append(curve)
+            rows = frame[(frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)]
+            ends = [end for curve in curves for end in _from_tenth_step(rows, curve)]
+            figure.update_yaxes(range=(min(ends), max(ends)), **place)
+    labels = {"oracle": "best test so far", "honest": "test of the best by signal"}
+    buttons = [
+        {"label": labels[c], "method": "update", "args": [{"visible": [c == d for d in drawn]}]}
+        for c in curves
+    ]
+    figure.update_layout(
+        template="plotly_white", height=330 * len(algorithms), hovermode="closest",
+        margin={"l": 50, "r": 10, "t": 90, "b": 45}, legend={"orientation": "h", "y": -0.08},
+        font={"size": 11},
+        updatemenus=[{"type": "buttons", "direction": "right", "buttons": buttons, "x": 0,
+                      "xanchor": "left", "y": 1.2, "yanchor": "top"}],
+    )  # fmt: skip
+    figure.update_annotations(font_size=12)  # the panels' titles
     return figure
 
 

@@ -27,6 +27,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from epsutil.spaces import Space
+
 UNSCORED = ("worst", "zero", "left out")
 WARM_UP = ("first", "all")
 MUTATIONS = ("node first", "uniform")
@@ -122,6 +124,31 @@ class Neighbourhood:
         """Return the best scored neighbour of each architecture, the first where several are."""
         near = self.table[archs]
         return near[np.arange(len(archs)), np.where(near < 0, -np.inf, score[near]).argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Neighbours that a space's own mutation finds, where there are too many to list them all.
+
+    Parameters
+    ----------
+    space : Space
+        See :func:`epsutil.spaces.get`.
+    """
+
+    space: Space
+
+    def __len__(self) -> int:
+        return len(self.space)
+
+    def mutate(self, archs: Archs, uniform: Floats) -> Archs:
+        """Return a neighbour of each architecture, as :meth:`Neighbourhood.mutate` does."""
+        seeds = (uniform * 2**53).astype(np.int64).tolist()
+        mutants = [
+            self.space.mutate(self.space[arch], np.random.default_rng(seed))
+            for arch, seed in zip(archs.tolist(), seeds, strict=True)
+        ]
+        return np.array([self.space.index(mutant) for mutant in mutants], np.int64)
 
 
 @dataclass(frozen=True)
@@ -299,7 +326,7 @@ def random(
 
 def evolve(
     signal: Signal,
-    neighbourhood: Neighbourhood,
+    neighbourhood: Neighbourhood | Edits,
     rounds: int,
     steps: int,
     seed: int,
@@ -319,7 +346,8 @@ def evolve(
     ----------
     signal : array
         Read only for what is trained.
-    neighbourhood : Neighbourhood
+    neighbourhood : Neighbourhood or Edits
+        The latter knows no best neighbour.
     rounds, steps, seed : int
     population, tournament : int
     replacement : bool
@@ -343,6 +371,8 @@ def evolve(
         raise ValueError(f"move is {move!r}; choose one of {', '.join(MOVES)}")
     if score is None and (pool or move != "signal"):
         raise ValueError("warm-up and moving by score need a score")
+    if isinstance(neighbourhood, Edits) and move == "best neighbour":
+        raise ValueError("the best neighbour needs a Neighbourhood, which lists them all")
     _at_least(1, tournament=tournament, population=population)
     if tournament > population and not replacement:
         raise ValueError(f"a tournament of {tournament} needs a population of as many")
@@ -370,7 +400,7 @@ def evolve(
         winner = _take(entrants, np.take_along_axis(fitness, entrants, axis=1).argmax(axis=1))
         parent = _take(history, winner)
         child = neighbourhood.mutate(parent, change)
-        if score is not None and move == "best neighbour":
+        if score is not None and isinstance(neighbourhood, Neighbourhood) and move == MOVES[2]:
             child = np.where(coin < 0.75, neighbourhood.best(parent, score.values), child)
         history[:, step] = child
         fitness[:, step] = _read(compared, child)

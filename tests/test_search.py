@@ -381,6 +381,24 @@ def test_a_neighbourhood_of_unequal_rows():
     assert near.best(np.array([0, 1, 2, 3]), score).tolist() == [2, 0, 3, 2]
 
 
+def test_evolution_by_a_spaces_own_mutation():
+    """On NAS-Bench-101, each child is one edit of some member of the population, by graph hash."""
+    space = spaces.get("nasbench101")
+    signal = np.random.default_rng(0).random(len(space))
+    size = (2, 12, SEED, 4, 2)
+    history = search.evolve(signal, search.Edits(space), *size)
+    assert (history == search.evolve(signal, search.Edits(space), *size)).all()
+    streams = search.Streams(SEED, 2)
+    np.testing.assert_array_equal(streams.choice(np.arange(len(space)), 4), history[:, :4])
+    keys, changes = streams.uniform(8, 4), streams.uniform(8, 2)
+    for row, archs in enumerate(history.tolist()):
+        for step in range(4, 12):
+            entrants = [archs[step - 4 + i] for i in np.argsort(keys[row, step - 4])[:2]]
+            rng = np.random.default_rng(int(changes[row, step - 4, 0] * 2**53))
+            mutant = space.mutate(space[first_best(entrants, lambda a: signal[a])], rng)
+            assert space.key(space[archs[step]]) == space.key(mutant)
+
+
 # What is refused -----------------------------------------------------------------------------
 
 
@@ -410,6 +428,12 @@ def test_a_neighbourhood_of_unequal_rows():
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 10, 3), "do not train the first population"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, move="best"), "choose one of signal"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, pool=20), "need a score"),
+        (
+            lambda n, s: search.evolve(
+                s, search.Edits(n), 1, 9, 0, 8, 3, score=search.scored(s), move="best neighbour"
+            ),
+            "needs a Neighbourhood",
+        ),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, move="score"), "need a score"),
         (lambda n, s: search.evolve(s, n, 9, 9, 0, 8, 3), "has no signal"),
     ],

@@ -336,6 +336,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_archs101": _from_to(least, SIZES["nasbench101"]),
         "n_archs_nlp": _from_to(least, SIZES["nasbench_nlp"]),
         "n_batch_archs": archs,
+        "n_bohb": _from_to(0, 10_000),
         "n_competitors": some_or_none,
         "n_draws": some_or_none,
         "n_drawn": _from_to(1, SIZES["nasbench101"]),

@@ -182,7 +182,7 @@ def test_a_notebook_shows_recorded_results_for_other_images(
     executed = execution.run(name, given, tmp_path / "out.ipynb")
     folder = paths.results() / name
     record = json.loads((folder / "page.json").read_text())
-    assert set(record["recorded"]) == recorded
+    assert {file for file in record["recorded"] if file.endswith(".csv")} == recorded
     assert computed <= {file.name for file in folder.iterdir()}
     for file in recorded:
         assert (folder / file).read_bytes() == (paths.RECORDED_RESULTS / name / file).read_bytes()

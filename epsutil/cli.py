@@ -15,7 +15,8 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 
-from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules
+from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
+from epsutil import search as search_
 from epsutil.book import execution, parameters, site
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
@@ -345,6 +346,38 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
     table.to_csv(temporary)
     temporary.replace(output)
     click.echo(f"written: {output}")
+
+
+@cli.command()
+@click.option("--table", "file", type=_FILE, required=True, help="A CSV file, a row a network.")
+@click.option("--accuracy", required=True, metavar="COLUMN", help="What a search is judged by.")
+@click.option("--signal", metavar="COLUMN", help="What it sees; by default the accuracy.")
+@click.option("--score", metavar="COLUMN", help="What is known before training.")
+@click.option("--archs", metavar="COLUMN", default="arch", help="NAS-Bench-201's strings.")
+@click.option("--method", type=click.Choice(user_tables.METHODS), default="random-warmup")
+@click.option("--unscored", type=click.Choice(search_.UNSCORED), default="worst")
+@click.option("--rounds", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=300, show_default=True)
+@click.option("--pool", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--population", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--tournament", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
+@click.option("--output", type=_FILE, help="Also write the whole curves to this CSV file.")
+def search(file: Path, output: Path | None, **given: Any) -> None:
+    """Search on a table of yours, with a score and without.
+
+    \b
+    epsutil search --table my.csv --accuracy acc --score epsilon --method rea-warmup
+    epsutil search --table my.csv --accuracy test --signal validation --method random
+
+    Shown is the accuracy of the network that has the best signal after so many trainings, and the
+    best of all that were trained, which no search knows: median and quartiles over the rounds.
+    """  # noqa: D301
+    table = user_tables.read(file, given["accuracy"], given["score"], given["signal"])
+    found = user_tables.run(table, **given)
+    shown = [n for n in (1, 3, 10, 30, 64, 100, 300, 1000, 3000) if n < len(found)]
+    click.echo(found.loc[[*shown, len(found)]].to_string(float_format="{:.3f}".format))
+    _write(found, output)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ from epsutil import paths
 ORDER = """
     cli
     book.site book.execution book.results book.verdicts book.tables book.plots book.parameters book
-    agreement weights experiments
+    agreement weights experiments user_tables
     search
     scoring store
     user_modules proxies
@@ -30,10 +30,10 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "sources inputs pools benchmarks": 1110,
     "proxies user_modules networks": 1170,
     "store scoring": 670,
-    "experiments agreement weights": 1060,
+    "experiments agreement weights user_tables": 1200,
     "search": 520,
     "book": 3000,
-    "cli": 440,
+    "cli": 480,
 }
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {

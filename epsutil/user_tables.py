@@ -1,0 +1,140 @@
+"""Searches on a table of the user's own: a row for each architecture that was trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from epsutil import search
+
+METHODS = ("pick", "random", "random-warmup", "rea", "rea-warmup", "rea-move", "reinforce")
+_SCORED = ("pick", "random-warmup", "rea-warmup", "rea-move")
+_MOVING = ("rea", "rea-warmup", "rea-move", "reinforce")
+
+
+def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd.DataFrame:
+    """Read a table, and say early what is wrong with it.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        CSV with a heading.
+    accuracy, signal : str
+        Columns with what a search is judged by and what it sees; all numbers.
+    score : str
+        The column of the score; empty cells are architectures without one.
+
+    Raises
+    ------
+    ValueError
+        The file is no table, a column is missing or not numeric, or an accuracy is.
+    """
+    try:
+        table = pd.read_csv(file)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not a CSV table: {error}") from error
+    for column in filter(None, dict.fromkeys((accuracy, signal, score))):
+        if column not in table:
+            raise ValueError(f"{file} has no column {column!r}; it has {', '.join(table)}")
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise ValueError(f"{file}: column {column!r} holds texts, not numbers")
+        missing = ~np.isfinite(table[column])
+        if column != score and missing.any():
+            raise ValueError(
+                f"{file}: {column!r} is missing or infinite in {missing.sum():,} of {len(table):,} "
+                f"rows, first in row {int(missing.argmax()) + 1}; leave these rows out"
+            )
+    if not len(table):
+        raise ValueError(f"{file} has no rows")
+    return table
+
+
+def run(
+    table: pd.DataFrame,
+    method: str,
+    accuracy: str,
+    score: str | None = None,
+    signal: str | None = None,
+    archs: str = "arch",
+    rounds: int = 100,
+    steps: int = 300,
+    pool: int = 1000,
+    population: int = 64,
+    tournament: int = 10,
+    seed: int = 21,
+    unscored: str = "worst",
+) -> pd.DataFrame:
+    """Search on a table, and return what is found after each training.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        See :func:`read`.
+    method : str
+        One of `METHODS`; see :mod:`epsutil.search`. ``pick`` trains one network a round.
+    accuracy, score, signal : str
+        Columns. Without `signal` a search sees the accuracy itself.
+    archs : str
+        The column with NAS-Bench-201's strings, of all its architectures, from which evolution and
+        REINFORCE know how to move.
+    rounds, steps, pool, population, tournament, seed, unscored
+        See :mod:`epsutil.search`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``trained``; the median over rounds and the quartiles of the accuracy that is chosen
+        by the signal (``chosen``, ``chosen_low``, ``chosen_high``), and of the best accuracy of all
+        that were trained, which no search knows (``best``, ...).
+
+    Raises
+    ------
+    ValueError
+        The method lacks a score, a neighbourhood, or enough architectures.
+    """
+    result = table[accuracy].to_numpy(float)
+    seen = table[signal or accuracy].to_numpy(float)
+    if method in _SCORED and score is None:
+        raise ValueError(f"{method} needs a score: name its column with --score")
+    if method in _SCORED and len(table) < pool:
+        raise ValueError(f"a pool of {pool:,} from {len(table):,} architectures; make it smaller")
+    known = search.scored(table[score], unscored) if method in _SCORED else None
+    if method == "pick":
+        assert known is not None
+        history = search.pick(known, pool, rounds, seed)[:, None]
+    elif method in ("random", "random-warmup"):
+        history = search.random(len(table), rounds, steps, seed, known, pool)
+    else:
+        choices = _choices(table, archs, method)
+        if method == "reinforce":
+            history = search.reinforce(seen, choices, rounds, steps, seed)
+        else:
+            history = search.evolve(
+                seen,
+                choices.neighbourhood(),
+                rounds,
+                steps,
+                seed,
+                population,
+                tournament,
+                score=known,
+                pool=pool if method == "rea-warmup" else 0,
+                move="score" if method == "rea-move" else "signal",
+            )
+    oracle, honest = search.curves(history, seen, result)
+    columns: dict[str, np.ndarray] = {}
+    for name, curve in (("chosen", honest), ("best", oracle)):
+        low, median, high = np.quantile(curve, (0.25, 0.5, 0.75), axis=0)
+        columns |= {name: median, f"{name}_low": low, f"{name}_high": high}
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, history.shape[1] + 1, name="trained"))
+
+
+def _choices(table: pd.DataFrame, archs: str, method: str) -> search.Choices:
+    """Return how one architecture leads to the next."""
+    reason = f"{method} needs a neighbourhood: a column with all of NAS-Bench-201's strings"
+    if archs not in table:
+        raise ValueError(f"{reason}, but there is no column {archs!r} (--archs names it)")
+    try:
+        return search.of_cells([str(arch) for arch in table[archs]])
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{reason}, but {archs!r} is not that: {error}") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from epsutil import search
+from epsutil import search, spaces
 
 METHODS = ("pick", "random", "random-warmup", "rea", "rea-warmup", "rea-move", "reinforce")
 _SCORED = ("pick", "random-warmup", "rea-warmup", "rea-move")
@@ -134,7 +134,9 @@ def _choices(table: pd.DataFrame, archs: str, method: str) -> search.Choices:
     reason = f"{method} needs a neighbourhood: a column with all of NAS-Bench-201's strings"
     if archs not in table:
         raise ValueError(f"{reason}, but there is no column {archs!r} (--archs names it)")
-    try:
-        return search.of_cells([str(arch) for arch in table[archs]])
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{reason}, but {archs!r} is not that: {error}") from error
+    found, cells = [str(arch) for arch in table[archs]], spaces.get("nasbench201")
+    known = {cells[i] for i in range(len(cells))}
+    if set(found) != known or len(found) != len(known):
+        n = len(known & {*found})
+        raise ValueError(f"{reason}; {archs!r} has {n:,} of the {len(known):,}, in {len(found):,}")
+    return search.of_cells(found)

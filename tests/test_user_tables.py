@@ -72,7 +72,7 @@ def test_a_warm_up_is_worth_something(file):
         ({"val": "high"}, ["--signal", "val"], "column 'val' holds texts"),
         ({}, ["--method", "rea-warmup"], "rea-warmup needs a score: name its column with --score"),
         ({}, ["--score", "epsilon", "--pool", 20_000], "a pool of 20,000 from 15,625"),
-        ({"arch": "x"}, ["--method", "rea"], "rea needs a neighbourhood"),
+        ({"arch": "x"}, ["--method", "rea"], "has 0 of the 15,625, in 15,625"),
         ({}, ["--method", "rea", "--archs", "cell"], "there is no column 'cell'"),
         ({}, ["--method", "rea", "--population", 1000], "population"),
     ],

@@ -153,7 +153,7 @@ def _one_dataset(folder, record):
     table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
     assert table.filter(regex="_(low|high)$").isna().all(axis=None)
     recheck = pd.read_csv(folder / "recheck.csv").iloc[0]
-    assert recheck["n"] == 10 and recheck["unscored_differ"] == 0
+    assert recheck["n"] >= 10 and recheck["unscored_differ"] == 0
 
 
 def _with_interval(folder, record):

@@ -514,7 +514,9 @@ def _looks(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
 def _from_tenth_step(rows: pd.DataFrame, curve: str) -> tuple[float, float]:
     """Return the range of a vertical axis that leaves out the steep beginning."""
     late = rows[rows["step"] >= min(10, rows["step"].max())]
-    low, high = late[f"{curve}_low"].min(), late[f"{curve}_high"].max()
+    falls = rows[curve].iloc[0] > rows[curve].iloc[-1]  # less is better
+    low = (rows if falls else late)[f"{curve}_low"].min()
+    high = (late if falls else rows)[f"{curve}_high"].max()
     margin = max(0.04 * (high - low), 0.01)
     return low - margin, high + margin
 

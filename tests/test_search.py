@@ -490,3 +490,13 @@ def test_what_diverged_is_drawn_and_counts_as_guessing(monkeypatch):
     assert page["goodness"]("test_loss_last").tolist() == [-4.0, -guess, -guess, -5.0]
     score = page["known"]("params", pool=2)["score"]
     assert score.drawn.tolist() == [0, 1, 2, 3] and score.values.tolist() == [1, 4, 3, 2]
+
+
+def test_rounds_are_compared_each_with_each():
+    ends = {"plain": [0, 1], "warm": [1, 2]}  # one step a round
+    loss = pd.Series([-5.0, -4.0, -3.0])
+    page = notebook.functions("search_nasbench_nlp", SIGNAL="", RESULT="")
+    page["goodness"] = lambda _: loss
+    page["histories"] = lambda _: {name: np.array([end]).T for name, end in ends.items()}
+    (row,) = page["against_plain"]("random search")
+    assert row["better"] == (1 + 1 + 0.5 + 1) / 4 and row["method"] == "warm"

@@ -2,10 +2,12 @@
 
 import itertools
 
+import notebook
 import numpy as np
+import pandas as pd
 import pytest
 
-from epsutil import search, spaces
+from epsutil import benchmarks, experiments, search, spaces
 
 ROUNDS, STEPS, SEED = 7, 40, 3
 
@@ -442,3 +444,59 @@ def test_what_makes_no_search(table, call, said):
     choices, _, score = table
     with pytest.raises(ValueError, match=said):
         call(choices.neighbourhood(), score)
+
+
+# Among the trained networks of NAS-Bench-NLP -------------------------------------------------
+
+CELL = {
+    "f": {"op": "linear", "input": ["x", "h_prev_0", "h_prev_1"]},
+    "h_new_1": {"op": "activation_tanh", "input": ["f"]},
+    "h_new_0": {"op": "elementwise_sum", "input": ["f", "h_new_1"]},
+}
+
+
+def test_features_count_operations_and_edges_by_what_they_join():
+    page = notebook.functions("search_nasbench_nlp")
+    total, tanh = "elementwise_sum", "activation_tanh"
+    expected = {"linear": 1, tanh: 1, total: 1, ("x", "linear"): 1, ("h", "linear"): 2}
+    expected |= {("linear", tanh): 1, ("linear", total): 1, (tanh, total): 1}
+    expected |= {(tanh, "new state"): 1, (total, "new state"): 1}
+    assert page["features"](CELL) == expected
+    other = CELL | {"h_new_1": {"op": "activation_sigm", "input": ["f"]}}
+    a, b = page["vectors"]([CELL, other])
+    assert np.abs(a - b).sum() == 8  # a node, the edge to it, the edge from it, a state: each twice
+
+
+@pytest.mark.parametrize("k", [1, 4, 30])
+def test_the_nearest_are_those_of_a_plain_search(k):
+    points = np.random.default_rng(0).integers(0, 3, (31, 2)).astype(float)  # with many ties
+    found = notebook.functions("search_nasbench_nlp")["nearest"](points, k)
+    for own, row in enumerate(found):
+        following = [(own + shift) % 31 for shift in range(1, 31)]
+        expected = sorted(following, key=lambda other: np.abs(points[own] - points[other]).sum())
+        assert row.tolist() == expected[:k]
+
+
+def test_what_diverged_is_drawn_and_counts_as_guessing(monkeypatch):
+    loss = [4.0, np.nan, 20.0, 5.0]
+    trained = pd.DataFrame({"test_loss_last": loss, "params": [1, 4, 3, 2]})
+    monkeypatch.setattr(benchmarks, "trained", lambda *_: trained)
+    problem = experiments.Problem("nasbench_nlp", "ptb", 4, (1e-5, 1e-3))
+    problem.__dict__.update(archs=np.arange(4))
+    guess = np.log(10_000)
+    page = notebook.functions(
+        "search_nasbench_nlp", problem=problem, space=range(4), unscored="zero", GUESS=guess
+    )
+    assert page["goodness"]("test_loss_last").tolist() == [-4.0, -guess, -guess, -5.0]
+    score = page["known"]("params", pool=2)["score"]
+    assert score.drawn.tolist() == [0, 1, 2, 3] and score.values.tolist() == [1, 4, 3, 2]
+
+
+def test_rounds_are_compared_each_with_each():
+    ends = {"plain": [0, 1], "warm": [1, 2]}  # one step a round
+    loss = pd.Series([-5.0, -4.0, -3.0])
+    page = notebook.functions("search_nasbench_nlp", SIGNAL="", RESULT="")
+    page["goodness"] = lambda _: loss
+    page["histories"] = lambda _: {name: np.array([end]).T for name, end in ends.items()}
+    (row,) = page["against_plain"]("random search")
+    assert row["better"] == (1 + 1 + 0.5 + 1) / 4 and row["method"] == "warm"

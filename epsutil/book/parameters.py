@@ -344,6 +344,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_few": archs,
         "n_jobs": jobs,
         "n_least": some,
+        "n_neighbours": _from_to(1, 1000),
         "n_pool": some,
         "n_recheck": some,
         "n_resamples": _from_to(0, 100_000),

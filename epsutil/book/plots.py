@@ -450,7 +450,9 @@ def beyond_size(frame: pd.DataFrame) -> Figure:
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 
 
-def courses(frame: pd.DataFrame, curve: str = "oracle") -> Figure:
+def courses(
+    frame: pd.DataFrame, curve: str = "oracle", measure: str = "test accuracy (%)"
+) -> Figure:
     """Plot how searches fare, a panel for each algorithm and dataset, as the paper's Figure 3.
 
     Parameters
@@ -458,6 +460,8 @@ def courses(frame: pd.DataFrame, curve: str = "oracle") -> Figure:
     frame : pandas.DataFrame
         Rows of :func:`epsutil.experiments.courses`, and ``algorithm`` and ``dataset``.
     curve : {"oracle", "honest"}
+    measure : str
+        What the curves are values of, for the vertical axis.
 
     Returns
     -------
@@ -487,7 +491,7 @@ def courses(frame: pd.DataFrame, curve: str = "oracle") -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("trained networks", fontsize=11)
     for axes in grid[:, 0]:
-        axes.set_ylabel("test accuracy (%)", fontsize=11)
+        axes.set_ylabel(measure, fontsize=11)
     handles = [Line2D([], [], color=c, linestyle=d, linewidth=2) for c, d in looks.values()]
     names = [LABELS.get(name, name) for name in looks]
     figure.legend(
@@ -510,7 +514,9 @@ def _looks(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
 def _from_tenth_step(rows: pd.DataFrame, curve: str) -> tuple[float, float]:
     """Return the range of a vertical axis that leaves out the steep beginning."""
     late = rows[rows["step"] >= min(10, rows["step"].max())]
-    low, high = late[f"{curve}_low"].min(), rows[f"{curve}_high"].max()
+    falls = rows[curve].iloc[0] > rows[curve].iloc[-1]  # less is better
+    low = (rows if falls else late)[f"{curve}_low"].min()
+    high = (late if falls else rows)[f"{curve}_high"].max()
     margin = max(0.04 * (high - low), 0.01)
     return low - margin, high + margin
 

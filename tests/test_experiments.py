@@ -580,3 +580,47 @@ def test_the_rows_of_table_2(found):
     ]  # fmt: skip
     best = page["trainless"](found, 1)[0]
     assert best["n"] == best["n_scored"] == N and best["seconds"] is not None
+
+
+def test_what_a_budget_buys():
+    """The lead, and the trainings that are left when epsilon is as good as the other search."""
+    page = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=300)
+    means = {"epsilon": np.array([[3.0, 5.0, 4.0]]), "params": np.array([[1.0, 3.0, 6.0]])}
+    rows = [page["beside_epsilon"](means, step)[1] for step in (1, 2, 3)]
+    assert [row["lead"] for row in rows] == [2, 2, -2]
+    assert [row["saved"] for row in rows] == [0, 1, -np.inf]
+    assert [row["test_epsilon"] for row in rows] == [3, 5, 4] and np.isnan(rows[0]["saved_low"])
+    text = tables.render(pd.DataFrame(rows), ["lead", "saved"])
+    assert "+2.00" in text and "-2.00" in text and "not reached" in text
+
+    found = {"epsilon": np.arange(12.0).reshape(4, 3), "params": np.ones((4, 3))}
+    means = page["averages"](found)
+    assert means["epsilon"].shape == (301, 3)
+    np.testing.assert_allclose(means["epsilon"][0], found["epsilon"].mean(axis=0))
+    row = page["beside_epsilon"](means, 2)[1]
+    assert 1 - 1 <= row["lead_low"] < row["lead"] == 4.5 < row["lead_high"] <= 10 - 1
+    few = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=199)
+    assert len(few["averages"](found)["epsilon"]) == 1
+
+
+def test_advice_follows_the_intervals():
+    table = pd.DataFrame(
+        {
+            "dataset": ["cifar10", "cifar10", "cifar100", "cifar100"],
+            "method": ["params", "params", "random search", "params"],
+            "step": [1, 10, 1, 10],
+            "lead_low": [0.5, -0.4, 0.1, -0.1],
+            "lead_high": [0.6, -0.2, 0.2, 0.1],
+        }
+    )
+    page = notebook.functions("search_budget")
+    advice, behind = page["advice"], page["behind"]
+    params = "the number of parameters on"
+    assert advice(table) == (
+        "Warm up by epsilon if you can train one network; with 10, it is not clearly ahead of "
+        f"{params} CIFAR-10, {params} CIFAR-100."
+    )
+    assert behind(table) == f"with 10: {params} CIFAR-10"
+    assert "each of these budgets" in advice(table[:1]) and behind(table[:1]) == "none"
+    assert advice(table[1:2]).startswith("Do not rely on epsilon alone: already with 10")
+    assert "no advice" in advice(table.assign(lead_low=np.nan))

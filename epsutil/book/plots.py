@@ -459,7 +459,9 @@ def courses(
     ----------
     frame : pandas.DataFrame
         Rows of :func:`epsutil.experiments.courses`, and ``algorithm`` and ``dataset``.
-    curve : {"oracle", "honest"}
+    curve : str
+        ``"oracle"`` or ``"honest"``; in general the column that holds the middle of what is shaded,
+        with the suffixes ``_low`` and ``_high`` for its ends.
     measure : str
         What the curves are values of, for the vertical axis.
 

@@ -148,7 +148,8 @@ def _findings() -> str:
                 f"- **What it buys in search.** The best by epsilon of 1,000 random architectures "
                 f"has a test accuracy of {mean['epsilon']:.1f}% on average, one drawn at random "
                 f"{mean['Random']:.1f}%, the best of the 1,000 {mean['Optimal']:.1f}%. "
-                "{doc}`Table 2 </notebooks/table02_search>` compares other searches."
+                "{doc}`Table 2 </notebooks/table02_search>` compares other searches, and {doc}`the "
+                "budget page </notebooks/search_budget>` says when it is worth it."
             )
     return "\n".join(items) + "\n"
 

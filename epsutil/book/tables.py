@@ -17,6 +17,7 @@ A column is asked for by its name in the frame, or by the name and a word that c
 How a column is headed and written is in `COLUMNS`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +61,10 @@ def _seconds(value: float) -> str:
 
 def _number(value: float) -> str:
     return "dropped" if pd.isna(value) else f"{value:.4f}"
+
+
+def _saved(value: float) -> str:
+    return "not reached" if value == -math.inf else f"{value:,.0f}"
 
 
 class Column(NamedTuple):
@@ -126,8 +131,11 @@ COLUMNS = {
     "unscored": Column("Unscored", _format(".0%")),
     "pool": Column("N", _count),
     "steps": Column("Trained", _count),
+    "lead": Column("Lead", _format("+.2f")),
+    "saved": Column("Trainings saved", _saved),
     "validation": Column("Validation", _format(".2f")),
     "test": Column("Test", _format(".2f")),
+    "test_epsilon": Column("Test, epsilon", _format(".2f")),
     "cost_hours": Column("Hours, paper", _format("g")),
     "seconds": Column("Seconds", _seconds),
     "z": Column("z", _format(".1f")),
@@ -295,7 +303,8 @@ def _column(spec: str, frame: pd.DataFrame) -> Column:
     if name.endswith("_all"):
         return Column(f"{_heading(name.removesuffix('_all'))}, unscored last", _score(name))
     if word == "interval":
-        return Column(_interval_title(frame, name), _score(name))
+        write = COLUMNS[name].write if name in COLUMNS else _score(name)
+        return Column(_interval_title(frame, name), write)
     if word == "and w2":
         return Column("Weights", _format("g"), True)
     if word == "difference":

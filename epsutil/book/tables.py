@@ -26,17 +26,8 @@ import pandas as pd
 from epsutil.names import CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
 from epsutil.statistics import LEAST_RESAMPLES
 
-# The columns of a scoreboard.csv, and their headings on the landing page.
-SCOREBOARD = {
-    "item": "Item",
-    "row": "What",
-    "quantity": "Score",
-    "paper": "Paper",
-    "reproduced": "Ours",
-    "n_scored": "Scored",
-    "n": "of",
-    "verdict": "Verdict",
-}
+# The columns of a scoreboard.csv.
+SCOREBOARD = ("item", "row", "quantity", "paper", "reproduced", "n_scored", "n", "verdict")
 
 
 def _named(names: Mapping[str, str]) -> Callable[[Any], str]:
@@ -121,7 +112,6 @@ COLUMNS = {
     "n_scored": Column("Scored", _count),
     "archs": Column("Archs", _count),
     "n_computed": Column("Computed", _count),
-    "n_space": Column("Of the space", _count),
     "n_epsilon": Column("Scored by both", _count),
     "batches": Column("Batches", _count),
     "w1": Column("Weight 1", _format("g")),

@@ -227,16 +227,6 @@ def span(values: pd.Series, spec: str, none: str = "unknown") -> str:
     return " to ".join(ends) if values.notna().any() else none
 
 
-def within_batches(table: pd.DataFrame) -> str:
-    """Say how many reported ρ and τ lie in the range that batches of images span."""
-    inside = [
-        group[name].min() - 0.005 <= group[f"{name}_paper"].iloc[0] <= group[name].max() + 0.005
-        for _, group in table.groupby("dataset")
-        for name in ("rho", "tau")
-    ]
-    return f"{sum(inside)} of {len(inside)}"
-
-
 def by_precision(table: pd.DataFrame) -> dict[str, str]:
     """Say what `experiments.precision` finds, per dataset: ρ of each of its rows, and the counts.
 

@@ -25,7 +25,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
         ``differ`` (by more than `ROUNDING`, relative to float64); ``float32 only``,
         ``float64 only`` (a score in one precision only); ``no score``.
     """
-    single, double = (replace(problem, dtype=dtype).epsilon() for dtype in scoring.DTYPES)
+    single, double = (replace(problem, dtype=dtype).epsilon() for dtype in scoring.PRECISIONS)
     has32, has64 = single.notna(), double.notna()
     off = (single - double).abs() > ROUNDING * double
     marks = np.select(
@@ -42,7 +42,7 @@ def compare(
     batch: inputs.Batch,
     n_archs: int,
     seed: int,
-    dtypes: Sequence[str] = scoring.DTYPES,
+    dtypes: Sequence[str] = scoring.PRECISIONS,
     exponents: tuple[float, float] = (-7, 1),
 ) -> pd.DataFrame:
     """Compare the width collapse with full-width torch networks, on random architectures.

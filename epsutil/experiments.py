@@ -60,7 +60,8 @@ class Problem:
         Which inputs.
     n_jobs : int, default -1
         Processes, each on one thread; -1 is one per core.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "extended"}
+        See :meth:`epsutil.spaces.base.Space.outputs`.
     draw : int, optional
         The seed of the random architectures, by default `seed`.
     groups : sequence of str, optional
@@ -710,7 +711,9 @@ def precision(problem: Problem) -> pd.DataFrame:
         Four rows, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only the
         architectures that float32 scores) and ``float64_rest`` (only the others).
     """
-    single, double = (replace(problem, dtype=dtype).frame["epsilon"] for dtype in scoring.DTYPES)
+    single, double = (
+        replace(problem, dtype=dtype).frame["epsilon"] for dtype in scoring.PRECISIONS
+    )
     subsets = {
         "float32": single,
         "float64": double,

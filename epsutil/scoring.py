@@ -31,7 +31,8 @@ from epsutil.store import Chunks, Row, Run
 
 log = logging.getLogger(__name__)
 
-DTYPES = ("float32", "float64")
+PRECISIONS = ("float32", "float64")  # of full-width networks, too
+DTYPES = (*PRECISIONS, "extended")  # the last for some spaces, see `Space.outputs`
 EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
 CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 SECONDS = "seconds"
@@ -127,8 +128,8 @@ def score(
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
         Indices in the space, by default all. See :func:`sample`.
-    dtype : {"float32", "float64"}
-        The precision of the evaluation.
+    dtype : {"float32", "float64", "extended"}
+        What to evaluate in, see :meth:`epsutil.spaces.base.Space.outputs`.
     n_jobs : int, default -1
         Processes, each on one thread; -1 is one per core.
     rebuild : bool, default False
@@ -157,8 +158,7 @@ def score(
     space = spaces.get(space_name)
     weights = checked_weights(weights)
     _check_batch(space_name, batch)
-    if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; the known ones are {', '.join(DTYPES)}")
+    space.check_dtype(dtype)
     indices = _checked_indices(archs, len(space))
     run = whole = Run(
         space=space_name,
@@ -401,7 +401,8 @@ def _complete(
         [rows[key] for key in keys.values()],
         columns=columns,
         index=pd.Index(keys, name="index"),
-        dtype=run.dtype if run.group == EPSILON else "float64",  # what they were computed in
+        # What they were computed in.
+        dtype="float32" if run.group == EPSILON and run.dtype == "float32" else "float64",
     )
     return store.keep(
         run,

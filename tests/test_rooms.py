@@ -18,7 +18,7 @@ ORDER = """
     benchmarks inputs pools
     spaces spaces.nasbench101 spaces.nasbench201 spaces.nasbench_nlp spaces.base spaces.indexing
     sources
-    collapse.graphs collapse.maps collapse.recurrent collapse
+    collapse.graphs collapse.scaled collapse.maps collapse.recurrent collapse
     metric networks initialise
     statistics
     names paths

@@ -115,7 +115,7 @@ def test_rounding_marks_are_those_of_single_scores(tmp_path, monkeypatch):
     space, x = spaces.get("nasbench201"), problem.batch.x
     expected = dict.fromkeys(("agree", "differ", "float32 only", "float64 only", "no score"), 0)
     for index in problem.archs:
-        single, double = (space.score(space[int(index)], x, dtype=d) for d in scoring.DTYPES)
+        single, double = (space.score(space[int(index)], x, dtype=d) for d in scoring.PRECISIONS)
         known = (not np.isnan(single), not np.isnan(double))
         near = all(known) and abs(single / double - 1) <= 0.01
         mark = {(True, False): "float32 only", (False, True): "float64 only"}.get(known, "no score")

@@ -321,7 +321,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "budgets": _list_of(_from_to(1, 10_000)),
         "dataset": _one_of(benchmarks.DATASETS if has_data else inputs.IMAGES),
         "datasets": _some_of(benchmarks.DATASETS),
-        "dtypes": _some_of(scoring.DTYPES),
+        "dtypes": _some_of(scoring.PRECISIONS),
         "epochs": _one_of(tuple(benchmarks.VALIDATION)),
         "exponents": _list_of(_from_to(-30, 30), least=2),
         "groups": _some_of(experiments.shown_groups(about[0])),

@@ -3,13 +3,14 @@
 The maps of a cell are the rows of an array [slots, H, W, B]: the cell's projection in row 0, vertex
 v in row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a
 map is read, which saves a trip through memory for each vertex: `norm` [2, slots] holds what is
-subtracted from every map, and what it is then multiplied by.
+subtracted from every map, and what it is then multiplied by. :class:`Norms` keeps them.
 """
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from epsutil.collapse import scaled
 from epsutil.collapse.maps import BATCHNORM_EPS, NO_MOMENTS, Moments, add_row
 
 _compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
@@ -17,6 +18,61 @@ _compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, erro
 Maps = NDArray[np.floating]
 Scalars = NDArray[np.floating]
 Slots = NDArray[np.int64]
+
+
+class Norms:
+    """What BatchNorm does to each map of one network under one weight."""
+
+    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
+        self.w = dtype.type(weight)  # what the kernels multiply by
+        self.norm = np.zeros((2, n_slots), dtype)
+
+    def reading(self, sources: Slots) -> Scalars:
+        """Return what the kernels read some maps with."""
+        return self.norm
+
+    def normalise(self, slot: int, channels: int, moments: Moments) -> None:
+        """Note the statistics of a map that `channels` equal input channels add up to."""
+        count, mean, squares = moments
+        variance = channels * channels * squares / count
+        self.norm[:, slot] = mean, channels * np.float64(self.w) / np.sqrt(variance + BATCHNORM_EPS)
+
+    def keep(self, slot: int) -> None:
+        """Note that a map has no BatchNorm; it holds no negative number, so that ReLU keeps it."""
+        self.norm[:, slot] = 0, 1
+
+
+class ScaledNorms(Norms):
+    """The same where each map is multiplied by a power of two; see `epsutil.collapse.scaled`."""
+
+    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
+        w, exponents = scaled.split([weight])
+        super().__init__(n_slots, w[0], dtype)
+        self.weight = np.array([weight])
+        self.of_weight = exponents[0]
+        self.exponents = np.full(n_slots, scaled.NOTHING)
+        self.common = scaled.NOTHING  # of the maps read last
+
+    def reading(self, sources: Slots) -> Scalars:
+        """Return what brings maps that are read together to a common power of two."""
+        self.common = self.exponents[sources].max()
+        norm = self.norm.copy()
+        norm[1] *= scaled.power(np.minimum(self.exponents - self.common, 0))
+        return norm
+
+    def normalise(self, slot: int, channels: int, moments: Moments) -> None:
+        """Note the statistics of a map, which the weight was a factor of."""
+        count, mean, squares = moments
+        exponents = np.array([self.common + self.of_weight])
+        factor, divisor, self.exponents[slot : slot + 1] = scaled.normalisation(
+            np.array([squares]), count, exponents, self.weight, channels
+        )
+        self.norm[:, slot] = mean, factor[0] / divisor[0]
+
+    def keep(self, slot: int) -> None:
+        """Note that a map has no BatchNorm."""
+        super().keep(slot)
+        self.exponents[slot] = self.common
 
 
 @_compiled
@@ -35,10 +91,11 @@ def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -
 @_compiled
 def project(
     maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, result: Maps, w: np.floating
-) -> None:
+) -> Moments:
     """Compute a cell's projection from the groups of the last cell's output.
 
-    Between stacks the groups are max-pooled 2 x 2 on the way.
+    Between stacks the groups are max-pooled 2 x 2 on the way. This and the convolutions return
+    count, mean and squared deviations of the map that they write.
     """
     _, height, width, batch = result.shape
     step = maps.shape[1] // height
@@ -63,13 +120,11 @@ def project(
                 result[0, i, j, b] = total[b]
                 row_sum += total[b]
             moments = add_row(moments, total, row_sum)
-    _normalise(0, 1, moments, norm, w)
+    return moments
 
 
 @_compiled
-def conv1x1(
-    maps: Maps, sources: Slots, vertex: int, channels: int, norm: Scalars, w: np.floating
-) -> None:
+def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 1 x 1 convolution."""
     _, height, width, batch = maps.shape
     row = np.empty(batch, maps.dtype)
@@ -83,13 +138,11 @@ def conv1x1(
                 maps[vertex, i, j, b] = row[b]
                 row_sum += row[b]
             moments = add_row(moments, row, row_sum)
-    _normalise(vertex, channels, moments, norm, w)
+    return moments
 
 
 @_compiled
-def conv3x3(
-    maps: Maps, sources: Slots, vertex: int, channels: int, norm: Scalars, w: np.floating
-) -> None:
+def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 3 x 3 convolution."""
     _, height, width, batch = maps.shape
     lines = np.zeros((3, width, batch), maps.dtype)  # of the input, the last three
@@ -114,7 +167,7 @@ def conv3x3(
                 maps[vertex, i - 1, j, b] = row[b]
                 row_sum += row[b]
             moments = add_row(moments, row, row_sum)
-    _normalise(vertex, channels, moments, norm, w)
+    return moments
 
 
 @_compiled
@@ -137,16 +190,6 @@ def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
         for j in range(width):
             for b in range(batch):
                 maps[vertex, i - 1, j, b] = max(columns[j, b], columns[j + 1, b], columns[j + 2, b])
-    norm[0, vertex], norm[1, vertex] = 0, 1  # there is no BatchNorm, and ReLU changes nothing
-
-
-@_compiled
-def _normalise(slot: int, channels: int, moments: Moments, norm: Scalars, w: np.floating) -> None:
-    """Set what BatchNorm does to a map that `channels` equal input channels add up to."""
-    count, mean, squares = moments
-    variance = channels * channels * squares / count
-    norm[0, slot] = mean
-    norm[1, slot] = channels * np.float64(w) / np.sqrt(variance + BATCHNORM_EPS)
 
 
 @_compiled

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+EXTENDED = "extended"  # maps that carry their scale, see `epsutil.collapse.scaled`
 BATCHNORM_EPS = 1e-5  # torch's default, used by all three benchmarks
 
 Map = NDArray[np.floating]
 Moments = tuple[float, float, float]  # count, mean and sum of squared deviations, in float64
+Moment = NDArray[np.float64]  # one of these for each weight: K
 NO_MOMENTS: Moments = (0.0, 0.0, 0.0)
 
 
@@ -32,8 +34,8 @@ def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
     ----------
     x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
         Sides are multiples of 4.
-    dtype : {"float32", "float64"}, optional
-        The precision to compute in, by default that of `x`.
+    dtype : {"float32", "float64", "extended"}, optional
+        What to compute in, by default the precision of `x`; extended range is float64 here.
 
     Returns
     -------
@@ -55,7 +57,8 @@ def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
         )
     if images.dtype not in (np.float32, np.float64):
         raise ValueError(f"images are float32 or float64, not {images.dtype}")
-    images = images.astype(dtype or images.dtype, copy=False)
+    known = {"float32": np.float32, "float64": np.float64, EXTENDED: np.float64}
+    images = images.astype(known[dtype] if dtype else images.dtype, copy=False)
     before, summed = _last
     if images.dtype != before.dtype or not np.array_equal(images, before):
         if not np.isfinite(images.sum()):
@@ -170,23 +173,48 @@ def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
     ndarray, shape (K, H, W, B)
         The overwritten `x`.
     """
+    count, means, squares = moments(x)
+    variance = channels * channels * squares / count
+    factors = channels * weight.astype(np.float64)
+    return centre(x, means, factors, np.sqrt(variance + BATCHNORM_EPS))
+
+
+@_compiled
+def moments(x: Map) -> tuple[float, Moment, Moment]:
+    """Count the numbers of a map, and return means and sums of squared deviations: [K] each."""
     n_weights, height, width, batch = x.shape
+    means, squares = np.empty(n_weights), np.empty(n_weights)
+    count = 0.0
     for k in range(n_weights):
-        moments = NO_MOMENTS
+        so_far = NO_MOMENTS
         for i in range(height):
             for j in range(width):
                 total = x.dtype.type(0)
                 for b in range(batch):
                     total += x[k, i, j, b]
-                moments = add_row(moments, x[k, i, j], total)
-        count, mean, squares = moments
-        variance = channels * channels * squares / count
-        centre = x.dtype.type(mean)
-        scale = x.dtype.type(channels * np.float64(weight[k]) / np.sqrt(variance + BATCHNORM_EPS))
+                so_far = add_row(so_far, x[k, i, j], total)
+        count, means[k], squares[k] = so_far
+    return count, means, squares
+
+
+@_compiled
+def centre(x: Map, means: Moment, factors: Moment, divisors: Moment) -> Map:
+    """Subtract means from maps, which are overwritten; multiply the rest, and divide it.
+
+    In float32 by the rounded quotient, in float64 one after the other: of this order are the
+    scores that are stored.
+    """
+    n_weights, height, width, batch = x.shape
+    single = x.itemsize == 4
+    for k in range(n_weights):
+        mean = x.dtype.type(means[k])
+        factor, divisor = factors[k], divisors[k]
+        scale = x.dtype.type(factor / divisor)
         for i in range(height):
             for j in range(width):
                 for b in range(batch):
-                    x[k, i, j, b] = (x[k, i, j, b] - centre) * scale
+                    rest = x[k, i, j, b] - mean
+                    x[k, i, j, b] = rest * scale if single else rest * factor / divisor
     return x
 
 
@@ -209,3 +237,32 @@ def halve(x: Map) -> Map:
     """Average disjoint 2 x 2 squares; [K, H, W, B] -> [K, H/2, W/2, B]."""
     rows = x[:, ::2] + x[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+
+
+def add(first: Map, second: Map) -> Map:
+    """Add two maps of one shape."""
+    return first + second
+
+
+@_compiled
+def weighted_sum(first: Map, a: Map, second: Map, b: Map) -> Map:
+    """Add two maps, each multiplied by a number for each weight: [K, H, W, B], [K]."""
+    result = np.empty_like(first)
+    for k in range(len(a)):
+        result[k] = a[k] * first[k] + b[k] * second[k]
+    return result
+
+
+def times(x: Map, weight: Map, channels: int) -> Map:
+    """Multiply a map by the weight, and by a number of equal channels: [K, H, W, B]."""
+    return x * weight[:, None, None, None] * channels
+
+
+def images(colours: Map, n_weights: int) -> Map:
+    """Repeat summed colours for every weight: [H, W, B] -> [K, H, W, B]."""
+    return np.repeat(colours[None], n_weights, axis=0)
+
+
+def means(x: Map, weight: Map, channels: int) -> Map:
+    """Average maps over all positions and apply the linear layer: [K, H, W, B] -> [K, B]."""
+    return x.mean((1, 2)) * weight[:, None] * channels

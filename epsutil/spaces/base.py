@@ -26,6 +26,7 @@ class Space(ABC, Generic[Arch]):
     weights: ClassVar[tuple[float, float]]  # the paper's choice for this space (Table 8)
     reads: ClassVar[Literal["images", "tokens"]]
     dataset: ClassVar[str]  # the usual inputs, see `epsutil.inputs.batch`
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")  # that `outputs` computes in
     zero_is_score: ClassVar[bool] = True  # whether the authors' statistics count an epsilon of 0
     gib: ClassVar[int] = 0  # of memory that second derivatives take for 64 inputs, where much
 
@@ -141,18 +142,22 @@ class Space(ABC, Generic[Arch]):
             sides that are multiples of 4. Tokens: integers from 0 to 9,999, shape (time, batch).
         weights : sequence of float
             Any number.
-        dtype : {"float32", "float64"}, optional
-            The precision to compute in, by default that of the images, for tokens float32.
+        dtype : str, optional
+            What to compute in, one of the space's `dtypes`: "float32", "float64" or "extended",
+            which is float64 with each map's power of two kept apart, so that nothing under- or
+            overflows. By default the precision of the images, for tokens float32.
 
         Returns
         -------
         ndarray, shape (len(weights), L_v)
-            L_v is the size of the batch, for tokens time * batch.
+            L_v is the size of the batch, for tokens time * batch. In extended range each row is
+            multiplied by some power of two, which epsilon does not depend on.
 
         Raises
         ------
         ValueError
-            The architecture, or the shape, dtype or a value of `x` is not one of those above.
+            The architecture, the dtype, or the shape, dtype or a value of `x` is not one of those
+            above.
         """
 
     def score(
@@ -170,6 +175,13 @@ class Space(ABC, Generic[Arch]):
         if len(weights) != 2:
             raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
         return metric.from_outputs(self.outputs(arch, x, weights, dtype))
+
+    def check_dtype(self, dtype: str | None) -> None:
+        """Refuse what the space is not evaluated in."""
+        if dtype is not None and dtype not in self.dtypes:
+            raise ValueError(
+                f"{self.name} is not evaluated in {dtype!r}, but in {', '.join(self.dtypes)}"
+            )
 
 
 def one_line(value: Any) -> str:

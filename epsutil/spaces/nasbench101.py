@@ -10,6 +10,7 @@ average and a linear layer.
 """
 
 import bisect
+import copy
 import functools
 import itertools
 import json
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from epsutil.collapse import graphs, maps
+from epsutil.collapse import graphs, maps, scaled
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
@@ -57,6 +58,7 @@ class NASBench101(Space[Arch]):
     weights = (1e-4, 10.0)
     reads = "images"
     dataset = "cifar10"
+    dtypes = (*Space.dtypes, maps.EXTENDED)
     gib = 12
 
     def __len__(self) -> int:
@@ -193,8 +195,13 @@ conv1x1-bn-relu, maxpool3x3
         Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         checked = self.parse(arch)
+        self.check_dtype(dtype)
+        extended = dtype == maps.EXTENDED
         colours = maps.colours(x, dtype)  # H, W, B
-        return np.stack([_collapsed(checked, colours, float(weight)) for weight in weights])
+        rows = np.stack(
+            [_collapsed(checked, colours, float(weight), extended) for weight in weights]
+        )
+        return scaled.outputs(rows) if extended else rows
 
 
 # The graphs ----------------------------------------------------------------------------------
@@ -520,13 +527,11 @@ def _total(rows: list[tuple[int, ...]], ops: tuple[str, ...]) -> int:
 SLOTS = MAX_VERTICES - 1
 
 
-def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
+def _collapsed(arch: Arch, colours: graphs.Maps, weight: float, extended: bool) -> NDArray:
     """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
     height, width, batch = colours.shape
-    w = colours.dtype.type(weight)
     kept = np.empty((SLOTS, height, width, batch), colours.dtype)
-    norm = np.zeros((2, SLOTS), colours.dtype)
-    kept[0], norm[:, 0] = _first_projection(colours, weight)
+    kept[0], norms = _first_projection(colours, weight, extended)
     groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
     for stack, cells in enumerate(_cells(arch)):
         for place, cell in enumerate(cells):
@@ -535,18 +540,27 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float) -> NDArray:
                 shape = (SLOTS, height >> stack, width >> stack, batch)
                 kept = np.empty(shape, colours.dtype)
             if stack or place:
-                graphs.project(before, groups, widths, norm, kept, w)
+                norm = norms.reading(groups)
+                norms.normalise(0, 1, graphs.project(before, groups, widths, norm, kept, norms.w))
             for vertex in range(1, len(arch[1]) - 1):
-                sources, channels = np.array(cell.sources[vertex]), cell.channels[vertex]
-                match arch[1][vertex]:
-                    case "conv3x3-bn-relu":
-                        graphs.conv3x3(kept, sources, vertex, channels, norm, w)
-                    case "conv1x1-bn-relu":
-                        graphs.conv1x1(kept, sources, vertex, channels, norm, w)
-                    case _:
-                        graphs.maxpool3x3(kept, sources, vertex, norm)
+                _vertex(arch[1][vertex], vertex, cell, kept, norms)
             groups, widths = _groups(cell, colours.dtype)
-    return graphs.means(kept, groups, widths, norm, w)
+    return graphs.means(kept, groups, widths, norms.reading(groups), norms.w)
+
+
+def _vertex(
+    operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: graphs.Norms
+) -> None:
+    """Compute the map of one vertex."""
+    sources = np.array(cell.sources[vertex])
+    norm = norms.reading(sources)
+    if operation not in KERNELS:
+        graphs.maxpool3x3(kept, sources, vertex, norm)
+        norms.keep(vertex)
+        return
+    convolve = graphs.conv3x3 if KERNELS[operation] == 3 else graphs.conv1x1
+    moments = convolve(kept, sources, vertex, norm, norms.w)
+    norms.normalise(vertex, cell.channels[vertex], moments)
 
 
 def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scalars]:
@@ -560,22 +574,42 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scal
 _first: tuple[Any, ...] = (None, None)
 
 
-def _first_projection(colours: graphs.Maps, weight: float) -> tuple[graphs.Maps, graphs.Scalars]:
+def _first_projection(
+    colours: graphs.Maps, weight: float, extended: bool
+) -> tuple[graphs.Maps, graphs.Norms]:
     """Return stem and first projection, which are the same for all architectures of a batch."""
     global _first
     known, of = _first
     if known is not colours:  # `maps.colours` gives the same array for the same images
         of = {}
-    if weight not in of:
+    if (weight, extended) not in of:
         w = np.array([weight], colours.dtype)
-        stem = maps.batch_norm(maps.window_sum(colours[None], w, rectify=False), w)
+        stem, norms = _stem(colours, w, extended)
         kept = np.empty((1, *colours.shape), colours.dtype)
-        norm = np.array([[0], [1]], colours.dtype)
-        width = np.array([STACKS[0]], colours.dtype)
-        graphs.project(stem, np.array([[0]]), width, norm, kept, w[0])
-        of = of | {weight: (kept[0], norm[:, 0])}
+        width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
+        moments = graphs.project(stem, groups, width, norms.reading(groups), kept, norms.w)
+        norms.normalise(0, 1, moments)
+        of = of | {(weight, extended): (kept[0], norms)}
         _first = (colours, of)
-    return of[weight]
+    first, norms = of[weight, extended]
+    return first, copy.deepcopy(norms)
+
+
+def _stem(
+    colours: graphs.Maps, weight: NDArray, extended: bool
+) -> tuple[graphs.Maps, graphs.Norms]:
+    """Return the stem's map without ReLU: summed colours [H, W, B] -> [1, H, W, B]."""
+    kernels: Any = scaled if extended else maps
+    summed = kernels.window_sum(kernels.images(colours, 1), weight, rectify=False)
+    stem = kernels.batch_norm(summed, weight)
+    if not extended:
+        norms = graphs.Norms(SLOTS, weight[0], colours.dtype)
+        norms.keep(0)
+        return stem, norms
+    norms = graphs.ScaledNorms(SLOTS, weight[0], colours.dtype)
+    norms.common = stem.exponents[0]
+    norms.keep(0)
+    return stem.values, norms
 
 
 # The full-width network ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-from epsutil.collapse import maps
+from epsutil.collapse import maps, scaled
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -37,6 +37,7 @@ FORM = "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 Terms = tuple[tuple, ...]
 INPUT: tuple = ("x",)
 Term = TypeVar("Term")  # such a pair, or its text
+Map = Any  # of either module of kernels
 
 
 class NASBench201(Space[str]):
@@ -51,6 +52,7 @@ class NASBench201(Space[str]):
     weights = (1e-7, 1.0)
     reads = "images"
     dataset = "cifar10"
+    dtypes = (*Space.dtypes, maps.EXTENDED)
 
     def __len__(self) -> int:
         return len(_strings())
@@ -181,12 +183,16 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         terms = _terms(self.parse(arch))
+        self.check_dtype(dtype)
+        kernels = scaled if dtype == maps.EXTENDED else maps
         colours = maps.colours(x, dtype)  # H, W, B
         weight = np.array(weights, dtype=colours.dtype)
         if not terms:  # the cell's output is zero, and so is everything after it
             return np.zeros((len(weight), colours.shape[2]), colours.dtype)
         # Two weights at a time keep the maps of a usual batch in the processor's cache.
-        pairs = [_collapsed(terms, colours, weight[i : i + 2]) for i in range(0, len(weight), 2)]
+        pairs = [
+            _collapsed(terms, colours, weight[i : i + 2], kernels) for i in range(0, len(weight), 2)
+        ]
         return np.concatenate(pairs)
 
 
@@ -313,42 +319,47 @@ def _structure(arch: str) -> str:
 # The width collapse --------------------------------------------------------------------------
 
 
-def _collapsed(terms: Terms, colours: NDArray, weight: NDArray) -> NDArray:
+# The kernels are a module: `maps`, or `scaled`, which has the same functions.
+
+
+def _collapsed(terms: Terms, colours: NDArray, weight: NDArray, kernels: Any) -> NDArray:
     """Evaluate the one-channel network: summed colours [H, W, B], weight [K] -> [K, B]."""
-    rgb = np.repeat(colours[None], len(weight), axis=0)  # K, H, W, B
-    h = maps.batch_norm(maps.window_sum(rgb, weight, rectify=False), weight)
+    rgb = kernels.images(colours, len(weight))  # K, H, W, B
+    h = kernels.batch_norm(kernels.window_sum(rgb, weight, rectify=False), weight)
     for stage, channels in enumerate(STAGES):
         if stage:
-            h = _residual_block(h, STAGES[stage - 1], weight)  # K, H/2, W/2, B
+            h = _residual_block(h, STAGES[stage - 1], weight, kernels)  # K, H/2, W/2, B
         for _ in range(CELLS):
-            h = _total(terms, channels, weight, {INPUT: h})
-    h = maps.relu(maps.batch_norm(h.copy(), weight), np.ones_like(weight))
-    return h.mean((1, 2)) * weight[:, None] * STAGES[-1]  # K, B
+            h = _total(terms, channels, weight, kernels, {INPUT: h})
+    h = kernels.relu(kernels.batch_norm(h, weight), np.ones_like(weight))
+    return kernels.means(h, weight, STAGES[-1])  # K, B
 
 
-def _residual_block(x: maps.Map, channels: int, weight: NDArray) -> maps.Map:
+def _residual_block(x: Map, channels: int, weight: NDArray, kernels: Any) -> Map:
     """Halve the image and double the channels: [K, H, W, B] -> [K, H/2, W/2, B]."""
-    h = maps.batch_norm(maps.window_sum(x, weight, stride=2), weight, channels)
-    h = maps.batch_norm(maps.window_sum(h, weight), weight, 2 * channels)
-    return h + maps.halve(x) * weight[:, None, None, None] * channels
+    h = kernels.batch_norm(kernels.window_sum(x, weight, stride=2), weight, channels)
+    h = kernels.batch_norm(kernels.window_sum(h, weight), weight, 2 * channels)
+    return kernels.add(h, kernels.times(kernels.halve(x), weight, channels))
 
 
-def _total(terms: Terms, channels: int, weight: NDArray, known: dict[tuple, maps.Map]) -> maps.Map:
+def _total(
+    terms: Terms, channels: int, weight: NDArray, kernels: Any, known: dict[tuple, Map]
+) -> Map:
     """Add up the terms of a cell, given its input; what is known is not computed again."""
     for term in terms:
         if term not in known:
             operation, inside = term
-            h = _total(inside, channels, weight, known)
-            known[term] = _apply(operation, h, channels, weight)
-    return functools.reduce(np.add, (known[term] for term in terms))
+            h = _total(inside, channels, weight, kernels, known)
+            known[term] = _apply(operation, h, channels, weight, kernels)
+    return functools.reduce(kernels.add, (known[term] for term in terms))
 
 
-def _apply(operation: str, x: maps.Map, channels: int, weight: NDArray) -> maps.Map:
+def _apply(operation: str, x: Map, channels: int, weight: NDArray, kernels: Any) -> Map:
     if operation == "avg_pool_3x3":
-        return maps.average_pool(x)
+        return kernels.average_pool(x)
     if operation == "nor_conv_3x3":
-        return maps.batch_norm(maps.window_sum(x, weight), weight, channels)
-    return maps.batch_norm(maps.relu(x, weight), weight, channels)
+        return kernels.batch_norm(kernels.window_sum(x, weight), weight, channels)
+    return kernels.batch_norm(kernels.relu(x, weight), weight, channels)
 
 
 # The full-width network ----------------------------------------------------------------------

@@ -220,6 +220,7 @@ activation_leaky_relu
         Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
         """
         program = _program(self.parse(arch))
+        self.check_dtype(dtype)
         tokens = _tokens(x)
         inputs = _token_sums(self.embedding)[tokens].astype(dtype or "float32")  # time, batch
         weight, units = (np.array(values, dtype=inputs.dtype) for values in (weights, LAYERS))

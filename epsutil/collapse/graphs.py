@@ -2,77 +2,21 @@
 
 The maps of a cell are the rows of an array [slots, H, W, B]: the cell's projection in row 0, vertex
 v in row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a
-map is read, which saves a trip through memory for each vertex: `norm` [2, slots] holds what is
-subtracted from every map, and what it is then multiplied by. :class:`Norms` keeps them.
+map is read, which saves a trip through memory for each vertex: `norm` [3, slots] holds what is
+subtracted from every map, and what it is then multiplied by; see :mod:`epsutil.collapse.norms`.
 """
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from epsutil.collapse import scaled
-from epsutil.collapse.maps import BATCHNORM_EPS, NO_MOMENTS, Moments, add_row
+from epsutil.collapse.maps import NO_MOMENTS, Moments, add_row
 
 _compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 Maps = NDArray[np.floating]
 Scalars = NDArray[np.floating]
 Slots = NDArray[np.int64]
-
-
-class Norms:
-    """What BatchNorm does to each map of one network under one weight."""
-
-    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
-        self.w = dtype.type(weight)  # what the kernels multiply by
-        self.norm = np.zeros((2, n_slots), dtype)
-
-    def reading(self, sources: Slots) -> Scalars:
-        """Return what the kernels read some maps with."""
-        return self.norm
-
-    def normalise(self, slot: int, channels: int, moments: Moments) -> None:
-        """Note the statistics of a map that `channels` equal input channels add up to."""
-        count, mean, squares = moments
-        variance = channels * channels * squares / count
-        self.norm[:, slot] = mean, channels * np.float64(self.w) / np.sqrt(variance + BATCHNORM_EPS)
-
-    def keep(self, slot: int) -> None:
-        """Note that a map has no BatchNorm; it holds no negative number, so that ReLU keeps it."""
-        self.norm[:, slot] = 0, 1
-
-
-class ScaledNorms(Norms):
-    """The same where each map is multiplied by a power of two; see `epsutil.collapse.scaled`."""
-
-    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
-        w, exponents = scaled.split([weight])
-        super().__init__(n_slots, w[0], dtype)
-        self.weight = np.array([weight])
-        self.of_weight = exponents[0]
-        self.exponents = np.full(n_slots, scaled.NOTHING)
-        self.common = scaled.NOTHING  # of the maps read last
-
-    def reading(self, sources: Slots) -> Scalars:
-        """Return what brings maps that are read together to a common power of two."""
-        self.common = self.exponents[sources].max()
-        norm = self.norm.copy()
-        norm[1] *= scaled.power(np.minimum(self.exponents - self.common, 0))
-        return norm
-
-    def normalise(self, slot: int, channels: int, moments: Moments) -> None:
-        """Note the statistics of a map, which the weight was a factor of."""
-        count, mean, squares = moments
-        exponents = np.array([self.common + self.of_weight])
-        factor, divisor, self.exponents[slot : slot + 1] = scaled.normalisation(
-            np.array([squares]), count, exponents, self.weight, channels
-        )
-        self.norm[:, slot] = mean, factor[0] / divisor[0]
-
-    def keep(self, slot: int) -> None:
-        """Note that a map has no BatchNorm."""
-        super().keep(slot)
-        self.exponents[slot] = self.common
 
 
 @_compiled

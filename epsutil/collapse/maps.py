@@ -239,25 +239,6 @@ def halve(x: Map) -> Map:
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
 
 
-def add(first: Map, second: Map) -> Map:
-    """Add two maps of one shape."""
-    return first + second
-
-
-@_compiled
-def weighted_sum(first: Map, a: Map, second: Map, b: Map) -> Map:
-    """Add two maps, each multiplied by a number for each weight: [K, H, W, B], [K]."""
-    result = np.empty_like(first)
-    for k in range(len(a)):
-        result[k] = a[k] * first[k] + b[k] * second[k]
-    return result
-
-
-def times(x: Map, weight: Map, channels: int) -> Map:
-    """Multiply a map by the weight, and by a number of equal channels: [K, H, W, B]."""
-    return x * weight[:, None, None, None] * channels
-
-
 def images(colours: Map, n_weights: int) -> Map:
     """Repeat summed colours for every weight: [H, W, B] -> [K, H, W, B]."""
     return np.repeat(colours[None], n_weights, axis=0)

@@ -52,39 +52,10 @@ def images(colours: maps.Map, n_weights: int) -> Map:
     return Map(maps.images(colours, n_weights), np.zeros(n_weights, np.int64))
 
 
-def relu(x: Map, weight: NDArray) -> Map:
-    """Rectify a map and multiply it by the weight; see :func:`epsutil.collapse.maps.relu`."""
-    w, exponents = split(weight)
-    return Map(maps.relu(x.values, w), x.exponents + exponents)
-
-
 def window_sum(x: Map, weight: NDArray, stride: int = 1, rectify: bool = True) -> Map:
     """Sum weighted 3 x 3 neighbourhoods; see :func:`epsutil.collapse.maps.window_sum`."""
     w, exponents = split(weight)
     return Map(maps.window_sum(x.values, w, stride, rectify), x.exponents + exponents)
-
-
-def average_pool(x: Map) -> Map:
-    """Average 3 x 3 neighbourhoods; see :func:`epsutil.collapse.maps.average_pool`."""
-    return Map(maps.average_pool(x.values), x.exponents)
-
-
-def halve(x: Map) -> Map:
-    """Average disjoint 2 x 2 squares; see :func:`epsutil.collapse.maps.halve`."""
-    return Map(maps.halve(x.values), x.exponents)
-
-
-def times(x: Map, weight: NDArray, channels: int) -> Map:
-    """Multiply a map by the weight and by a number of channels."""
-    w, exponents = split(weight)
-    return Map(maps.times(x.values, w, channels), x.exponents + exponents)
-
-
-def add(first: Map, second: Map) -> Map:
-    """Add two maps. What is too small beside the other to be a float64 is lost."""
-    exponents = np.maximum(first.exponents, second.exponents)
-    a, b = power(first.exponents - exponents), power(second.exponents - exponents)
-    return Map(maps.weighted_sum(first.values, a, second.values, b), exponents)
 
 
 def batch_norm(x: Map, weight: NDArray, channels: int = 1) -> Map:
@@ -124,11 +95,6 @@ def normalisation(
     _, size = split(w * np.sqrt(variance) / divisors)
     result = of_weight + size + np.minimum(exponents - near, 0)
     return np.ldexp(channels * w, -size), divisors, np.where(variance * w == 0, NOTHING, result)
-
-
-def means(x: Map, weight: NDArray, channels: int) -> NDArray[np.floating]:
-    """Average maps and apply the linear layer, as rows for :func:`outputs`: [K, B]."""
-    return outputs(maps.means(x.values, split(weight)[0], channels))
 
 
 def outputs(rows: NDArray[np.floating]) -> NDArray[np.floating]:

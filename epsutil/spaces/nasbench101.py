@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps, scaled
+from epsutil.collapse.norms import Norms, of_stem
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
@@ -548,9 +549,7 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float, extended: bool) 
     return graphs.means(kept, groups, widths, norms.reading(groups), norms.w)
 
 
-def _vertex(
-    operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: graphs.Norms
-) -> None:
+def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: Norms) -> None:
     """Compute the map of one vertex."""
     sources = np.array(cell.sources[vertex])
     norm = norms.reading(sources)
@@ -576,40 +575,22 @@ _first: tuple[Any, ...] = (None, None)
 
 def _first_projection(
     colours: graphs.Maps, weight: float, extended: bool
-) -> tuple[graphs.Maps, graphs.Norms]:
+) -> tuple[graphs.Maps, Norms]:
     """Return stem and first projection, which are the same for all architectures of a batch."""
     global _first
     known, of = _first
     if known is not colours:  # `maps.colours` gives the same array for the same images
         of = {}
     if (weight, extended) not in of:
-        w = np.array([weight], colours.dtype)
-        stem, norms = _stem(colours, w, extended)
+        stem, norms = of_stem(colours, weight, SLOTS, extended, quotient=True)
         kept = np.empty((1, *colours.shape), colours.dtype)
         width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
-        moments = graphs.project(stem, groups, width, norms.reading(groups), kept, norms.w)
-        norms.normalise(0, 1, moments)
+        norm = norms.reading(groups)
+        norms.normalise(0, 1, graphs.project(stem[None], groups, width, norm, kept, norms.w))
         of = of | {(weight, extended): (kept[0], norms)}
         _first = (colours, of)
     first, norms = of[weight, extended]
     return first, copy.deepcopy(norms)
-
-
-def _stem(
-    colours: graphs.Maps, weight: NDArray, extended: bool
-) -> tuple[graphs.Maps, graphs.Norms]:
-    """Return the stem's map without ReLU: summed colours [H, W, B] -> [1, H, W, B]."""
-    kernels: Any = scaled if extended else maps
-    summed = kernels.window_sum(kernels.images(colours, 1), weight, rectify=False)
-    stem = kernels.batch_norm(summed, weight)
-    if not extended:
-        norms = graphs.Norms(SLOTS, weight[0], colours.dtype)
-        norms.keep(0)
-        return stem, norms
-    norms = graphs.ScaledNorms(SLOTS, weight[0], colours.dtype)
-    norms.common = stem.exponents[0]
-    norms.keep(0)
-    return stem.values, norms
 
 
 # The full-width network ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-from epsutil.collapse import maps, scaled
+from epsutil.collapse import cells, maps, scaled
+from epsutil.collapse.norms import Norms, Slots, of_stem
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -30,6 +31,7 @@ KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the string's order
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # per stage
+BLOCK = 3  # maps that a residual block needs besides
 FORM = "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
 # What a node computes, as a sum of terms in a normal form: a sorted tuple of INPUT and of pairs
@@ -37,7 +39,6 @@ FORM = "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 Terms = tuple[tuple, ...]
 INPUT: tuple = ("x",)
 Term = TypeVar("Term")  # such a pair, or its text
-Map = Any  # of either module of kernels
 
 
 class NASBench201(Space[str]):
@@ -184,16 +185,13 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         terms = _terms(self.parse(arch))
         self.check_dtype(dtype)
-        kernels = scaled if dtype == maps.EXTENDED else maps
+        extended = dtype == maps.EXTENDED
         colours = maps.colours(x, dtype)  # H, W, B
-        weight = np.array(weights, dtype=colours.dtype)
         if not terms:  # the cell's output is zero, and so is everything after it
-            return np.zeros((len(weight), colours.shape[2]), colours.dtype)
-        # Two weights at a time keep the maps of a usual batch in the processor's cache.
-        pairs = [
-            _collapsed(terms, colours, weight[i : i + 2], kernels) for i in range(0, len(weight), 2)
-        ]
-        return np.concatenate(pairs)
+            return np.zeros((len(weights), colours.shape[2]), colours.dtype)
+        # One weight at a time, for more maps to stay in the processor's cache.
+        rows = np.concatenate([_collapsed(terms, colours, float(w), extended) for w in weights])
+        return scaled.outputs(rows) if extended else rows
 
 
 # The strings ---------------------------------------------------------------------------------
@@ -319,47 +317,87 @@ def _structure(arch: str) -> str:
 # The width collapse --------------------------------------------------------------------------
 
 
-# The kernels are a module: `maps`, or `scaled`, which has the same functions.
+#
+# Every term of the normal form has one map, in a slot of its own; slot 0 is the cell's input. The
+# kernels are in :mod:`epsutil.collapse.cells`.
 
 
-def _collapsed(terms: Terms, colours: NDArray, weight: NDArray, kernels: Any) -> NDArray:
-    """Evaluate the one-channel network: summed colours [H, W, B], weight [K] -> [K, B]."""
-    rgb = kernels.images(colours, len(weight))  # K, H, W, B
-    h = kernels.batch_norm(kernels.window_sum(rgb, weight, rectify=False), weight)
+class Step(NamedTuple):
+    """An operation of a cell: the slot that it writes, and those that it adds up."""
+
+    operation: str
+    slot: int
+    sources: Slots
+
+
+def _plan(terms: Terms, slots: dict[tuple, int], steps: list[Step]) -> Slots:
+    """Note the steps that compute the terms; return their slots, in the order of the sum."""
+    for term in terms:
+        if term not in slots:
+            operation, inside = term
+            sources = _plan(inside, slots, steps)
+            slots[term] = len(slots)
+            steps.append(Step(operation, slots[term], sources))
+    return np.array([slots[term] for term in terms])
+
+
+def _collapsed(terms: Terms, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+    """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [1, B]."""
+    steps: list[Step] = []
+    ends = _plan(terms, {INPUT: 0}, steps)
+    height, width, batch = colours.shape
+    n_slots = 1 + len(steps) + BLOCK
+    kept = np.empty((n_slots, height, width, batch), colours.dtype)
+    kept[0], norms = of_stem(colours, weight, n_slots, extended, quotient=False)
     for stage, channels in enumerate(STAGES):
         if stage:
-            h = _residual_block(h, STAGES[stage - 1], weight, kernels)  # K, H/2, W/2, B
+            shape = (n_slots, height >> stage, width >> stage, batch)
+            before, kept = kept, np.empty(shape, colours.dtype)
+            _residual_block(before, kept, STAGES[stage - 1], norms)
         for _ in range(CELLS):
-            h = _total(terms, channels, weight, kernels, {INPUT: h})
-    h = kernels.relu(kernels.batch_norm(h, weight), np.ones_like(weight))
-    return kernels.means(h, weight, STAGES[-1])  # K, B
+            for step in steps:
+                _apply(step, kept, channels, norms)
+            _add_up(ends, kept, norms)
+    w = np.array([norms.w])
+    last = norms.batch_norm(kept[:1])
+    return maps.means(maps.relu(last, np.ones_like(w)), w, STAGES[-1])
 
 
-def _residual_block(x: Map, channels: int, weight: NDArray, kernels: Any) -> Map:
-    """Halve the image and double the channels: [K, H, W, B] -> [K, H/2, W/2, B]."""
-    h = kernels.batch_norm(kernels.window_sum(x, weight, stride=2), weight, channels)
-    h = kernels.batch_norm(kernels.window_sum(h, weight), weight, 2 * channels)
-    return kernels.add(h, kernels.times(kernels.halve(x), weight, channels))
+def _residual_block(before: maps.Map, kept: maps.Map, channels: int, norms: Norms) -> None:
+    """Halve the image and double the channels: slot 0 of the one to slot 0 of the other."""
+    source = np.array([0])
+    first, second, shortcut = range(len(kept) - BLOCK, len(kept))
+    norm = norms.reading(source)
+    cells.shortcut(before, 0, kept, shortcut, norms.w, kept.dtype.type(channels))
+    norms.keep(shortcut, weighted=True)
+    norms.normalise(first, channels, cells.conv3x3(before, source, kept, first, norm, norms.w, 2))
+    source = np.array([first])
+    norm = norms.reading(source)
+    norms.normalise(
+        second, 2 * channels, cells.conv3x3(kept, source, kept, second, norm, norms.w, 1)
+    )
+    _add_up(np.array([second, shortcut]), kept, norms)
 
 
-def _total(
-    terms: Terms, channels: int, weight: NDArray, kernels: Any, known: dict[tuple, Map]
-) -> Map:
-    """Add up the terms of a cell, given its input; what is known is not computed again."""
-    for term in terms:
-        if term not in known:
-            operation, inside = term
-            h = _total(inside, channels, weight, kernels, known)
-            known[term] = _apply(operation, h, channels, weight, kernels)
-    return functools.reduce(kernels.add, (known[term] for term in terms))
+def _add_up(sources: Slots, kept: maps.Map, norms: Norms) -> None:
+    """Add up maps in slot 0."""
+    if len(sources) > 1 or sources[0]:
+        cells.total(kept, sources, 0, norms.reading(sources))
+        norms.keep(0)
 
 
-def _apply(operation: str, x: Map, channels: int, weight: NDArray, kernels: Any) -> Map:
+def _apply(step: Step, kept: maps.Map, channels: int, norms: Norms) -> None:
+    operation, slot, sources = step
+    norm = norms.reading(sources)
     if operation == "avg_pool_3x3":
-        return kernels.average_pool(x)
+        cells.average_pool(kept, sources, slot, norm)
+        norms.keep(slot)
+        return
     if operation == "nor_conv_3x3":
-        return kernels.batch_norm(kernels.window_sum(x, weight), weight, channels)
-    return kernels.batch_norm(kernels.relu(x, weight), weight, channels)
+        moments = cells.conv3x3(kept, sources, kept, slot, norm, norms.w, 1)
+    else:
+        moments = cells.conv1x1(kept, sources, slot, norm, norms.w)
+    norms.normalise(slot, channels, moments)
 
 
 # The full-width network ----------------------------------------------------------------------

@@ -209,3 +209,41 @@ def halve(x: Map) -> Map:
     """Average disjoint 2 x 2 squares; [K, H, W, B] -> [K, H/2, W/2, B]."""
     rows = x[:, ::2] + x[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+
+
+@_compiled
+def window_sum_5x5(x: Map, weight: Map, stride: int = 1) -> Map:
+    """Rectify a map, multiply it by the weight and sum each 5 x 5 neighbourhood, zeros outside.
+
+    Parameters
+    ----------
+    x : ndarray, shape (K, H, W, B)
+    weight : ndarray, shape (K,), dtype of `x`
+    stride : {1, 2}
+
+    Returns
+    -------
+    ndarray, shape (K, ceil(H / stride), ceil(W / stride), B)
+        What a depthwise 5 x 5 convolution makes of one channel.
+    """
+    n_weights, height, width, batch = x.shape
+    result = np.empty(
+        (n_weights, (height + stride - 1) // stride, (width + stride - 1) // stride, batch), x.dtype
+    )
+    zero = x.dtype.type(0)
+    columns = np.zeros((width + 4, batch), x.dtype)  # sums of up to five rows, zero at both ends
+    for k in range(n_weights):
+        w = weight[k]
+        for i in range(result.shape[1]):
+            columns[2:-2] = 0
+            for row in range(max(i * stride - 2, 0), min(i * stride + 3, height)):
+                for j in range(width):
+                    for b in range(batch):
+                        value = x[k, row, j, b]
+                        columns[j + 2, b] += w * (zero if value <= zero else value)
+            for j in range(result.shape[2]):
+                at = j * stride
+                for b in range(batch):
+                    inner = columns[at + 1, b] + columns[at + 2, b] + columns[at + 3, b]
+                    result[k, i, j, b] = columns[at, b] + inner + columns[at + 4, b]
+    return result

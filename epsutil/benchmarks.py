@@ -18,6 +18,7 @@ import pandas as pd
 from epsutil import sources
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.spaces.nasbench_macro import NASBenchMacro
 from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
 
@@ -46,6 +47,7 @@ VALIDATION = {
 TEST_RUNS = {"cifar10": "nas-bench-201/cifar10-test-accuracy-runs.csv"}
 SIGNALS = ("validation200", "validation12", "run1", "test")  # what a search may choose by
 NASBENCH101 = ("nas-bench-101/accuracies.pkl.gz", "nas-bench-101/params.pkl.gz")
+MACRO = "nas-bench-macro/nas-bench-macro_cifar10.json"
 _NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
 _NLP_WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
 
@@ -59,10 +61,10 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    space_name : {"nasbench201", "nasbench101", "nasbench_nlp"}
+    space_name : {"nasbench201", "nasbench101", "nasbench_macro", "nasbench_nlp"}
     dataset : str
-        For NAS-Bench-201 one of `DATASETS`, for NAS-Bench-101 ``"cifar10"``, for NAS-Bench-NLP
-        ``"ptb"``.
+        For NAS-Bench-201 one of `DATASETS`, for NAS-Bench-101 and NAS-Bench-Macro
+        ``"cifar10"``, for NAS-Bench-NLP ``"ptb"``.
 
     Returns
     -------
@@ -71,7 +73,8 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
         ``test_accuracy`` (%): of NAS-Bench-201 after 200 epochs, the mean over the available seeds;
         of NAS-Bench-101 after 108 epochs, the mean of three runs. ``params`` and ``flops``
         (multiply-accumulates) are our own counts for the dataset's classes and image size.
-        NAS-Bench-201 has the string ``arch``, too.
+        of NAS-Bench-Macro, the mean of three runs, which :func:`test_runs` lists. NAS-Bench-201 and
+        NAS-Bench-Macro have the string ``arch``, too.
 
         For NAS-Bench-NLP, single runs: ``params``, the benchmark's own count; ``status``;
         ``n_epochs``; and losses in nats per token, whose exponential is the perplexity:
@@ -169,33 +172,39 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     return frame["validation_accuracy"]
 
 
-def test_runs(dataset: str = "cifar10") -> pd.DataFrame:
-    """Return the test accuracy of each of NAS-Bench-201's runs of 200 epochs.
+def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.DataFrame:
+    """Return the test accuracy of each training run.
 
     Parameters
     ----------
     dataset : {"cifar10"}
+    space_name : {"nasbench201", "nasbench_macro"}
 
     Returns
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
-        ``run3`` (%). All architectures have the first, 13,400 the second, 7,961 the third; NaN
+        ``run3`` (%). NAS-Bench-Macro has all three of every architecture. Of NAS-Bench-201's, runs
+        of 200 epochs, all architectures have the first, 13,400 the second, 7,961 the third; NaN
         where there is none.
 
     Raises
     ------
     ValueError
-        There are no runs of this dataset.
+        There are no runs of this dataset or space.
     epsutil.sources.SourceError
-        The file of `TEST_RUNS` is not to be had, or does not hold every architecture once.
+        The file is not to be had, or does not hold every architecture once.
 
     Notes
     -----
-    The mean of the runs is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the
+    For NAS-Bench-201, the mean of the runs is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the
     architectures; for the others, that is the mean of other runs.
     """
     _check("dataset", dataset, TEST_RUNS)
+    _check("search space", space_name, ("nasbench201", "nasbench_macro"))
+    if space_name == "nasbench_macro":
+        of_each = [record["test_acc"] for record in _macro_file().values()]
+        return pd.DataFrame(of_each, columns=["run1", "run2", "run3"]).rename_axis("index")
     raw = pd.read_csv(sources.path(TEST_RUNS[dataset]))
     runs = {run: raw[run] for run in ("run1", "run2", "run3")}
     return _in_order(TEST_RUNS[dataset], raw["index"].tolist(), runs)
@@ -401,6 +410,33 @@ def _pickled_frame(name: str) -> dict[str, np.ndarray]:
     }
 
 
+def _macro_file() -> dict[str, dict[str, Any]]:
+    """Read what NAS-Bench-Macro's file says of each code, in the order of the space."""
+    try:
+        records = json.loads(sources.path(MACRO).read_text("utf-8"))
+        codes = list(NASBenchMacro())
+        if set(records) != set(codes):
+            raise ValueError(
+                f"{len(records):,} architectures; expected each of {len(codes):,} once"
+            )
+    except ValueError as error:
+        raise sources.SourceError(f"{MACRO} is not NAS-Bench-Macro's file ({error})") from error
+    return {code: records[code] for code in codes}
+
+
+def _nasbench_macro(dataset: str) -> pd.DataFrame:
+    space, records = NASBenchMacro(), _macro_file()
+    sizes = [(space.parameters(code), space.flops(code)) for code in records]
+    theirs = [(record["params"], record["flops"]) for record in records.values()]
+    if differ := sum(ours != stated for ours, stated in zip(sizes, theirs, strict=True)):
+        raise sources.SourceError(f"{MACRO}: {differ:,} networks have other sizes than ours")
+    frame = pd.DataFrame(sizes, columns=["params", "flops"]).rename_axis("index")
+    accuracy = [float(np.mean(record["test_acc"])) for record in records.values()]
+    frame.insert(0, "test_accuracy", accuracy)
+    frame.insert(0, "arch", list(records))
+    return frame
+
+
 class _Record:
     """Stands in for a package's own classes, so that it need not be imported."""
 
@@ -442,6 +478,7 @@ class _Trained(NamedTuple):
 _TRAINED = {
     "nasbench201": _Trained(_nasbench201, DATASETS, (_200_EPOCHS,)),
     "nasbench101": _Trained(_nasbench101, ("cifar10",), NASBENCH101),
+    "nasbench_macro": _Trained(_nasbench_macro, ("cifar10",), (MACRO,)),
     "nasbench_nlp": _Trained(_nasbench_nlp, ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True),
 }
 

@@ -11,6 +11,7 @@ SPACES = {
     "nasbench201": "NAS-Bench-201",
     "nasbench101": "NAS-Bench-101",
     "nasbench_nlp": "NAS-Bench-NLP",
+    "nasbench_macro": "NAS-Bench-Macro",
 }
 METRICS = {
     "epsilon": "**epsilon**",

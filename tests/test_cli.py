@@ -67,7 +67,8 @@ def test_score_a_sample_to_a_file(run, tmp_path):
     [
         (
             ["score", "nasbench"],
-            "'nasbench' is not one of 'nasbench101', 'nasbench201', 'nasbench_nlp'",
+            "'nasbench' is not one of 'nasbench101', 'nasbench201', 'nasbench_macro', "
+            "'nasbench_nlp'",
         ),
         (["score", "nasbench201", "--dataset", "mnist"], "'mnist' is not one of 'cifar10'"),
         (["score", "nasbench201", "--weights", "1"], "requires 2 arguments"),

@@ -16,7 +16,8 @@ ORDER = """
     scoring store
     user_modules proxies
     benchmarks inputs pools
-    spaces spaces.nasbench101 spaces.nasbench201 spaces.nasbench_nlp spaces.base spaces.indexing
+    spaces spaces.nasbench101 spaces.nasbench201 spaces.nasbench_macro spaces.nasbench_nlp
+    spaces.base spaces.indexing
     sources
     collapse.cells collapse.graphs collapse.norms collapse.scaled collapse.maps
     collapse.recurrent collapse
@@ -26,14 +27,14 @@ ORDER = """
 """.split()
 BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
     "metric initialise statistics names paths": 960,
-    "collapse": 950,
-    "spaces": 2150,
-    "sources inputs pools benchmarks": 1110,
+    "collapse": 1010,
+    "spaces": 2480,
+    "sources inputs pools benchmarks": 1160,
     "proxies user_modules networks": 1170,
     "store scoring": 670,
     "experiments agreement weights user_tables": 1200,
     "search": 520,
-    "book": 3000,
+    "book": 3010,
     "cli": 480,
 }
 PACKAGE = paths.ROOT / "epsutil"

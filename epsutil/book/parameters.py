@@ -21,7 +21,12 @@ SCALES = ("quick", "paper", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
 
 # How many architectures each has; the length of a space may need its data, a check must not.
-SIZES = {"nasbench101": 423_624, "nasbench201": 15_625, "nasbench_nlp": 14_322}
+SIZES = {
+    "nasbench101": 423_624,
+    "nasbench201": 15_625,
+    "nasbench_macro": 6_561,
+    "nasbench_nlp": 14_322,
+}
 LEAST_ARCHS = 10  # of which a table of rank correlations is made
 LARGEST_BATCH = 10_240  # as many images as there are of each dataset
 LARGEST_SEED = 2**32 - 1  # that numpy, pandas and torch all take

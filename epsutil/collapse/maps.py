@@ -102,8 +102,8 @@ def relu(x: Map, weight: Map) -> Map:
 
 
 @_compiled
-def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True) -> Map:
-    """Multiply a map by the weight and sum each 3 x 3 neighbourhood, with zeros outside.
+def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True, size: int = 3) -> Map:
+    """Multiply a map by the weight and sum each square neighbourhood, with zeros outside.
 
     Parameters
     ----------
@@ -112,31 +112,37 @@ def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True) -> Ma
     stride : {1, 2}
     rectify : bool, default True
         Apply ReLU to `x` first.
+    size : {3, 5}
+        Side of the square.
 
     Returns
     -------
     ndarray, shape (K, ceil(H / stride), ceil(W / stride), B)
-        What one input channel contributes to a 3 x 3 convolution.
+        What one input channel contributes to a convolution, or what a depthwise one makes.
     """
     n_weights, height, width, batch = x.shape
     result = np.empty(
         (n_weights, (height + stride - 1) // stride, (width + stride - 1) // stride, batch), x.dtype
     )
     lowest = x.dtype.type(0 if rectify else -np.inf)
-    columns = np.zeros((width + 2, batch), x.dtype)  # sums of up to three rows, zero at both ends
+    pad = size // 2
+    columns = np.zeros((width + 2 * pad, batch), x.dtype)  # sums of up to `size` rows, zero outside
     for k in range(n_weights):
         w = weight[k]
         for i in range(result.shape[1]):
-            columns[1:-1] = 0
-            for row in range(max(i * stride - 1, 0), min(i * stride + 2, height)):
+            columns[pad:-pad] = 0
+            for row in range(max(i * stride - pad, 0), min(i * stride + pad + 1, height)):
                 for j in range(width):
                     for b in range(batch):
                         value = x[k, row, j, b]
-                        columns[j + 1, b] += w * (lowest if value <= lowest else value)
+                        columns[j + pad, b] += w * (lowest if value <= lowest else value)
             for j in range(result.shape[2]):
                 at = j * stride
                 for b in range(batch):
                     result[k, i, j, b] = columns[at, b] + columns[at + 1, b] + columns[at + 2, b]
+                if size == 5:
+                    for b in range(batch):
+                        result[k, i, j, b] += columns[at + 3, b] + columns[at + 4, b]
     return result
 
 
@@ -237,6 +243,19 @@ def halve(x: Map) -> Map:
     """Average disjoint 2 x 2 squares; [K, H, W, B] -> [K, H/2, W/2, B]."""
     rows = x[:, ::2] + x[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+
+
+def pointwise(x: Map, weight: Map, stride: int = 1) -> Map:
+    """Multiply a map by the weight, as a 1 x 1 convolution without ReLU before it does.
+
+    Of [K, H, W, B] every `stride`-th row and column is taken.
+    """
+    return np.ascontiguousarray(x[:, ::stride, ::stride]) * weight[:, None, None, None]
+
+
+def add(first: Map, second: Map) -> Map:
+    """Add two maps of one shape."""
+    return first + second
 
 
 def images(colours: Map, n_weights: int) -> Map:

@@ -52,10 +52,38 @@ def images(colours: maps.Map, n_weights: int) -> Map:
     return Map(maps.images(colours, n_weights), np.zeros(n_weights, np.int64))
 
 
-def window_sum(x: Map, weight: NDArray, stride: int = 1, rectify: bool = True) -> Map:
-    """Sum weighted 3 x 3 neighbourhoods; see :func:`epsutil.collapse.maps.window_sum`."""
+def relu(x: Map, weight: NDArray) -> Map:
+    """Rectify a map and multiply it by the weight; see :func:`epsutil.collapse.maps.relu`."""
     w, exponents = split(weight)
-    return Map(maps.window_sum(x.values, w, stride, rectify), x.exponents + exponents)
+    return Map(maps.relu(x.values, w), x.exponents + exponents)
+
+
+def pointwise(x: Map, weight: NDArray, stride: int = 1) -> Map:
+    """Multiply a map by the weight; see :func:`epsutil.collapse.maps.pointwise`."""
+    w, exponents = split(weight)
+    return Map(maps.pointwise(x.values, w, stride), x.exponents + exponents)
+
+
+def add(first: Map, second: Map) -> Map:
+    """Add two maps. What is too small beside the other to be a float64 is lost."""
+    exponents = np.maximum(first.exponents, second.exponents)
+    parts = (
+        x.values * power(x.exponents - exponents)[:, None, None, None] for x in (first, second)
+    )
+    return Map(np.add(*parts), exponents)
+
+
+def means(x: Map, weight: NDArray, channels: int) -> NDArray[np.floating]:
+    """Average maps and apply the linear layer, as rows for :func:`outputs`: [K, B]."""
+    return outputs(maps.means(x.values, split(weight)[0], channels))
+
+
+def window_sum(
+    x: Map, weight: NDArray, stride: int = 1, rectify: bool = True, size: int = 3
+) -> Map:
+    """Sum weighted neighbourhoods; see :func:`epsutil.collapse.maps.window_sum`."""
+    w, exponents = split(weight)
+    return Map(maps.window_sum(x.values, w, stride, rectify, size), x.exponents + exponents)
 
 
 def batch_norm(x: Map, weight: NDArray, channels: int = 1) -> Map:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from epsutil.spaces.base import Space
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.spaces.nasbench_macro import NASBenchMacro
 from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
 __all__ = ["Space", "get", "names"]
@@ -12,6 +13,7 @@ __all__ = ["Space", "get", "names"]
 _SPACES: dict[str, Callable[..., Space]] = {
     "nasbench101": NASBench101,
     "nasbench201": NASBench201,
+    "nasbench_macro": NASBenchMacro,
     "nasbench_nlp": NASBenchNLP,
 }
 

@@ -46,6 +46,7 @@ VALIDATION = {
 TEST_RUNS = {"cifar10": "nas-bench-201/cifar10-test-accuracy-runs.csv"}
 SIGNALS = ("validation200", "validation12", "run1", "test")  # what a search may choose by
 NASBENCH101 = ("nas-bench-101/accuracies.pkl.gz", "nas-bench-101/params.pkl.gz")
+MACRO = "nas-bench-macro/nas-bench-macro_cifar10.json"
 _NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
 _NLP_WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
 
@@ -199,6 +200,26 @@ def test_runs(dataset: str = "cifar10") -> pd.DataFrame:
     raw = pd.read_csv(sources.path(TEST_RUNS[dataset]))
     runs = {run: raw[run] for run in ("run1", "run2", "run3")}
     return _in_order(TEST_RUNS[dataset], raw["index"].tolist(), runs)
+
+
+def macro_runs() -> pd.DataFrame:
+    """Return the test accuracy (%) of NAS-Bench-Macro's three runs on CIFAR-10.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``arch``, the code of an architecture such as ``02012100``, in sorted order. Columns
+        ``run1``, ``run2``, ``run3``; all 6,561 architectures have all of them.
+
+    Raises
+    ------
+    epsutil.sources.SourceError
+        The file of `MACRO` is not to be had.
+    """
+    found = json.loads(sources.path(MACRO).read_text("utf-8"))
+    runs = {arch: result["test_acc"] for arch, result in found.items()}
+    frame = pd.DataFrame.from_dict(runs, "index", columns=["run1", "run2", "run3"])
+    return frame.sort_index().rename_axis("arch")
 
 
 def signal(dataset: str, name: str) -> pd.Series:

@@ -12,6 +12,7 @@ SPACES = {
     "nasbench101": "NAS-Bench-101",
     "nasbench_nlp": "NAS-Bench-NLP",
 }
+CEILING = "ceiling"  # in a table of metrics, one that knows every expected accuracy
 METRICS = {
     "epsilon": "**epsilon**",
     "params": "number of parameters",
@@ -20,6 +21,7 @@ METRICS = {
     "cv": "cv (negated)",
     "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
+    CEILING: "*noise ceiling*",
 }
 SCORES = {
     "rho": "ρ",

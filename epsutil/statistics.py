@@ -425,7 +425,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     rhos, sizes = [], [0]
     for a, b in combinations(table.T, 2):
         both = ~np.isnan(a + b)
-        rhos.append(_correlations(a[both], b[both])[0])
+        constant = both.sum() < 3 or _constant(a[both]) or _constant(b[both])
+        rhos.append(np.nan if constant else float(stats.spearmanr(a[both], b[both]).statistic))
         sizes.append(int(both.sum()))
     found = [rho for rho in rhos if not np.isnan(rho)]
     rho = float(np.mean(found)) if found else np.nan

@@ -94,6 +94,17 @@ CASES = {
         "n_least": (15_625, 0, "from 1 to 15,625"),
         "n_jobs": JOBS,
     },
+    "noise_ceiling": {
+        "weights": PAIR,
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_archs": (40, 9, "from 10 to 15,625"),
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "groups": (["naswot"], ["fisher_biased"], "one or more different ones of synflow"),
+        "n_competitors": (12, -1, "from 0 to 15,625"),
+        "n_least": (10, 0, "from 1 to 15,625"),
+        "n_jobs": JOBS,
+    },
     "search_budget": {
         "metrics": (
             ["params", "naswot"],

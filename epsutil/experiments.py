@@ -393,9 +393,8 @@ def evaluation(
     return row | {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
 
 
-def ceiling(problem: Problem, runs: pd.DataFrame, n_draws: int) -> pd.DataFrame:
-    """Return the noise ceiling as a row of :func:`metrics_table`, the metric
-    :data:`epsutil.names.CEILING`.
+def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the noise ceiling as a row of :func:`metrics_table`, without intervals.
 
     Parameters
     ----------
@@ -403,22 +402,19 @@ def ceiling(problem: Problem, runs: pd.DataFrame, n_draws: int) -> pd.DataFrame:
         Its trained result is the mean of some runs.
     runs : pandas.DataFrame
         These runs, a column each, by the architecture's index; NaN where there is none.
-    n_draws : int
-        See :func:`epsutil.statistics.ceiling`.
 
     Returns
     -------
     pandas.DataFrame
-        One row, over the architectures with a run.
+        One row, the metric :data:`epsutil.names.CEILING`, over the architectures that have a run;
+        see :func:`epsutil.statistics.ceiling`.
     """
     known = runs.reindex(problem.result.index).dropna(how="all")
-    found = statistics.ceiling(
-        problem.result[known.index], known, n_draws=n_draws, seed=problem.seed
-    )
+    found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
     row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
-    row |= {"n": len(known), "n_scored": len(known)} | found["value"].to_dict()
-    row |= {f"{name}_{side}": found.loc[name, side] for name in SCORES for side in ("low", "high")}
-    return pd.DataFrame([row])
+    return pd.DataFrame(
+        [row | {"n": len(known), "n_scored": len(known)} | found["value"].to_dict()]
+    )
 
 
 def epsilon_and_sizes(

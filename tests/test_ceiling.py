@@ -1,11 +1,14 @@
 """The noise ceiling against simulations in which the expected accuracies are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import statistics
+from epsutil import experiments, statistics
+from epsutil.book import tables
 from epsutil.statistics import SCORES
 
 
@@ -117,3 +120,19 @@ def test_what_does_not_fit_is_refused():
         statistics.expected(target, runs, n_draws=0)
     with pytest.raises(ValueError, match="level"):
         statistics.ceiling(target, runs, level=1)
+
+
+def test_in_a_table_the_ceiling_is_the_last_row_and_never_the_best():
+    _, runs, target = trained(1, n=200)
+    runs[:5] = np.nan
+    result = pd.Series(target, index=range(10, 210))
+    problem = SimpleNamespace(result=result, dataset="cifar10", seed=21)
+    frame = pd.DataFrame(runs, index=result.index).iloc[::-1]
+    row = experiments.ceiling(problem, frame)
+    assert row["n"].tolist() == row["n_scored"].tolist() == [195]
+    same = statistics.ceiling(result[5:], runs[5:], n_draws=20)["value"]
+    assert row[list(SCORES)].iloc[0].to_dict() == pytest.approx(same.to_dict())
+    ours = row.assign(metric="synflow", rho=0.5)
+    text = tables.render(pd.concat([ours, row]), ["metric", "rho"], best="largest")
+    lines = text.splitlines()
+    assert "**0.500**" in lines[-2] and "*noise ceiling*" in lines[-1] and "**0" not in lines[-1]

@@ -254,7 +254,9 @@ def render(
             raise ValueError(f"two columns are headed {heading!r}; give one another heading")
         texts[heading] = _written(spec, column, frame)
         if best and (name := _parts(spec)[0]) in _ranked(spec):
-            ranked = frame[name].mask(frame["metric"] == CEILING) if "metric" in frame else frame[name]
+            ranked = (
+                frame[name].mask(frame["metric"] == CEILING) if "metric" in frame else frame[name]
+            )
             texts[heading] = _bold(texts[heading], ranked, spec, best)
         if not column.is_text:
             numeric.append(heading)

@@ -33,6 +33,7 @@ from epsutil import (
     statistics,
     store,
 )
+from epsutil.names import CEILING
 from epsutil.spaces.nasbench201 import NASBench201
 from epsutil.statistics import SCORES
 
@@ -391,6 +392,30 @@ def evaluation(
         return row
     interval = statistics.bootstrap(score, result, n_resamples, seed, minimise=minimise)
     return row | {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
+
+
+def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the noise ceiling as a row of :func:`metrics_table`, without intervals.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its trained result is the mean of some runs.
+    runs : pandas.DataFrame
+        These runs, a column each, by the architecture's index; NaN where there is none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row, the metric :data:`epsutil.names.CEILING`, over the architectures that have a run;
+        see :func:`epsutil.statistics.ceiling`.
+    """
+    known = runs.reindex(problem.result.index).dropna(how="all")
+    found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
+    row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
+    return pd.DataFrame(
+        [row | {"n": len(known), "n_scored": len(known)} | found["value"].to_dict()]
+    )
 
 
 def epsilon_and_sizes(

@@ -13,6 +13,7 @@ SPACES = {
     "nasbench_nlp": "NAS-Bench-NLP",
     "nasbench_macro": "NAS-Bench-Macro",
 }
+CEILING = "ceiling"  # in a table of metrics, one that knows every expected accuracy
 METRICS = {
     "epsilon": "**epsilon**",
     "params": "number of parameters",
@@ -21,6 +22,7 @@ METRICS = {
     "cv": "cv (negated)",
     "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
+    CEILING: "*noise ceiling*",
 }
 SCORES = {
     "rho": "ρ",

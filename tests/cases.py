@@ -1,11 +1,14 @@
 """An unusual and a wrong value for every parameter of every notebook."""
 
+from pathlib import Path
+
 POOL = "|nor_conv_1x1~0|+|none~0|avg_pool_3x3~1|+|none~0|none~1|skip_connect~2|"
 TWO = "two different finite numbers above 0"
 MORE = "two or more different finite numbers above 0"
 BATCH = (7, 1, "from 2 to 10,240")
 SEED = (0, -1, "from 0 to 4,294,967,295")
 JOBS = (1, 0, "a number of processes up to 1,024, or -1 for one per core")
+RUNS = str(Path(__file__).with_name("nasbench101_runs.csv"))  # made up, in the user's format
 PAIR = ([1.0, 1e-7], [1e-7, 1.0, 2.0], TWO)
 # Notebook -> parameter -> an unusual value, one that it cannot have, and what the error says. The
 # unusual values of a notebook are taken together, and test_book.py executes it once with them.
@@ -92,6 +95,17 @@ CASES = {
         "groups": (["ntk", "synflow"], [], "one or more different ones of synflow"),
         "n_competitors": (0, 15_626, "from 0 to 15,625"),
         "n_least": (15_625, 0, "from 1 to 15,625"),
+        "n_jobs": JOBS,
+    },
+    "noise_ceiling": {
+        "weights": PAIR,
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_archs": (40, 9, "from 10 to 15,625"),
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "groups": (["naswot"], ["fisher_biased"], "one or more different ones of synflow"),
+        "n_competitors": (12, -1, "from 0 to 15,625"),
+        "n_least": (10, 0, "from 1 to 15,625"),
         "n_jobs": JOBS,
     },
     "search_budget": {
@@ -189,6 +203,7 @@ CASES = {
         "n_competitors": (0, -1, "from 0 to 423,624"),
         "architectures": ("common", "", "one of own, common, last"),
         "n_least": (423_624, 0, "from 1 to 423,624"),
+        "runs": (RUNS, "no-such-file.csv", "a file, or empty"),
         "n_recheck": (423_624, 0, "from 1 to 423,624"),
         "n_jobs": JOBS,
     },

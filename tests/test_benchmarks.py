@@ -1,4 +1,5 @@
 import functools
+import json
 import zipfile
 
 import numpy as np
@@ -265,3 +266,12 @@ def test_a_log_of_another_kind(monkeypatch, tmp_path, content):
     monkeypatch.setattr(sources, "path", lambda name: file if name == WIKITEXT2 else path(name))
     with pytest.raises(sources.SourceError, match="log.json is not a log of NAS-Bench-NLP"):
         benchmarks.nasbench_nlp_wikitext2()
+
+
+@pytest.mark.needs(benchmarks.MACRO)
+def test_the_runs_of_nasbench_macro_are_those_that_its_file_averages():
+    runs = benchmarks.test_runs("cifar10", "nasbench_macro")
+    assert len(runs) == 3**8 and runs.notna().all(axis=None)
+    stated = json.loads(sources.path(benchmarks.MACRO).read_text())
+    means = [stated[arch]["mean_acc"] for arch in spaces.get("nasbench_macro")]
+    np.testing.assert_allclose(runs.mean(axis=1), means, atol=1e-4)

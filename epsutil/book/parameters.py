@@ -10,6 +10,7 @@ import ast
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -360,6 +361,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_speed_archs": archs,
         "n_trained": _from_to(10, 10_000),
         "population": _from_to(1, 10_000),
+        "runs": _file,
         "seed": seed,
         "speed_batch_size": batch,
         "signal": _one_of(benchmarks.SIGNALS),
@@ -424,6 +426,10 @@ def jobs(value: int) -> str | None:
     """Say what a number of processes must be, None where it is so."""
     fits = value and abs(value) <= MOST_JOBS
     return None if fits else f"a number of processes up to {MOST_JOBS:,}, or -1 for one per core"
+
+
+def _file(value: str) -> str | None:
+    return None if not value or Path(value).is_file() else "a file, or empty"
 
 
 def _arch(value: str) -> str | None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from epsutil.names import CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
+from epsutil.names import CEILING, CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
 from epsutil.statistics import LEAST_RESAMPLES
 
 # The columns of a scoreboard.csv.
@@ -108,6 +108,10 @@ COLUMNS = {
     "v1_normalised": Column("$V'_1$", _number),
     "v2_normalised": Column("$V'_2$", _number),
     "difference": Column(r"$\lvert V'_1 - V'_2 \rvert$", _number),
+    "n_runs": Column("With two runs", _count),
+    "reached": Column("Share of the ceiling", _format(".1%")),
+    "reached_all": Column("Share, unscored last", _format(".1%")),
+    "reached_top10": Column("Share, top-10%", _format(".1%")),
     "n": Column("Computed", _count),
     "n_scored": Column("Scored", _count),
     "archs": Column("Archs", _count),
@@ -250,7 +254,10 @@ def render(
             raise ValueError(f"two columns are headed {heading!r}; give one another heading")
         texts[heading] = _written(spec, column, frame)
         if best and (name := _parts(spec)[0]) in _ranked(spec):
-            texts[heading] = _bold(texts[heading], frame[name], spec, best)
+            ranked = (
+                frame[name].mask(frame["metric"] == CEILING) if "metric" in frame else frame[name]
+            )
+            texts[heading] = _bold(texts[heading], ranked, spec, best)
         if not column.is_text:
             numeric.append(heading)
     return markdown(pd.DataFrame(texts), numeric)

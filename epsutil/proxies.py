@@ -15,12 +15,14 @@ form a network is scored: BatchNorm takes the statistics of the batch, dropout i
 numbers (time, batch). Logits then are (time, batch, classes) or (batch, classes).
 """
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,6 +40,7 @@ VERSION = 1  # of what metrics share: the draws of the weights, the passes
 SEED = 42  # Abdelfattah et al.
 BATCH_SIZE = 64
 INITIALISATIONS = 100  # of cv
+SWAP_DRAWS = 32
 
 
 class Proxy(NamedTuple):
@@ -321,27 +324,72 @@ class Passes:
         n_weights = len(self.weights)
         return list(gradients[:n_weights]), list(gradients[n_weights:])
 
+    @cached_property
+    def blocks(self) -> list[Tensor]:
+        """Return what goes into the first block and what each gives, for az-nas.
+
+        Of weights drawn from Kaiming's normal distribution.
+        """
+        network = initialise.random_(self.fresh(self.drawn), self.seed, "kaiming normal")
+        found, maps = list(_blocks(network)), list[Tensor]()
+        name = type(network).__name__
+        if not found:
+            raise ValueError(
+                f"{name} has no blocks, by which az-nas is defined: modules that hold others"
+            )
+
+        def keep(maps_: object) -> None:
+            if not isinstance(maps_, Tensor) or maps_.ndim != 4 or not maps_.is_floating_point():
+                raise ValueError("a block takes or gives no maps (image, channel, height, width)")
+            maps.append(maps_ if maps_.requires_grad else maps_.requires_grad_())
+
+        found[0].register_forward_pre_hook(lambda _, given: None if maps else keep(given[0]))
+        for block in found:
+            block.register_forward_hook(lambda *call: keep(call[2]))
+        self.call(network, self.x)
+        return maps
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """Return the entropy of the channels' principal components of each of `blocks`."""
+        values = []
+        for maps in self.blocks:
+            channels = maps.detach().movedim(1, 0).flatten(1).double()  # no eigenvalue below 0
+            shares = torch.linalg.eigvalsh(torch.cov(channels, correction=0))
+            shares = shares / shares.sum()
+            values.append(float(-(shares * torch.log(shares + 1e-8)).sum()))
+        return values
+
     def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
         """Run the network; `use` gets the number and the inputs of each ReLU that is called.
 
         It may return others in their place.
         """
-        network, calls = self.fresh(), 0
-
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
-            nonlocal calls
-            calls += 1
-            return use(calls - 1, arguments[0])
-
-        relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
-        if not relus:
-            raise ValueError(
-                f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot "
-                "and linear_regions are defined"
-            )
-        for module in relus:
-            module.register_forward_pre_hook(hook)
+        network = self.fresh()
+        watch_relus(network, use)
         return self.call(network, x)
+
+
+def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None]) -> None:
+    """Hand the number and the inputs of each ReLU that is called to a function.
+
+    What it returns, if not None, takes the place of the inputs.
+    """
+    calls = 0
+
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
+        nonlocal calls
+        calls += 1
+        return use(calls - 1, arguments[0])
+
+    relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
+    if not relus:
+        raise ValueError(
+            f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot, "
+            "linear_regions and swap are defined"
+        )
+    for module in relus:
+        module.register_forward_pre_hook(hook)
 
 
 def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -363,6 +411,15 @@ def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
             '"weight" in their name, of layers that are no embedding or normalisation'
         )
     return found
+
+
+def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost modules inside a network that hold others and are no mere lists."""
+    for module in network.children():
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            yield from _blocks(module)
+        elif any(True for _ in module.children()):
+            yield module
 
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -775,3 +832,174 @@ def linear_regions(passes: Passes) -> float:
             passes.relus(x, keep)
         parts.append(np.packbits(np.concatenate(patterns, axis=1), axis=1))
     return float(len(np.unique(np.concatenate(parts), axis=0)))
+
+
+# Published after epsilon, or beside it ---------------------------------------------------------
+
+
+@proxy(labels=True)
+def zico(passes: Passes) -> float:
+    r"""Return how steady gradients are from batch to batch (Li et al., arXiv:2301.11300).
+
+    :math:`\sum_l \log \sum_{\theta \in l} \mathrm{E}|g| / \mathrm{sd}|g|` over the layers, with the
+    loss's gradients g on the two halves of the batch. As in the authors' code (SLDGroup/ZiCo
+    @ bbabe28, ZeroShotProxy/compute_zico.py), weights of equal gradients and layers without a
+    gradient are left out; the authors take two batches of 128 images.
+    """
+    return _steadiness([[half.abs() for half in halves] for halves in _gradients_of_halves(passes)])
+
+
+@proxy(labels=True)
+def zico_released(passes: Passes) -> float:
+    """Return `zico` as the released code computes it.
+
+    The code does not set the gradients to zero between the two batches, so that the second ones
+    are sums of both, and takes the standard deviation of the signed gradients.
+    """
+    return _steadiness([[first, first + last] for first, last in _gradients_of_halves(passes)])
+
+
+def _gradients_of_halves(passes: Passes) -> list[tuple[Tensor, Tensor]]:
+    """Return each weight's gradients of the loss on the first and the second half of the batch."""
+    if passes.size == 1:
+        raise ValueError("zico compares two halves of a batch, which has only one input")
+    halves = []
+    inputs = passes.x.tensor_split(2, passes.axis)
+    labels = passes.labels.tensor_split(2, passes.axis_of_logits)
+    for x, label in zip(inputs, labels, strict=True):
+        network = passes.fresh()
+        loss = passes.loss(passes.call(network, x), label)
+        weights = list(_named_weights(network).values())
+        halves.append(torch.autograd.grad(loss, weights, materialize_grads=True))
+    return list(zip(*halves, strict=True))
+
+
+def _steadiness(layers: Sequence[Sequence[Tensor]]) -> float:
+    """Sum the logarithms of the layers' inverse coefficients of variation."""
+    total = 0.0
+    for gradients in layers:
+        values = torch.stack(list(gradients))
+        deviation = values.std(0, correction=0)
+        ratio = values.abs().mean(0)[deviation != 0] / deviation[deviation != 0]
+        of_layer = float(ratio.double().sum())
+        total += math.log(of_layer) if of_layer else 0.0
+    return total
+
+
+@proxy()
+def meco(passes: Passes) -> float:
+    r"""Return how independent the channels of a map are (Jiang et al., NeurIPS 2023).
+
+    The smallest eigenvalue of the correlations between channels, of the first image's output of
+    each module, summed. As in the authors' code (HamsterMimi/MeCo @ 0d830dd,
+    correlation/NAS_Bench_201.py), every module counts, also one that holds others; a correlation
+    that is undefined counts as 0. Their batch is one training image.
+    """
+    if _is_text(passes.x):
+        raise ValueError("meco needs inputs of real numbers, whose maps have channels")
+    eigenvalues: list[float] = []
+
+    def look(_: nn.Module, __: tuple[Tensor, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 2:
+            maps = output[0].flatten(1).double().numpy()  # channels, pixels
+            if maps.shape[1] > 1:  # of a single value no correlation is defined
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    correlations = np.atleast_2d(np.corrcoef(maps))
+                correlations[~np.isfinite(correlations)] = 0
+                eigenvalues.append(float(np.linalg.eigvalsh(correlations)[0]))
+
+    network = passes.fresh()
+    for module in network.modules():
+        module.register_forward_hook(look)
+    with torch.no_grad():
+        passes.call(network, passes.part(1))
+    return float(sum(eigenvalues))
+
+
+@proxy()
+def swap(passes: Passes) -> float:
+    """Count how differently neurons see a batch (Peng et al., arXiv:2403.04161).
+
+    A neuron's pattern tells for which inputs its ReLU is active; the number of different patterns,
+    on average over 32 draws of the weights from normal(0, 1). Not regularised by size. As in the
+    authors' code (pym1024/SWAP @ 8d62256, correlation.py), whose batch is 16 images.
+    """
+    network, counts, neurons = passes.fresh(passes.drawn), [], list[Tensor]()
+    buffers = [buffer.clone() for buffer in network.buffers()]
+
+    def keep(_: int, inputs: Tensor) -> None:
+        inputs = passes.by_input(inputs, passes.size, "the inputs of a ReLU")
+        neurons.append((inputs > 0).flatten(1))
+
+    watch_relus(network, keep)
+    with torch.no_grad():
+        for draw in range(SWAP_DRAWS):
+            neurons.clear()
+            for buffer, value in zip(network.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+            passes.call(initialise.random_(network, passes.seed + draw, "normal"), passes.x)
+            counts.append(_patterns(torch.cat(neurons, dim=1)))
+    return float(np.mean(counts))
+
+
+def _patterns(active: Tensor) -> int:
+    """Count the different columns of a matrix of true and false."""
+    names = np.zeros(active.shape[1], np.int64)
+    for rows in active.split(16):
+        word = 2.0 ** torch.arange(len(rows)) @ rows.float()  # exact: below 2 ** 24
+        names = pd.factorize((names << 16) + word.numpy().astype(np.int64))[0]
+    return int(names.max()) + 1
+
+
+# az-nas ----------------------------------------------------------------------------------------
+#
+# Lee and Ham, arXiv:2403.19232, rank architectures by the sum of the logarithms of their ranks by
+# four metrics: the three below and `flops`; see :func:`epsutil.statistics.rank_product`. As in
+# the authors' code (cvlab-yonsei/AZ-NAS @ d41d524, NB201/ZeroShotProxy/compute_az_nas_score.py),
+# the weights are Kaiming's normal ones, the inputs 64 images of noise.
+
+
+@proxy()
+def expressivity(passes: Passes) -> float:
+    """Return how evenly maps use their channels (Lee and Ham, arXiv:2403.19232), summed.
+
+    The entropy of the eigenvalues, as shares of their sum, of the covariance of channels over all
+    pixels, of what every block gives. A block is a module that holds others and is no mere list
+    of them, as a cell; what goes into the first block counts as well.
+    """
+    return float(np.sum(passes.entropies))
+
+
+@proxy()
+def progressivity(passes: Passes) -> float:
+    """Return the least gain of :func:`expressivity` from block to block (arXiv:2403.19232).
+
+    In nats.
+    """
+    return float(np.min(np.diff(passes.entropies)))
+
+
+@proxy()
+def trainability(passes: Passes) -> float:
+    r"""Return how well blocks hand gradients on (Lee and Ham, arXiv:2403.19232), mean.
+
+    :math:`2 - \sigma - 1 / \sigma` of each block, with the largest singular value of the channels'
+    products of random signs at its output and the gradients that they give at its input. NaN where
+    a block is the identity, as the authors' code ranks it last.
+    """
+    maps, scores = passes.blocks, []
+    signs = torch.Generator().manual_seed(passes.seed)
+    for before, after in reversed(list(itertools.pairwise(maps))):
+        sign = torch.randint(0, 2, after.shape, generator=signs).to(after.dtype) * 2 - 1
+        (gradient,) = torch.autograd.grad(
+            after, before, sign, retain_graph=True, materialize_grads=True
+        )
+        if torch.equal(gradient, sign):
+            return math.nan
+        if gradient.shape[2:] != sign.shape[2:]:
+            stride = gradient.shape[2] // sign.shape[2]
+            gradient = nn.functional.pixel_unshuffle(gradient, stride)
+        given, taken = (g.movedim(1, 0).flatten(1) for g in (gradient, sign))
+        sigma = float(torch.linalg.matrix_norm(given @ taken.T / taken.shape[1], 2))
+        scores.append(2 - sigma - 1 / (sigma + 1e-6))
+    return float(np.mean(scores))

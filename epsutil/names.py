@@ -20,6 +20,11 @@ METRICS = {
     "cv": "cv (negated)",
     "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
+    "zico": "ZiCo",
+    "zico_released": "ZiCo, as released",
+    "meco": "MeCo",
+    "swap": "SWAP",
+    "az_nas": "AZ-NAS",
 }
 SCORES = {
     "rho": "ρ",

@@ -9,7 +9,7 @@ and ``_paper`` (reported).
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -39,6 +39,8 @@ from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 SIZES = ("params", "flops")  # recurrent networks have no flops
+AZ_NAS = "az_nas"  # ranks a set of architectures by the metrics of its group and FLOPs
+LATER = ("zico", "zico_released", "meco", "swap", AZ_NAS)  # published after those of the paper
 ARCHITECTURES = ("own", "common", "last")
 ANALOG = ("analog-nasbench/data.anb",)
 
@@ -250,9 +252,9 @@ class Metrics:
 
 
 def _metrics(problem: Problem) -> Metrics:
-    shown = shown_groups(problem.space)
+    shown = (*shown_groups(problem.space), *later_groups(problem.space))
     known = {}
-    for group in shown if problem.groups is None else problem.groups:
+    for group in shown_groups(problem.space) if problem.groups is None else problem.groups:
         if group not in shown:
             continue
         recorded = f"{problem.space}-{problem.dataset}-{group}-*.parquet"
@@ -268,7 +270,12 @@ def _metrics(problem: Problem) -> Metrics:
             frame[name] = sign * stored[name].reindex(frame.index)
             evaluated[name] = frame.index.intersection(stored.index)
             seconds[name] = stored[scoring.SECONDS].mean()
-    ordered = [name for name in order(problem.space) if name in evaluated]
+    if AZ_NAS in known:
+        parts = frame.loc[evaluated["trainability"], [*scoring.GROUPS[AZ_NAS].names, "flops"]]
+        frame[AZ_NAS] = statistics.rank_product(parts)
+        evaluated[AZ_NAS], seconds[AZ_NAS] = parts.index, seconds["trainability"]
+    *earlier, last = order(problem.space)
+    ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
     return Metrics(problem, frame, {name: evaluated[name] for name in ordered}, seconds)
 
 
@@ -285,9 +292,18 @@ def _seconds(problem: Problem) -> float:
 
 def shown_groups(space_name: str) -> tuple[str, ...]:
     """Return the groups of metrics that the tables of a search space show."""
-    shown = set(order(space_name))
+    return _groups_with(order(space_name), space_name)
+
+
+def later_groups(space_name: str) -> tuple[str, ...]:
+    """Return the groups of metrics published after the paper's, which a page has to ask for."""
+    return _groups_with(LATER, space_name)
+
+
+def _groups_with(names: Collection[str], space_name: str) -> tuple[str, ...]:
+    """Return the groups that have one of some metrics, or its name, as AZ-NAS."""
     groups = scoring.groups_of(space_name)
-    return tuple(dict.fromkeys(group for name, group in groups.items() if name in shown))
+    return tuple(dict.fromkeys(g for name, g in groups.items() if name in names or g in names))
 
 
 def order(space_name: str) -> tuple[str, ...]:

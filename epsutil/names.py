@@ -23,6 +23,11 @@ METRICS = {
     "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
     CEILING: "*noise ceiling*",
+    "zico": "ZiCo",
+    "zico_released": "ZiCo, as released",
+    "meco": "MeCo",
+    "swap": "SWAP",
+    "az_nas": "AZ-NAS",
 }
 SCORES = {
     "rho": "ρ",

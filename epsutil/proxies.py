@@ -15,12 +15,13 @@ form a network is scored: BatchNorm takes the statistics of the batch, dropout i
 numbers (time, batch). Logits then are (time, batch, classes) or (batch, classes).
 """
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,14 +31,15 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
+from epsutil.passes import Loss, Passes, is_text, named_weights, watch_relus
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metric = Callable[["Passes"], float]
+Metric = Callable[[Passes], float]
 
 VERSION = 1  # of what metrics share: the draws of the weights, the passes
 SEED = 42  # Abdelfattah et al.
 BATCH_SIZE = 64
 INITIALISATIONS = 100  # of cv
+SWAP_DRAWS = 32
 
 
 class Proxy(NamedTuple):
@@ -144,7 +146,9 @@ def compute(
         for chosen in wanted:
             if chosen.labels and labels is None:
                 raise ValueError(f"{chosen.name} needs labels, and the batch has none")
-        passes = Passes(networks.private(network, x), x, labels, loss, seed, weights, names)
+        labelled = [chosen.name for chosen in wanted if chosen.labels]
+        private = networks.private(network, x)
+        passes = Passes(private, x, labels, loss, seed, weights, names, labelled)
         for chosen in wanted:
             try:
                 values[chosen.name] = chosen.function(passes)
@@ -153,225 +157,6 @@ def compute(
                 what = f"{chosen.name} of {type(passes.network).__name__}"
                 raise ValueError(f"{what} fails on {networks.described(x)}: {told}") from error
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
-
-
-class Passes:
-    """A network on a batch, and what passes through it gave; each pass is made at most once.
-
-    Every pass starts from the same state of the network's buffers and of the random numbers.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        As :func:`epsutil.networks.private` returns it.
-    x, labels, loss, seed, weights
-        See :func:`compute`.
-    wanted : collection of str
-        The metrics that will ask, so that one pass serves all of them.
-
-    Attributes
-    ----------
-    drawn, network : torch.nn.Module
-        With the weights of `seed`, as it is and with parametrised weights made plain. Neither is
-        ever called, but copies of them.
-    labels : torch.Tensor
-        Checked; not there where no metric asks for them.
-    axis, axis_of_logits : int
-        Along which the inputs lie, in the batch and in logits and labels.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        x: Tensor,
-        labels: Tensor | None,
-        loss: Loss | None,
-        seed: int | None,
-        weights: tuple[float, float],
-        wanted: Collection[str],
-    ) -> None:
-        self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
-        self.constants, self.wanted = weights, wanted
-        self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        for parameter in network.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
-        self.drawn = network if seed is None else initialise.random_(network, seed)
-        self.network = networks.plain(self.drawn)
-        self.axis = 1 if _is_text(x) and x.ndim > 1 else 0
-        self.size = x.shape[self.axis]
-        self.axis_of_logits, self.shape = self._probe()
-        self.used = networks.duplicate(self.network)  # by `forward`
-        if labels is not None and (needy := [name for name in wanted if get(name).labels]):
-            what = f"{needy[0]} of {type(network).__name__}: labels of shape {tuple(labels.shape)}"
-            self.labels = self._checked(labels, what, own=loss is not None and "cv" not in needy)
-
-    def _probe(self) -> tuple[int, tuple[int, ...]]:
-        """Return along which axis of the logits the inputs lie, and the shape of all logits."""
-        name, many = type(self.network).__name__, min(3, self.size)
-        if many == 1:
-            shape = networks.check(self.fresh(), self.x).shape
-            return (self.axis if len(shape) > 2 else 0), tuple(shape)
-        try:
-            shapes = [networks.check(self.fresh(), self.part(n)).shape for n in (many - 1, many)]
-        except ValueError:
-            networks.check(self.fresh(), self.x)  # says the same of the whole batch, if it fails
-            raise
-        for axis in {0, self.axis}:
-            few, more = (list(shape) for shape in shapes)
-            if len(few) > axis and (few.pop(axis), more.pop(axis)) == (many - 1, many):
-                if few == more:
-                    return axis, (*more[:axis], self.size, *more[axis:])
-        raise ValueError(
-            f"{name} returns tensors of shape {tuple(shapes[0])} and {tuple(shapes[1])} for "
-            f"{many - 1} and {many} inputs along axis {self.axis}, not a row for each; "
-            "inputs come first in a batch of real numbers, time comes first in one of tokens"
-        )
-
-    def _checked(self, labels: Tensor, what: str, own: bool) -> Tensor:
-        """Refuse labels that are no class for every logit; a loss of one's own may need others."""
-        if own:
-            if labels.shape[self.axis_of_logits : self.axis_of_logits + 1] != (self.size,):
-                raise ValueError(f"{what} are not one for each of {self.size} inputs")
-            return labels
-        if labels.shape != self.shape[:-1]:
-            raise ValueError(f"{what} do not fit outputs of shape {self.shape}, which ends in the "
-                             "classes: one class for every row")  # fmt: skip
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise ValueError(f"{what} are {labels.dtype}, not whole numbers")
-        low, high, classes = int(labels.min()), int(labels.max()), self.shape[-1]
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{what} go from {low} to {high}, but outputs of shape {self.shape} have "
-                f"{classes} classes, 0 to {classes - 1}"
-            )
-        return labels.long()
-
-    def fresh(self, network: nn.Module | None = None) -> nn.Module:
-        """Return a copy of the network, or of another one, that may be changed and called."""
-        return networks.duplicate(network or self.network)
-
-    def part(self, n: int) -> Tensor:
-        """Return the first inputs of the batch."""
-        return self.x.narrow(self.axis, 0, n)
-
-    def call(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Return the logits of a network, see :func:`epsutil.networks.call`."""
-        logits = networks.call(network, x, self.seed)
-        if torch.is_grad_enabled() and not logits.requires_grad:
-            raise ValueError(
-                f"{type(network).__name__} returns outputs without gradients: does it compute "
-                "under torch.no_grad, or detach?"
-            )
-        return logits
-
-    def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
-        """Return a tensor inside the network with the axis of n inputs first."""
-        axes = [a for a in {0, self.axis} if tensor.ndim > a + (a > 0) and tensor.shape[a] == n]
-        if len(axes) != 1:
-            raise ValueError(
-                f"{what} of shape {tuple(tensor.shape)} do not tell where the {n} inputs lie; "
-                f"expected {' or '.join(f'axis {a}' for a in sorted({0, self.axis}))} alone"
-            )
-        return tensor.movedim(axes[0], 0)
-
-    @cached_property
-    def weights(self) -> list[nn.Parameter]:
-        """Return the weights, see the module's text."""
-        return list(_named_weights(self.used).values())
-
-    @cached_property
-    def forward(self) -> tuple[Tensor, Tensor, list[tuple[nn.Module, Tensor]]]:
-        """Return inputs, logits, and what convolutions and linear layers gave, for fisher."""
-        activations: list[tuple[nn.Module, Tensor]] = []
-        layers = (nn.modules.conv._ConvNd, nn.Linear)
-
-        def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            activations.append((module, output))
-            return output.clone()  # what follows may change its own one in place
-
-        hooks = [
-            module.register_forward_hook(keep)
-            for module in self.used.modules()
-            if {"fisher", "fisher_weighted"} & set(self.wanted) and isinstance(module, layers)
-        ]
-        x = self.x.clone().requires_grad_(self.x.is_floating_point())
-        logits = self.call(self.used, x)
-        for hook in hooks:
-            hook.remove()
-        return x, logits, activations
-
-    @cached_property
-    def loss_gradients(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the loss's gradients by the weights and by the activations of `forward`.
-
-        With grasp among the wanted, they can be differentiated once more.
-        """
-        _, logits, activations = self.forward
-        gradients = torch.autograd.grad(
-            self.loss(logits, self.labels),
-            [*self.weights, *(activation for _, activation in activations)],
-            retain_graph=True,
-            create_graph="grasp" in self.wanted,
-            materialize_grads=True,
-        )
-        n_weights = len(self.weights)
-        return list(gradients[:n_weights]), list(gradients[n_weights:])
-
-    def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
-        """Run the network; `use` gets the number and the inputs of each ReLU that is called.
-
-        It may return others in their place.
-        """
-        network, calls = self.fresh(), 0
-
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
-            nonlocal calls
-            calls += 1
-            return use(calls - 1, arguments[0])
-
-        relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
-        if not relus:
-            raise ValueError(
-                f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot "
-                "and linear_regions are defined"
-            )
-        for module in relus:
-            module.register_forward_pre_hook(hook)
-        return self.call(network, x)
-
-
-def _named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that metrics of pruning are defined by; see the module's text."""
-    no = initialise.embeddings(network) | {
-        id(parameter)
-        for module in network.modules()
-        if isinstance(module, _NORMS)
-        for parameter in module.parameters(recurse=False)
-    }
-    found = {
-        name: parameter
-        for name, parameter in network.named_parameters()
-        if parameter.ndim > 1 and "weight" in _local(name) and id(parameter) not in no
-    }
-    if not found:
-        raise ValueError(
-            f"{type(network).__name__} has no weights: parameters of two or more dimensions with "
-            '"weight" in their name, of layers that are no embedding or normalisation'
-        )
-    return found
-
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-
-def _local(name: str) -> str:
-    """Return a parameter's own name, that of the list for one in a list."""
-    *path, last = name.split(".")
-    return path[-1] if last.isdigit() and path else last
 
 
 # Size ----------------------------------------------------------------------------------------
@@ -502,8 +287,8 @@ def synflow(passes: Passes) -> float:
         for parameter in network.parameters():
             parameter.abs_()
     x = passes.part(1)
-    x = x if _is_text(x) else torch.ones_like(x, dtype=torch.float64)
-    weights = list(_named_weights(network).values())
+    x = x if is_text(x) else torch.ones_like(x, dtype=torch.float64)
+    weights = list(named_weights(network).values())
     usual = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)  # of what the network makes as it goes
@@ -516,10 +301,6 @@ def synflow(passes: Passes) -> float:
 def _sensitivity(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     pairs = zip(weights, gradients, strict=True)
     return float(sum((w * g).detach().abs().sum() for w, g in pairs))
-
-
-def _is_text(x: Tensor) -> bool:
-    return not x.is_floating_point()
 
 
 @proxy(labels=True)
@@ -611,7 +392,7 @@ def jacob_cov(passes: Passes) -> float:
     the correlations between the images' gradients of the summed outputs.
     """
     x, logits, _ = passes.forward
-    if _is_text(x):
+    if is_text(x):
         raise ValueError("jacob_cov needs inputs of real numbers, whose gradients it compares")
     if passes.size == 1:
         raise ValueError("jacob_cov compares inputs, and the batch has only one")
@@ -639,7 +420,7 @@ def naswot(passes: Passes) -> float:
         return inputs.clone()  # what follows may change its own ones in place
 
     two = passes.part(min(2, passes.size)).clone()
-    logits = passes.relus(two.requires_grad_(not _is_text(two)), keep)
+    logits = passes.relus(two.requires_grad_(not is_text(two)), keep)
     varying = [number for number, inputs in enumerate(few) if inputs.requires_grad]
     gradients = torch.autograd.grad(
         logits.sum(), [few[number] for number in varying], allow_unused=True
@@ -674,7 +455,7 @@ def grad_sign(passes: Passes) -> float:
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
     network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
-    weights = {name: weight.detach() for name, weight in _named_weights(network).items()}
+    weights = {name: weight.detach() for name, weight in named_weights(network).items()}
     others = {
         name: tensor.detach()
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]
@@ -704,7 +485,7 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
     for x, label in zip(*parts, strict=True):
         network = passes.fresh()
         loss = passes.loss(passes.call(network, x), label)
-        weights = list(_named_weights(network).values())
+        weights = list(named_weights(network).values())
         gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
         signs = [g.sign() + (signs[i] if signs else 0) for i, g in enumerate(gradients)]
     return signs
@@ -775,3 +556,174 @@ def linear_regions(passes: Passes) -> float:
             passes.relus(x, keep)
         parts.append(np.packbits(np.concatenate(patterns, axis=1), axis=1))
     return float(len(np.unique(np.concatenate(parts), axis=0)))
+
+
+# Published after epsilon, or beside it ---------------------------------------------------------
+
+
+@proxy(labels=True)
+def zico(passes: Passes) -> float:
+    r"""Return how steady gradients are from batch to batch (Li et al., arXiv:2301.11300).
+
+    :math:`\sum_l \log \sum_{\theta \in l} \mathrm{E}|g| / \mathrm{sd}|g|` over the layers, with the
+    loss's gradients g on the two halves of the batch. As in the authors' code (SLDGroup/ZiCo
+    @ bbabe28, ZeroShotProxy/compute_zico.py), weights of equal gradients and layers without a
+    gradient are left out; the authors take two batches of 128 images.
+    """
+    return _steadiness([[half.abs() for half in halves] for halves in _gradients_of_halves(passes)])
+
+
+@proxy(labels=True)
+def zico_released(passes: Passes) -> float:
+    """Return `zico` as the released code computes it.
+
+    The code does not set the gradients to zero between the two batches, so that the second ones
+    are sums of both, and takes the standard deviation of the signed gradients.
+    """
+    return _steadiness([[first, first + last] for first, last in _gradients_of_halves(passes)])
+
+
+def _gradients_of_halves(passes: Passes) -> list[tuple[Tensor, Tensor]]:
+    """Return each weight's gradients of the loss on the first and the second half of the batch."""
+    if passes.size == 1:
+        raise ValueError("zico compares two halves of a batch, which has only one input")
+    halves = []
+    inputs = passes.x.tensor_split(2, passes.axis)
+    labels = passes.labels.tensor_split(2, passes.axis_of_logits)
+    for x, label in zip(inputs, labels, strict=True):
+        network = passes.fresh()
+        loss = passes.loss(passes.call(network, x), label)
+        weights = list(named_weights(network).values())
+        halves.append(torch.autograd.grad(loss, weights, materialize_grads=True))
+    return list(zip(*halves, strict=True))
+
+
+def _steadiness(layers: Sequence[Sequence[Tensor]]) -> float:
+    """Sum the logarithms of the layers' inverse coefficients of variation."""
+    total = 0.0
+    for gradients in layers:
+        values = torch.stack(list(gradients))
+        deviation = values.std(0, correction=0)
+        ratio = values.abs().mean(0)[deviation != 0] / deviation[deviation != 0]
+        of_layer = float(ratio.double().sum())
+        total += math.log(of_layer) if of_layer else 0.0
+    return total
+
+
+@proxy()
+def meco(passes: Passes) -> float:
+    r"""Return how independent the channels of a map are (Jiang et al., NeurIPS 2023).
+
+    The smallest eigenvalue of the correlations between channels, of the first image's output of
+    each module, summed. As in the authors' code (HamsterMimi/MeCo @ 0d830dd,
+    correlation/NAS_Bench_201.py), every module counts, also one that holds others; a correlation
+    that is undefined counts as 0. Their batch is one training image.
+    """
+    if is_text(passes.x):
+        raise ValueError("meco needs inputs of real numbers, whose maps have channels")
+    eigenvalues: list[float] = []
+
+    def look(_: nn.Module, __: tuple[Tensor, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 2:
+            maps = output[0].flatten(1).double().numpy()  # channels, pixels
+            if maps.shape[1] > 1:  # of a single value no correlation is defined
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    correlations = np.atleast_2d(np.corrcoef(maps))
+                correlations[~np.isfinite(correlations)] = 0
+                eigenvalues.append(float(np.linalg.eigvalsh(correlations)[0]))
+
+    network = passes.fresh()
+    for module in network.modules():
+        module.register_forward_hook(look)
+    with torch.no_grad():
+        passes.call(network, passes.part(1))
+    return float(sum(eigenvalues))
+
+
+@proxy()
+def swap(passes: Passes) -> float:
+    """Count how differently neurons see a batch (Peng et al., arXiv:2403.04161).
+
+    A neuron's pattern tells for which inputs its ReLU is active; the number of different patterns,
+    on average over 32 draws of the weights from normal(0, 1). Not regularised by size. As in the
+    authors' code (pym1024/SWAP @ 8d62256, correlation.py), whose batch is 16 images.
+    """
+    network, counts, neurons = passes.fresh(passes.drawn), [], list[Tensor]()
+    buffers = [buffer.clone() for buffer in network.buffers()]
+
+    def keep(_: int, inputs: Tensor) -> None:
+        inputs = passes.by_input(inputs, passes.size, "the inputs of a ReLU")
+        neurons.append((inputs > 0).flatten(1))
+
+    watch_relus(network, keep)
+    with torch.no_grad():
+        for draw in range(SWAP_DRAWS):
+            neurons.clear()
+            for buffer, value in zip(network.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+            passes.call(initialise.random_(network, passes.seed + draw, "normal"), passes.x)
+            counts.append(_patterns(torch.cat(neurons, dim=1)))
+    return float(np.mean(counts))
+
+
+def _patterns(active: Tensor) -> int:
+    """Count the different columns of a matrix of true and false."""
+    names = np.zeros(active.shape[1], np.int64)
+    for rows in active.split(16):
+        word = 2.0 ** torch.arange(len(rows)) @ rows.float()  # exact: below 2 ** 24
+        names = pd.factorize((names << 16) + word.numpy().astype(np.int64))[0]
+    return int(names.max()) + 1
+
+
+# az-nas ----------------------------------------------------------------------------------------
+#
+# Lee and Ham, arXiv:2403.19232, rank architectures by the sum of the logarithms of their ranks by
+# four metrics: the three below and `flops`; see :func:`epsutil.statistics.rank_product`. As in
+# the authors' code (cvlab-yonsei/AZ-NAS @ d41d524, NB201/ZeroShotProxy/compute_az_nas_score.py),
+# the weights are Kaiming's normal ones, the inputs 64 images of noise.
+
+
+@proxy()
+def expressivity(passes: Passes) -> float:
+    """Return how evenly maps use their channels (Lee and Ham, arXiv:2403.19232), summed.
+
+    The entropy of the eigenvalues, as shares of their sum, of the covariance of channels over all
+    pixels, of what every block gives. A block is a module that holds others and is no mere list
+    of them, as a cell; what goes into the first block counts as well.
+    """
+    return float(np.sum(passes.entropies))
+
+
+@proxy()
+def progressivity(passes: Passes) -> float:
+    """Return the least gain of :func:`expressivity` from block to block (arXiv:2403.19232).
+
+    In nats.
+    """
+    return float(np.min(np.diff(passes.entropies)))
+
+
+@proxy()
+def trainability(passes: Passes) -> float:
+    r"""Return how well blocks hand gradients on (Lee and Ham, arXiv:2403.19232), mean.
+
+    :math:`2 - \sigma - 1 / \sigma` of each block, with the largest singular value of the channels'
+    products of random signs at its output and the gradients that they give at its input. NaN where
+    a block is the identity, as the authors' code ranks it last.
+    """
+    maps, scores = passes.blocks, []
+    signs = torch.Generator().manual_seed(passes.seed)
+    for before, after in reversed(list(itertools.pairwise(maps))):
+        sign = torch.randint(0, 2, after.shape, generator=signs).to(after.dtype) * 2 - 1
+        (gradient,) = torch.autograd.grad(
+            after, before, sign, retain_graph=True, materialize_grads=True
+        )
+        if torch.equal(gradient, sign):
+            return math.nan
+        if gradient.shape[2:] != sign.shape[2:]:
+            stride = gradient.shape[2] // sign.shape[2]
+            gradient = nn.functional.pixel_unshuffle(gradient, stride)
+        given, taken = (g.movedim(1, 0).flatten(1) for g in (gradient, sign))
+        sigma = float(torch.linalg.matrix_norm(given @ taken.T / taken.shape[1], 2))
+        scores.append(2 - sigma - 1 / (sigma + 1e-6))
+    return float(np.mean(scores))

@@ -66,6 +66,10 @@ GROUPS = {
     "cv": Group(("cv",), 256, channels_last=True, chunk=1),  # minutes for each
     "ntk": Group(("ntk",), 72, network="thin"),
     "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
+    "meco": Group(("meco",), 1),
+    "az_nas": Group(("expressivity", "progressivity", "trainability"), 64, data="shape"),
+    "swap": Group(("swap",), 16, channels_last=True),
+    "zico": Group(("zico", "zico_released"), 128, channels_last=True),
     "draws": Group(_DRAWS, 256, one_output=True),
     "draws_averaged": Group(
         _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True

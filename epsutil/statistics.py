@@ -594,6 +594,35 @@ def _runs(runs: ArrayLike, counts: ArrayLike | None) -> tuple[Floats, Floats]:
     return table, np.asarray(number, float)
 
 
+def rank_product(scores: pd.DataFrame) -> pd.Series:
+    r"""Rank architectures by several metrics at once, as AZ-NAS does.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        A row per architecture and a column per metric, more being better; NaN ranks last.
+
+    Returns
+    -------
+    pandas.Series
+        :math:`\sum_m \log(r_m / n)` with the ranks r among these n architectures, the lowest 1 and
+        equal ones sharing their mean; 0 for an architecture that is the best by every metric. The
+        value of an architecture depends on which others there are.
+
+    References
+    ----------
+    Lee, J. and Ham, B. (2024), AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture
+    Search, arXiv:2403.19232.
+
+    Examples
+    --------
+    >>> rank_product(pd.DataFrame({"a": [3, 1], "b": [0.2, np.nan]})).round(3).tolist()
+    [0.0, -1.386]
+    """
+    ranks = scores.fillna(-np.inf).rank()
+    return np.log(ranks / len(scores)).sum(axis=1)
+
+
 def _evaluate(score: Floats, target: Floats, minimise: bool) -> tuple[float, ...]:
     """Return the six scores in the order of `SCORES` for finite arrays."""
     if len(score) < 3 or _constant(score) or _constant(target):

@@ -265,6 +265,137 @@ def test_epsilon_of_random_draws(scheme):
     assert value == pytest.approx(metric.from_outputs(rows), rel=1e-4)
 
 
+def test_zico_of_two_gradients_by_hand():
+    """For two values a and b: mean |.| / deviation = (|a| + |b|) / |a - b|."""
+    x, labels = batch()
+    halves = []
+    for part in (slice(0, BATCH // 2), slice(BATCH // 2, None)):
+        net = drawn()
+        loss_and_backward(net, x[part], labels[part])
+        halves.append([gradient(layer).flatten().tolist() for layer in layers(net)])
+    expected = {"zico": 0.0, "zico_released": 0.0}
+    for a, b in zip(*halves, strict=True):
+        both = list(zip(a, b, strict=True))
+        by = {"zico": [(abs(v), abs(w)) for v, w in both]}
+        by["zico_released"] = [(v, v + w) for v, w in both]
+        for name, two in by.items():
+            ratios = [(abs(v) + abs(w)) / abs(v - w) for v, w in two if v != w]
+            expected[name] += math.log(sum(ratios)) if ratios else 0
+    values = proxies.compute(network(), batch(), list(expected))
+    assert values == pytest.approx(expected, rel=1e-3)
+    assert abs(expected["zico"] - expected["zico_released"]) > 0.1
+
+
+def test_zico_needs_two_inputs():
+    with pytest.raises(ValueError, match="two halves of a batch, which has only one input"):
+        one("zico", nn.Linear(5, 5), (torch.rand(1, 5), torch.tensor([0])))
+
+
+def test_meco():
+    """Every module counts whose output has pixels, of the first image alone."""
+    net, (x, _) = drawn(), batch()
+    maps = []
+    for module in net.modules():
+        module.register_forward_hook(lambda *call: maps.append(call[2][0]))
+    net(x[:1])
+    expected = 0.0
+    for channels in (m.detach().double() for m in maps if m.ndim == 3 and m[0].numel() > 1):
+        flat = channels.flatten(1)
+        correlations = np.eye(len(flat))
+        for i, j in ((i, j) for i in range(len(flat)) for j in range(len(flat))):
+            constant = flat[i].std() == 0 or flat[j].std() == 0
+            r = 0 if constant else np.corrcoef(flat[i], flat[j])[0, 1]
+            correlations[i, j] = r
+        expected += np.linalg.eigvals(correlations).real.min()
+    assert one("meco") == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert one("meco", data=(x[:1], None)) == one("meco")
+
+
+def test_a_copied_channel_has_no_meco():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return torch.cat([x, x], 1)
+
+    net = nn.Sequential(Twice(), nn.Flatten(), nn.Linear(2 * 3 * 64, 5))
+    assert one("meco", net) == pytest.approx(0, abs=1e-9)
+
+
+def test_swap(monkeypatch):
+    monkeypatch.setattr(proxies, "SWAP_DRAWS", 3)
+    counts = []
+    for seed in (42, 43, 44):
+        net, patterns = initialise.random_(drawn(), seed, "normal"), set()
+        for relu in (module for module in net.modules() if isinstance(module, nn.ReLU)):
+            relu.register_forward_pre_hook(
+                lambda _, given, seen=patterns: seen.update(
+                    tuple(neuron) for neuron in (given[0] > 0).reshape(BATCH, -1).T.tolist()
+                )
+            )
+        net(batch()[0])
+        counts.append(len(patterns))
+    assert one("swap") == pytest.approx(np.mean(counts)) and len(set(counts)) > 1
+
+
+def test_swap_counts_patterns_over_many_inputs():
+    active = torch.rand(40, 200, generator=torch.Generator().manual_seed(0)) > 0.5
+    active = torch.cat([active, active[:, :50]], 1)
+    assert proxies._patterns(active) == len({tuple(column) for column in active.T.tolist()}) == 200
+
+
+AZ = ("expressivity", "progressivity", "trainability")
+
+
+def test_az_nas():
+    """By the definitions: entropies by sums over pixels, transfer by the singular values."""
+    space, x = spaces.get("nasbench201"), torch.randn(6, 3, 16, 16)
+    arch = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|none~2|"
+    net = initialise.random_(space.build(arch, 10), 42, "kaiming normal")
+    maps = [net.features[:2](x)]
+    for block in net.features[2:-2]:
+        maps.append(block(maps[-1]))
+    entropies = []
+    for m in maps:
+        pixels = m.detach().double().permute(0, 2, 3, 1).reshape(-1, m.shape[1]).numpy()
+        values = np.linalg.eigvalsh(np.cov(pixels.T, bias=True))
+        entropies.append(-sum(p * math.log(p + 1e-8) for p in values / values.sum()))
+    values = proxies.compute(space.build(arch, 10), (x, None), AZ)
+    assert len(maps) == 18
+    assert values["expressivity"] == pytest.approx(sum(entropies), rel=1e-4)
+    assert values["progressivity"] == pytest.approx(min(np.diff(entropies)), rel=1e-3)
+
+    signs, scores = torch.Generator().manual_seed(42), []
+    for before, after in reversed(list(zip(maps, maps[1:], strict=False))):
+        sign = torch.randint(0, 2, after.shape, generator=signs) * 2.0 - 1
+        (g,) = torch.autograd.grad(after, before, sign, retain_graph=True)
+        if g.shape != sign.shape:  # each of four neighbouring pixels as a channel
+            g = torch.stack([g[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], 2).flatten(1, 2)
+        product = torch.einsum("bihw,bohw->io", g, sign) / sign[:, 0].numel()
+        sigma = torch.linalg.svdvals(product).max().item()
+        scores.append(2 - sigma - 1 / (sigma + 1e-6))
+    assert values["trainability"] == pytest.approx(np.mean(scores), rel=1e-4)
+
+
+def test_az_nas_of_dead_and_of_identical_cells():
+    """As the authors' code: no information, no gradient; a cell that does nothing comes last."""
+    space, x = spaces.get("nasbench201"), torch.randn(8, 3, 16, 16)
+    dead = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    values = proxies.compute(space.build(dead, 10), (x, None), AZ)
+    assert math.isnan(values["expressivity"]) and math.isnan(values["progressivity"])
+    assert values["trainability"] < -1e5
+    skip = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+    values = proxies.compute(space.build(skip, 10), (x, None), AZ)
+    assert math.isnan(values["trainability"]) and values["expressivity"] > 0
+
+
+@pytest.mark.parametrize("name", AZ)
+def test_az_nas_needs_blocks_of_maps(name):
+    with pytest.raises(ValueError, match="has no blocks, by which az-nas is defined"):
+        one(name, nn.Sequential(nn.Flatten(), nn.Linear(192, 5)))
+    flat = nn.Sequential(nn.Flatten(), nn.TransformerEncoderLayer(192, 2, 10), nn.Linear(192, 5))
+    with pytest.raises(ValueError, match="no maps"):
+        one(name, flat)
+
+
 # What holds for all of them ------------------------------------------------------------------
 
 
@@ -287,7 +418,11 @@ def test_the_seed_decides_and_nothing_is_touched(name):
         assert one(name, net, data, seed=7) != first
 
 
-@pytest.mark.parametrize("name", proxies.names())
+BY_ORDER = {"meco", "zico", "zico_released"}  # of the first image, of two halves
+BY_ORDER |= {"trainability"}  # of random signs
+
+
+@pytest.mark.parametrize("name", [name for name in proxies.names() if name not in BY_ORDER])
 def test_the_order_of_the_batch_does_not_count(name):
     x, labels = batch()
     order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(3))
@@ -385,7 +520,7 @@ def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
     monkeypatch.setattr(proxies, "_signs_together", lambda _: None)  # by vmap, unseen
     monkeypatch.setattr(proxies, "INITIALISATIONS", 5)
     x, labels = batch()
-    twice = torch.cat([x[: BATCH // 2]] * 2)  # also fewer linear regions
+    twice = torch.cat([x[BATCH // 2 :]] * 2)  # also fewer linear regions, another first image
     for name, cells in listed.items():
         backward.clear()
         data = one(name, data=(x, labels)) != one(name, data=(twice, labels))

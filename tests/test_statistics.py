@@ -414,3 +414,21 @@ class TestPartial:
     def test_bad_input(self, given):
         with pytest.raises(ValueError):
             statistics.partial([1, 2, 3], [1, 2, 3], given)
+
+
+def test_rank_product_counts_those_below_and_half_of_the_equal_ones():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.integers(0, 5, 30).astype(float), "b": rng.normal(size=30)})
+    frame.loc[[3, 7], "b"] = np.nan  # last, and equal
+    expected = []
+    for i in range(30):
+        total = 0.0
+        for column in frame:
+            own, others = frame[column].fillna(-1e9)[i], frame[column].fillna(-1e9)
+            rank = (others < own).sum() + ((others == own).sum() + 1) / 2
+            total += np.log(rank / 30)
+        expected.append(total)
+    result = statistics.rank_product(frame)
+    assert result.tolist() == pytest.approx(expected)
+    part = statistics.rank_product(frame.iloc[:10])
+    assert not np.allclose(part, result.iloc[:10])  # it depends on the set

@@ -16,19 +16,21 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from epsutil import initialise, metric, proxies, spaces
 
 N, CLASSES, WORDS = 6, 4, 9
-NAMES = proxies.names()
+BLOCKS = ("expressivity", "progressivity", "trainability")  # of networks of blocks; tested apart
+NAMES = tuple(name for name in proxies.names() if name not in BLOCKS)
 EACH = [name for name in NAMES if not name.startswith(("epsilon_k", "epsilon_n"))]  # one code
 FEW = [name for name in NAMES if not name.startswith("epsilon_") and "fisher" not in name]
-TEXT = {"jacob_cov"}  # what refuses some modules
-NO_RELU = {"naswot", "linear_regions"}
+TEXT = {"jacob_cov", "meco"}  # what refuses some modules
+NO_RELU = {"naswot", "linear_regions", "swap"}
 NO_LAYER = {"fisher", "fisher_weighted"}
-NO_WEIGHT = {"synflow", "grad_norm", "snip", "grasp", "grad_sign", "ntk"}
+NO_WEIGHT = {"synflow", "grad_norm", "snip", "grasp", "grad_sign", "ntk", "zico", "zico_released"}
 CONSTANT = {"epsilon"}
 
 
 @pytest.fixture(autouse=True)
 def _few_initialisations(monkeypatch):
     monkeypatch.setattr(proxies, "INITIALISATIONS", 4)
+    monkeypatch.setattr(proxies, "SWAP_DRAWS", 2)
 
 
 class Own(nn.Module):

@@ -34,6 +34,11 @@ LABELS = {  # where the names of names.METRICS are too long; what is better when
     "linear_regions": "lin. regions",
     "fisher_weighted": "fisher wtd.",
     "flops": "FLOPs",
+    "zico": "ZiCo",
+    "zico_released": "ZiCo rel.",
+    "meco": "MeCo",
+    "swap": "SWAP",
+    "az_nas": "AZ-NAS",
 }
 _DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.85, dark=0.1)
 

@@ -1,0 +1,296 @@
+"""A network on a batch, and what passes through it gave, for the metrics that share it.
+
+What weights and inputs are, see :mod:`epsutil.proxies`.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from epsutil import initialise, networks
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+class Passes:
+    """A network on a batch, and what passes through it gave; each pass is made at most once.
+
+    Every pass starts from the same state of the network's buffers and of the random numbers.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        As :func:`epsutil.networks.private` returns it.
+    x, labels, loss, seed, weights
+        See :func:`epsutil.proxies.compute`.
+    wanted : collection of str
+        The metrics that will ask, so that one pass serves all of them.
+    labelled : sequence of str
+        Those of them that need labels.
+
+    Attributes
+    ----------
+    drawn, network : torch.nn.Module
+        With the weights of `seed`, as it is and with parametrised weights made plain. Neither is
+        ever called, but copies of them.
+    labels : torch.Tensor
+        Checked; not there where no metric asks for them.
+    axis, axis_of_logits : int
+        Along which the inputs lie, in the batch and in logits and labels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        labels: Tensor | None,
+        loss: Loss | None,
+        seed: int | None,
+        weights: tuple[float, float],
+        wanted: Collection[str],
+        labelled: Sequence[str],
+    ) -> None:
+        self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
+        self.constants, self.wanted = weights, wanted
+        self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        self.drawn = network if seed is None else initialise.random_(network, seed)
+        self.network = networks.plain(self.drawn)
+        self.axis = 1 if is_text(x) and x.ndim > 1 else 0
+        self.size = x.shape[self.axis]
+        self.axis_of_logits, self.shape = self._probe()
+        self.used = networks.duplicate(self.network)  # by `forward`
+        if labels is not None and labelled:
+            what = f"{labelled[0]} of {type(network).__name__}: labels of shape "
+            what += f"{tuple(labels.shape)}"
+            self.labels = self._checked(labels, what, own=loss is not None and "cv" not in labelled)
+
+    def _probe(self) -> tuple[int, tuple[int, ...]]:
+        """Return along which axis of the logits the inputs lie, and the shape of all logits."""
+        name, many = type(self.network).__name__, min(3, self.size)
+        if many == 1:
+            shape = networks.check(self.fresh(), self.x).shape
+            return (self.axis if len(shape) > 2 else 0), tuple(shape)
+        try:
+            shapes = [networks.check(self.fresh(), self.part(n)).shape for n in (many - 1, many)]
+        except ValueError:
+            networks.check(self.fresh(), self.x)  # says the same of the whole batch, if it fails
+            raise
+        for axis in {0, self.axis}:
+            few, more = (list(shape) for shape in shapes)
+            if len(few) > axis and (few.pop(axis), more.pop(axis)) == (many - 1, many):
+                if few == more:
+                    return axis, (*more[:axis], self.size, *more[axis:])
+        raise ValueError(
+            f"{name} returns tensors of shape {tuple(shapes[0])} and {tuple(shapes[1])} for "
+            f"{many - 1} and {many} inputs along axis {self.axis}, not a row for each; "
+            "inputs come first in a batch of real numbers, time comes first in one of tokens"
+        )
+
+    def _checked(self, labels: Tensor, what: str, own: bool) -> Tensor:
+        """Refuse labels that are no class for every logit; a loss of one's own may need others."""
+        if own:
+            if labels.shape[self.axis_of_logits : self.axis_of_logits + 1] != (self.size,):
+                raise ValueError(f"{what} are not one for each of {self.size} inputs")
+            return labels
+        if labels.shape != self.shape[:-1]:
+            raise ValueError(f"{what} do not fit outputs of shape {self.shape}, which ends in the "
+                             "classes: one class for every row")  # fmt: skip
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(f"{what} are {labels.dtype}, not whole numbers")
+        low, high, classes = int(labels.min()), int(labels.max()), self.shape[-1]
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{what} go from {low} to {high}, but outputs of shape {self.shape} have "
+                f"{classes} classes, 0 to {classes - 1}"
+            )
+        return labels.long()
+
+    def fresh(self, network: nn.Module | None = None) -> nn.Module:
+        """Return a copy of the network, or of another one, that may be changed and called."""
+        return networks.duplicate(network or self.network)
+
+    def part(self, n: int) -> Tensor:
+        """Return the first inputs of the batch."""
+        return self.x.narrow(self.axis, 0, n)
+
+    def call(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return the logits of a network, see :func:`epsutil.networks.call`."""
+        logits = networks.call(network, x, self.seed)
+        if torch.is_grad_enabled() and not logits.requires_grad:
+            raise ValueError(
+                f"{type(network).__name__} returns outputs without gradients: does it compute "
+                "under torch.no_grad, or detach?"
+            )
+        return logits
+
+    def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
+        """Return a tensor inside the network with the axis of n inputs first."""
+        axes = [a for a in {0, self.axis} if tensor.ndim > a + (a > 0) and tensor.shape[a] == n]
+        if len(axes) != 1:
+            raise ValueError(
+                f"{what} of shape {tuple(tensor.shape)} do not tell where the {n} inputs lie; "
+                f"expected {' or '.join(f'axis {a}' for a in sorted({0, self.axis}))} alone"
+            )
+        return tensor.movedim(axes[0], 0)
+
+    @cached_property
+    def weights(self) -> list[nn.Parameter]:
+        """Return the weights, see :mod:`epsutil.proxies`."""
+        return list(named_weights(self.used).values())
+
+    @cached_property
+    def forward(self) -> tuple[Tensor, Tensor, list[tuple[nn.Module, Tensor]]]:
+        """Return inputs, logits, and what convolutions and linear layers gave, for fisher."""
+        activations: list[tuple[nn.Module, Tensor]] = []
+        layers = (nn.modules.conv._ConvNd, nn.Linear)
+
+        def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            activations.append((module, output))
+            return output.clone()  # what follows may change its own one in place
+
+        hooks = [
+            module.register_forward_hook(keep)
+            for module in self.used.modules()
+            if {"fisher", "fisher_weighted"} & set(self.wanted) and isinstance(module, layers)
+        ]
+        x = self.x.clone().requires_grad_(self.x.is_floating_point())
+        logits = self.call(self.used, x)
+        for hook in hooks:
+            hook.remove()
+        return x, logits, activations
+
+    @cached_property
+    def loss_gradients(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the loss's gradients by the weights and by the activations of `forward`.
+
+        With grasp among the wanted, they can be differentiated once more.
+        """
+        _, logits, activations = self.forward
+        gradients = torch.autograd.grad(
+            self.loss(logits, self.labels),
+            [*self.weights, *(activation for _, activation in activations)],
+            retain_graph=True,
+            create_graph="grasp" in self.wanted,
+            materialize_grads=True,
+        )
+        n_weights = len(self.weights)
+        return list(gradients[:n_weights]), list(gradients[n_weights:])
+
+    @cached_property
+    def blocks(self) -> list[Tensor]:
+        """Return what goes into the first block and what each gives, for az-nas.
+
+        Of weights drawn from Kaiming's normal distribution.
+        """
+        network = initialise.random_(self.fresh(self.drawn), self.seed, "kaiming normal")
+        found, maps = list(_blocks(network)), list[Tensor]()
+        name = type(network).__name__
+        if not found:
+            raise ValueError(
+                f"{name} has no blocks, by which az-nas is defined: modules that hold others"
+            )
+
+        def keep(maps_: object) -> None:
+            if not isinstance(maps_, Tensor) or maps_.ndim != 4 or not maps_.is_floating_point():
+                raise ValueError("a block takes or gives no maps (image, channel, height, width)")
+            maps.append(maps_ if maps_.requires_grad else maps_.requires_grad_())
+
+        found[0].register_forward_pre_hook(lambda _, given: None if maps else keep(given[0]))
+        for block in found:
+            block.register_forward_hook(lambda *call: keep(call[2]))
+        self.call(network, self.x)
+        return maps
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """Return the entropy of the channels' principal components of each of `blocks`."""
+        values = []
+        for maps in self.blocks:
+            channels = maps.detach().movedim(1, 0).flatten(1).double()  # no eigenvalue below 0
+            shares = torch.linalg.eigvalsh(torch.cov(channels, correction=0))
+            shares = shares / shares.sum()
+            values.append(float(-(shares * torch.log(shares + 1e-8)).sum()))
+        return values
+
+    def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
+        """Run the network; `use` gets the number and the inputs of each ReLU that is called.
+
+        It may return others in their place.
+        """
+        network = self.fresh()
+        watch_relus(network, use)
+        return self.call(network, x)
+
+
+def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None]) -> None:
+    """Hand the number and the inputs of each ReLU that is called to a function.
+
+    What it returns, if not None, takes the place of the inputs.
+    """
+    calls = 0
+
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
+        nonlocal calls
+        calls += 1
+        return use(calls - 1, arguments[0])
+
+    relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
+    if not relus:
+        raise ValueError(
+            f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot, "
+            "linear_regions and swap are defined"
+        )
+    for module in relus:
+        module.register_forward_pre_hook(hook)
+
+
+def named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that metrics of pruning are defined by; see `epsutil.proxies`."""
+    no = initialise.embeddings(network) | {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, _NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
+    found = {
+        name: parameter
+        for name, parameter in network.named_parameters()
+        if parameter.ndim > 1 and "weight" in _local(name) and id(parameter) not in no
+    }
+    if not found:
+        raise ValueError(
+            f"{type(network).__name__} has no weights: parameters of two or more dimensions with "
+            '"weight" in their name, of layers that are no embedding or normalisation'
+        )
+    return found
+
+
+def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost modules inside a network that hold others and are no mere lists."""
+    for module in network.children():
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            yield from _blocks(module)
+        elif any(True for _ in module.children()):
+            yield module
+
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def _local(name: str) -> str:
+    """Return a parameter's own name, that of the list for one in a list."""
+    *path, last = name.split(".")
+    return path[-1] if last.isdigit() and path else last
+
+
+def is_text(x: Tensor) -> bool:
+    """Return whether inputs are tokens, see :mod:`epsutil.proxies`."""
+    return not x.is_floating_point()

@@ -1,6 +1,12 @@
-"""Choosing the two constant weights of epsilon (the paper's Section 3.1 and Table 8)."""
+"""Choosing the two constant weights of epsilon (Section 3.1, Table 8), without any training.
 
-from collections.abc import Sequence
+A rule sees the scores of a few random architectures under all pairs of some weights, and nothing
+else. It counts **comparisons** between two of the architectures, of which a score makes all or
+some: an architecture without a score can be compared with none. With a share u unscored, about
+(1 - u)^2 of the comparisons are left.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -8,8 +14,97 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epsutil import spaces
+from epsutil import scoring, spaces
 from epsutil.experiments import Problem
+
+# The powers of ten that the paper uses in any of its tables.
+GRID = tuple(float(f"1e{exponent}") for exponent in range(-7, 2))
+ROUNDING = 1e-5  # what two float32 evaluations of one architecture may differ by
+
+
+def describe(scores: pd.DataFrame) -> pd.DataFrame:
+    """Describe each pair of weights by the scores that it gives, without any training.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        A row per architecture, a column per pair of weights, named as by
+        :func:`epsutil.scoring.pair`; NaN without a score. Two architectures at least.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per pair, from the widest to the narrowest, of equally wide ones the smallest first:
+
+        - ``w1``, ``w2``, and ``decades``, the width log10(w2 / w1);
+        - ``n``, ``n_scored``, and ``unscored``, the share without a score;
+        - ``apart``: the share of all comparisons in which both have a score, and the scores differ
+          by more than rounding, `ROUNDING`;
+        - ``spread``: how far the scores of two architectures are apart on average over all
+          comparisons, 0 where one has no score;
+        - ``agreement``: Kendall's tau-a with the neighbouring pairs, one step of the grid away in
+          one of the two weights, averaged over these. Of all comparisons it is the share that both
+          pairs make alike, minus the share that they make the other way round; NaN where there is
+          no neighbour.
+    """
+    pairs = [tuple(map(float, name.split(","))) for name in scores]
+    grid = sorted({weight for two in pairs for weight in two})
+    places = [(grid.index(first), grid.index(second)) for first, second in pairs]
+    values = scores.to_numpy(float)
+    i, j = np.triu_indices(len(values), 1)
+    differences = values[i] - values[j]  # of each comparison, under each pair; NaN without a score
+    signs = np.where(np.abs(differences) > ROUNDING, np.sign(differences), 0.0)
+    together = signs.T @ signs / len(signs)
+    rows = []
+    for column, (place, two) in enumerate(zip(places, pairs, strict=True)):
+        near = [k for k, p in enumerate(places) if abs(p[0] - place[0]) + abs(p[1] - place[1]) == 1]
+        rows.append(
+            {
+                "w1": two[0],
+                "w2": two[1],
+                "decades": round(float(np.log10(two[1] / two[0])), 6),
+                "n": len(values),
+                "n_scored": int((~np.isnan(values[:, column])).sum()),
+                "unscored": np.isnan(values[:, column]).mean(),
+                "apart": together[column, column],
+                "spread": np.nan_to_num(np.abs(differences[:, column])).mean(),
+                "agreement": together[column, near].mean() if near else np.nan,
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["decades", "w1"], ascending=[False, True])
+
+
+def widest(table: pd.DataFrame, largest_share: float) -> tuple[float, float] | None:
+    """Return the first, hence widest, pair that leaves less than a share without a score."""
+    enough = table[table["unscored"] < largest_share]
+    return None if enough.empty else (enough["w1"].iloc[0], enough["w2"].iloc[0])
+
+
+def highest(table: pd.DataFrame, column: str) -> tuple[float, float] | None:
+    """Return the pair with the highest value, the widest of several; None where none is above 0."""
+    values = table[column]
+    if not values.gt(0).any():
+        return None
+    best = table.loc[values.idxmax()]
+    return best["w1"], best["w2"]
+
+
+Rule = Callable[[pd.DataFrame], tuple[float, float] | None]
+# What each takes, of a table as `describe` returns it:
+RULES: dict[str, Rule] = {
+    # The authors' code: the widest pair that leaves fewer than a tenth without a score.
+    "published": lambda table: widest(table, 0.1),
+    # Most architectures have a score. Unscored are then under a half, but comparisons lost only
+    # where one of two is unscored; a search that draws anew finds enough that are scored.
+    "half": lambda table: widest(table, 0.5),
+    # The ranking holds the most information: it leaves the fewest comparisons open.
+    "apart": lambda table: highest(table, "apart"),
+    # The same, weighed by how far the scores are apart: a network's answer to the weights, which
+    # is what epsilon measures, is weak where the two weights are close.
+    "spread": lambda table: highest(table, "spread"),
+    # Nothing says which power of ten is right. So the ranking should hang on it least.
+    "agreement": lambda table: highest(table, "agreement"),
+}
 
 
 def choose(
@@ -34,14 +129,18 @@ def choose(
     (float, float) or None
         None where no pair satisfies the rule.
     """
-    weights = sorted(float(f"1e{exponent}") for exponent in exponents)
-    pairs = sorted(combinations(range(len(weights)), 2), key=lambda p: (p[0] - p[1], p[0]))
+    return widest(describe(scored(problem, exponents)), largest_share)
+
+
+def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
+    """Return the scores of a problem's architectures under all pairs of some powers of ten.
+
+    NaN where the authors count no score.
+    """
+    weights = [float(f"1e{exponent}") for exponent in exponents]
     scores = problem.scores(weights)
-    for a, b in pairs:
-        two = (weights[a], weights[b])
-        if problem.scored(scores, two).isna().mean() < largest_share:
-            return two
-    return None
+    pairs = combinations(sorted(weights), 2)
+    return pd.DataFrame({scoring.pair(two): problem.scored(scores, two) for two in pairs})
 
 
 def against_paper(

@@ -28,12 +28,12 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "collapse": 520,
     "spaces": 2080,
     "sources inputs pools benchmarks": 1110,
-    "proxies user_modules networks": 1170,
+    "proxies user_modules networks": 1205,
     "store scoring": 670,
     "experiments agreement weights user_tables": 1430,
     "search": 520,
     "book": 3000,
-    "cli": 480,
+    "cli": 520,
 }
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
 from epsutil import search as search_
+from epsutil import weights as weights_
 from epsutil.book import execution, parameters, site
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
@@ -346,6 +347,57 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
     table.to_csv(temporary)
     temporary.replace(output)
     click.echo(f"written: {output}")
+
+
+@cli.command()
+@click.argument("space", type=click.Choice(spaces.names()), required=False)
+@click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="PACKAGE.MODULE:NAME",
+    help="In place of SPACE, networks of yours: as for `score`, or a list of them, or a function "
+    "that returns a list. Repeatable.",
+)
+@click.option("--batch", "kind", metavar="KIND|FILE", help="As for `score`; for a SPACE, a KIND.")
+@click.option("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
+@click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
+@click.option("--batch-size", type=click.IntRange(2), help=f"By default {_BATCH_SIZE}.")
+@click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
+@click.option("--jobs", type=int, default=-1, callback=_checked_jobs, help="For a SPACE.")
+@click.option("--output", type=_FILE, help="Also write what decided to this CSV file.")
+def weights(
+    space: str | None, modules: tuple[str, ...], kind: str | None, rule: str, n_archs: int | None,
+    batch_size: int | None, seed: int, jobs: int, output: Path | None,
+) -> None:  # fmt: skip
+    """Choose the two weights of epsilon for a space or networks of yours, without training.
+
+    \b
+    epsutil weights nasbench201 --batch grey
+    epsutil weights --module mypackage.models:all_networks --batch normal
+    """  # noqa: D301
+    if (space is None) == (not modules):
+        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
+    if space is None and n_archs is not None:
+        raise ValueError("--n-archs goes with a search space; of a --module all networks decide")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise ValueError(f"--output: there is no folder {output.absolute().parent}")
+    if space is not None:
+        kind = kind or spaces.get(space).dataset
+        scoring.check_dataset(space, kind)
+    kind = kind or user_modules.DEFAULT_BATCH
+    size = batch_size or (_BATCH_SIZE if kind in inputs.KINDS else None)
+    batch = user_modules.load_batch(kind, size, seed)
+    source = user_modules.load_modules(modules) if space is None else space
+    many = 100 if n_archs is None else n_archs
+    (first, second), table = weights_.select(
+        source, batch.x, rule=rule, n_archs=many, seed=seed, n_jobs=jobs
+    )
+    row = table[(table["w1"] == first) & (table["w2"] == second)].iloc[0]
+    click.echo(f"inputs: {batch.source}")
+    click.echo(f"--weights {first:g} {second:g}")
+    click.echo(f"scored: {row['n_scored']:.0f} of {row['n']:.0f}, by the rule {rule!r}")
+    _write(table.set_index(["w1", "w2"]), output)
 
 
 @cli.command()

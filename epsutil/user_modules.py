@@ -7,6 +7,7 @@ import difflib
 import importlib
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,43 @@ def load_module(text: str) -> nn.Module:
     ValueError
         There is no such thing, or it gives no network.
     """
+    network, what = _load(text)
+    if not isinstance(network, nn.Module):
+        raise _not_a_module(what, network)
+    return network
+
+
+def load_modules(texts: Sequence[str]) -> list[nn.Module]:
+    """Import networks by name, each as :func:`load_module` or a list (any iterable) of them.
+
+    Raises
+    ------
+    ValueError
+        There is no such thing, or it gives anything else.
+    """
+    modules: list[nn.Module] = []
+    for text in texts:
+        found, what = _load(text)
+        several = not isinstance(found, nn.Module) or isinstance(found, nn.ModuleList)
+        if several and not isinstance(found, Iterable):
+            raise _not_a_module(what, found)
+        try:
+            members = list(found) if several else [found]
+        except Exception as error:  # a generator of the user's
+            raise ValueError(f"--module: {what} fails: {cause(error)}") from error
+        for number, member in enumerate(members):
+            if not isinstance(member, nn.Module):
+                raise _not_a_module(f"{what}[{number}]", member)
+        modules += members
+    return modules
+
+
+def _not_a_module(what: str, found: Any) -> ValueError:
+    return ValueError(f"--module: {what} is of type {type(found).__name__}, not a torch.nn.Module")
+
+
+def _load(text: str) -> tuple[Any, str]:
+    """Import a thing by name, call it where it is no module, and say what it is."""
     place, _, name = text.partition(":")
     if not all(part.isidentifier() for part in [*place.split("."), *name.split(".")]):
         raise ValueError(f"--module: {text!r} is not of the form {_FORM}")
@@ -57,12 +95,7 @@ def load_module(text: str) -> nn.Module:
             network = found()
         except (Exception, SystemExit) as error:
             raise ValueError(f"--module: {text}() fails: {cause(error)}") from error
-    if not isinstance(network, nn.Module):
-        what = text if network is found else f"{text}()"
-        raise ValueError(
-            f"--module: {what} is of type {type(network).__name__}, not a torch.nn.Module"
-        )
-    return network
+    return network, text if network is found else f"{text}()"
 
 
 def load_batch(

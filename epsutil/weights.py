@@ -1,15 +1,247 @@
-"""Choosing the two constant weights of epsilon (the paper's Section 3.1 and Table 8)."""
+"""Choosing the two constant weights of epsilon (Section 3.1, Table 8), without any training.
 
-from collections.abc import Sequence
+A rule sees the scores of a few random architectures under all pairs of some weights, and nothing
+else. It counts **comparisons** between two of the architectures, of which a score makes all or
+some: an architecture without a score can be compared with none. With a share u unscored, about
+(1 - u)^2 of the comparisons are left.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm.auto import tqdm
 
-from epsutil import spaces
+from epsutil import metric, networks, scoring, spaces
 from epsutil.experiments import Problem
+
+# The powers of ten that the paper uses in any of its tables.
+GRID = tuple(float(f"1e{exponent}") for exponent in range(-7, 2))
+ROUNDING = 1e-5  # what two float32 evaluations of one architecture may differ by
+LEAST_NETWORKS = 10
+DEFAULT_RULE = "half"
+
+
+def describe(scores: pd.DataFrame) -> pd.DataFrame:
+    """Describe each pair of weights by the scores that it gives, without any training.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        A row per architecture, a column per pair of weights, named as by
+        :func:`epsutil.scoring.pair`; NaN without a score. Two architectures at least.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per pair, from the widest to the narrowest, of equally wide ones the smallest first:
+
+        - ``w1``, ``w2``, and ``decades``, the width log10(w2 / w1);
+        - ``n``, ``n_scored``, and ``unscored``, the share without a score;
+        - ``apart``: the share of all comparisons in which both have a score, and the scores differ
+          by more than rounding, `ROUNDING`;
+        - ``spread``: how far the scores of two architectures are apart on average over all
+          comparisons, 0 where one has no score;
+        - ``agreement``: Kendall's tau-a with the neighbouring pairs, one step of the grid away in
+          one of the two weights, averaged over these. Of all comparisons it is the share that both
+          pairs make alike, minus the share that they make the other way round; NaN where there is
+          no neighbour.
+    """
+    pairs = [tuple(map(float, name.split(","))) for name in scores]
+    grid = sorted({weight for two in pairs for weight in two})
+    places = [(grid.index(first), grid.index(second)) for first, second in pairs]
+    values = scores.to_numpy(float)
+    i, j = np.triu_indices(len(values), 1)
+    differences = values[i] - values[j]  # of each comparison, under each pair; NaN without a score
+    signs = np.where(np.abs(differences) > ROUNDING, np.sign(differences), 0.0)
+    together = signs.T @ signs / len(signs)
+    rows = []
+    for column, (place, two) in enumerate(zip(places, pairs, strict=True)):
+        near = [k for k, p in enumerate(places) if abs(p[0] - place[0]) + abs(p[1] - place[1]) == 1]
+        rows.append(
+            {
+                "w1": two[0],
+                "w2": two[1],
+                "decades": round(float(np.log10(two[1] / two[0])), 6),
+                "n": len(values),
+                "n_scored": int((~np.isnan(values[:, column])).sum()),
+                "unscored": np.isnan(values[:, column]).mean(),
+                "apart": together[column, column],
+                "spread": np.nan_to_num(np.abs(differences[:, column])).mean(),
+                "agreement": together[column, near].mean() if near else np.nan,
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["decades", "w1"], ascending=[False, True])
+
+
+def widest(table: pd.DataFrame, largest_share: float) -> tuple[float, float] | None:
+    """Return the first, hence widest, pair that leaves less than a share without a score."""
+    enough = table[table["unscored"] < largest_share]
+    return None if enough.empty else _two(enough.iloc[0])
+
+
+def highest(table: pd.DataFrame, column: str) -> tuple[float, float] | None:
+    """Return the pair with the highest value, the widest of several; None where none is above 0."""
+    values = table[column]
+    if not values.gt(0).any():
+        return None
+    return _two(table.loc[values.idxmax()])
+
+
+def _two(row: pd.Series) -> tuple[float, float]:
+    return float(row["w1"]), float(row["w2"])
+
+
+Rule = Callable[[pd.DataFrame], tuple[float, float] | None]
+# What each takes, of a table as `describe` returns it:
+RULES: dict[str, Rule] = {
+    # The authors' code: the widest pair that leaves fewer than a tenth without a score.
+    "published": lambda table: widest(table, 0.1),
+    # Most architectures have a score. Unscored are then under a half, but comparisons lost only
+    # where one of two is unscored; a search that draws anew finds enough that are scored.
+    "half": lambda table: widest(table, 0.5),
+    # The ranking holds the most information: it leaves the fewest comparisons open.
+    "apart": lambda table: highest(table, "apart"),
+    # The same, weighed by how far the scores are apart: a network's answer to the weights, which
+    # is what epsilon measures, is weak where the two weights are close.
+    "spread": lambda table: highest(table, "spread"),
+    # Nothing says which power of ten is right. So the ranking should hang on it least.
+    "agreement": lambda table: highest(table, "agreement"),
+}
+
+
+class Selection(NamedTuple):
+    """What `select` returns."""
+
+    weights: tuple[float, float]
+    table: pd.DataFrame
+
+
+def select(
+    source: spaces.Space | str | Sequence[nn.Module],
+    x: torch.Tensor | NDArray,
+    weights: Sequence[float] = GRID,
+    rule: str = DEFAULT_RULE,
+    n_archs: int = 100,
+    seed: int = 21,
+    n_jobs: int = 1,
+) -> Selection:
+    """Choose the two weights of epsilon for a new space, without training.
+
+    Parameters
+    ----------
+    source : Space, str or sequence of torch.nn.Module
+        A search space or its name (:func:`epsutil.spaces.get`), of which random architectures
+        decide; or at least `LEAST_NETWORKS` networks, as different as those to be scored later.
+        Networks are left as they were.
+    x : torch.Tensor or ndarray
+        A batch that the networks take, without labels; its inputs must differ.
+    weights : sequence of float, default `GRID`
+        Different numbers above 0, of at most six digits; all their pairs are tried.
+    rule : str
+        One of `RULES`.
+    n_archs : int, default 100
+        How many architectures of a space to draw; of a list of networks all are taken.
+    seed : int, default 21
+        Of the architectures that are drawn.
+    n_jobs : int, default 1
+        Processes for a space, each on one thread; -1 is one per core.
+
+    Returns
+    -------
+    Selection
+        ``weights``, the smaller one first, and ``table``, what decided: see :func:`describe`.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, a network cannot be scored, or no pair satisfies the rule.
+
+    References
+    ----------
+    Gracheva (2024), Section 3.1: weights far apart, few networks without a score.
+
+    Examples
+    --------
+    >>> from epsutil import inputs
+    >>> select("nasbench201", inputs.batch("grey", 16).x, n_archs=20).weights  # doctest: +SKIP
+    (1e-07, 1.0)
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; the known ones are {', '.join(RULES)}")
+    weights = scoring.checked_weights(weights)
+    if weights[0] <= 0:
+        raise ValueError(f"weights are above 0, not {weights[0]:g}")
+    batch = networks.numbers(x)
+    if len(batch) < 2 or bool((batch == batch[:1]).all()):
+        raise ValueError("the batch needs two or more inputs that differ: no score is defined else")
+    if isinstance(source, str | spaces.Space):
+        space = spaces.get(source) if isinstance(source, str) else source
+        rows = _of_space(space, batch.numpy(), weights, n_archs, seed, n_jobs)
+    else:
+        rows = _of_modules(source, batch, weights)
+    pairs = list(combinations(weights, 2))
+    table = describe(pd.DataFrame(rows, columns=[scoring.pair(two) for two in pairs], dtype=float))
+    chosen = RULES[rule](table)
+    if chosen is None:
+        raise ValueError(
+            f"no pair of the weights {', '.join(f'{w:g}' for w in weights)} satisfies the rule "
+            f"{rule!r}: the best leaves {table['unscored'].min():.0%} of {len(rows)} networks "
+            "without a score"
+        )
+    return Selection(chosen, table)
+
+
+def _of_space(
+    space: spaces.Space, x: NDArray, weights: Sequence[float], n_archs: int, seed: int, n_jobs: int
+) -> list[list[float]]:
+    if not LEAST_NETWORKS <= n_archs <= len(space):
+        raise ValueError(
+            f"n_archs is {n_archs}; {space.name} has {LEAST_NETWORKS} to {len(space):,} to draw"
+        )
+    drawn = np.sort(np.random.default_rng(seed).choice(len(space), n_archs, replace=False))
+    rows = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+        joblib.delayed(space.outputs)(space[int(index)], x, weights) for index in drawn
+    )
+    scores = [_of_pairs(outputs) for outputs in _progress(rows, n_archs)]
+    if not space.zero_is_score:
+        scores = [[value if value else np.nan for value in row] for row in scores]
+    return scores
+
+
+def _of_modules(
+    modules: Sequence[nn.Module], x: torch.Tensor, weights: Sequence[float]
+) -> list[list[float]]:
+    if isinstance(modules, nn.Module) and not isinstance(modules, nn.ModuleList):
+        raise ValueError("give a search space or a list of networks, not one network")
+    modules = list(modules)
+    if len(modules) < LEAST_NETWORKS:
+        raise ValueError(f"{len(modules)} networks are too few; give {LEAST_NETWORKS} or more")
+    for number, module in enumerate(modules):
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"network {number} is {type(module).__name__}, no torch.nn.Module")
+    rows = []
+    for number, module in enumerate(_progress(modules, len(modules))):
+        try:
+            rows.append(_of_pairs(metric.outputs(module, x, weights)))
+        except ValueError as error:
+            raise ValueError(f"network {number}: {error}") from error
+    return rows
+
+
+def _of_pairs(outputs: NDArray[np.floating]) -> list[float]:
+    return [metric.from_outputs(two) for two in combinations(outputs, 2)]
+
+
+def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    return tqdm(items, "weights", total, unit="network", leave=False, delay=2)
 
 
 def choose(
@@ -34,14 +266,18 @@ def choose(
     (float, float) or None
         None where no pair satisfies the rule.
     """
-    weights = sorted(float(f"1e{exponent}") for exponent in exponents)
-    pairs = sorted(combinations(range(len(weights)), 2), key=lambda p: (p[0] - p[1], p[0]))
+    return widest(describe(scored(problem, exponents)), largest_share)
+
+
+def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
+    """Return the scores of a problem's architectures under all pairs of some powers of ten.
+
+    NaN where the authors count no score.
+    """
+    weights = [float(f"1e{exponent}") for exponent in exponents]
     scores = problem.scores(weights)
-    for a, b in pairs:
-        two = (weights[a], weights[b])
-        if problem.scored(scores, two).isna().mean() < largest_share:
-            return two
-    return None
+    pairs = combinations(sorted(weights), 2)
+    return pd.DataFrame({scoring.pair(two): problem.scored(scores, two) for two in pairs})
 
 
 def against_paper(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsutil import cli, inputs, paths, proxies, scoring, spaces
+from epsutil import cli, inputs, paths, proxies, scoring, spaces, weights
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 
@@ -196,6 +196,11 @@ def build(width):
 def exits():
     raise SystemExit(3)
 
+def several():
+    return [nn.Sequential(nn.Flatten(), nn.Linear(192, n), nn.Tanh(), nn.Linear(n, 1))
+            for n in range(2, 14)]
+
+few = several()[:3]
 lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
 settings = {}
 """
@@ -434,3 +439,54 @@ def test_a_sample_by_other_metrics(run, tmp_path):
     assert "best by epsilon:" in out and "scored: 2 of 2; the others have no synflow" in out
     best = frame["arch"][frame["synflow"].idxmax()]
     assert best in out.partition("best by synflow:\n")[2].splitlines()[0]
+
+
+def test_weights_for_networks_of_a_users_own(run, own, tmp_path):
+    """Twelve of a function, three of a list, one: with a batch from a file."""
+    file = tmp_path / "table.csv"
+    names = [word for name in ("several", "few", "lazy") for word in ("--module", f"{own}:{name}")]
+    code, out, err = run("weights", *names, "--batch", "good.npz", "--rule", "apart",
+                         "--output", file)  # fmt: skip
+    import own_network
+
+    assert code == 0, err
+    with np.load("good.npz") as arrays:
+        x = arrays["x"].astype(np.float32)
+    networks = [*own_network.several(), *own_network.few, own_network.lazy]
+    expected = weights.select(networks, x, rule="apart")
+    assert "--weights {:g} {:g}\n".format(*expected.weights) in out
+    assert pd.read_csv(file)["n"].eq(16).all() and "of 16, by the rule 'apart'" in out
+
+
+def test_weights_for_a_space(run):
+    options = ["--batch", "grey", "--batch-size", 4, "--n-archs", 10, "--seed", 0, "--jobs", 1]
+    code, out, _ = run("weights", "nasbench201", *options)
+    x = inputs.batch("grey", 4, 0).x
+    expected = weights.select("nasbench201", x, n_archs=10, seed=0).weights
+    assert code == 0 and "--weights {:g} {:g}\n".format(*expected) in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "one of the two"),
+        ("nasbench201 --module own_network:several", "one of the two"),
+        ("nasbench2", "'nasbench2' is not one of"),
+        ("nasbench201 --batch ptb", "nasbench201 does not read ptb"),
+        ("nasbench201 --batch grey --n-archs 9", "n_archs is 9; nasbench201 has 10 to 15,625"),
+        ("--module own_network:few --n-archs 20", "--n-archs goes with a search space"),
+        ("--module own_network:few --batch good.npz", "3 networks are too few"),
+        ("--module own_network:severl", "own_network has no severl; did you mean several"),
+        ("--module own_network:settings --module own_network:inputs", "has no inputs"),
+        ("--module own_network:Tiny --batch mnist", "neither a .npz file nor one of"),
+        ("--module own_network:several --batch good.npz --batch-size 4", "do not go with a file"),
+        ("--module own_network:several --batch-size 1", "1 is not in the range"),
+        ("--module own_network:several --rule best", "'best' is not one of"),
+        ("--module own_network:several --seed -1", "-1 is not in the range"),
+        ("nasbench201 --jobs 0", "0 is not"),
+        ("nasbench201 --output no/where.csv", "--output: there is no folder"),
+    ],
+)
+def test_weights_mistakes(run, own, arguments, message):
+    code, out, err = run("weights", *arguments.split())
+    assert code == 2 and message in err and not out

@@ -32,10 +32,10 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "sources inputs pools benchmarks": 1180,
     "proxies passes user_modules networks": 1430,
     "store scoring": 670,
-    "experiments agreement weights user_tables": 1200,
+    "experiments agreement weights user_tables": 1430,
     "search": 520,
     "book": 3010,
-    "cli": 480,
+    "cli": 520,
 }
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {

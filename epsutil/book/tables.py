@@ -368,7 +368,7 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
 
 def _score(name: str, sign: str = "-") -> Callable[[Any], str]:
     """Write one of the six scores as the paper does, with one more digit for correlations."""
-    if name.startswith(("top64_top5", "log10")):
+    if name.startswith(("top64_top5", "log10", "scores for")):
         return _format(f"{sign}.0f")
     return _format(f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f")
 

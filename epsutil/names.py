@@ -50,11 +50,11 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Table 8": "table08_weights",
     "Table 9": "table09_initialisations",
     "Table 10": "table10_embeddings",
-    "Table 11": "",
+    "Table 11": "table11_synthetic_inputs",
     "Figure 1": "figure01_nasbench201_scatter",
     "Figure 2": "figure02_scatter",
     "Figure 3": "figure03_search_epsilon",
-    "Figure 4": "",
+    "Figure 4": "figure04_batch_size",
     "Figure 5": "figure05_search_metrics",
     "Figure 6": "figure06_other_metrics",
 }

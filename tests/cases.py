@@ -54,6 +54,15 @@ CASES = {
         "n_archs": (10, 15_626, "from 10 to 15,625"),
         "n_jobs": JOBS,
     },
+    "figure04_batch_size": {
+        "datasets": (["cifar100"], ["mnist"], "one or more different ones of cifar10, cifar100"),
+        "batch_sizes": ([2, 7], [8], "two or more different numbers"),
+        "batch_seeds": ([3], [3, 3], "one or more different numbers"),
+        "n_archs": (10, 9, "from 10 to 15,625"),
+        "weights": PAIR,
+        "seed": SEED,
+        "n_jobs": JOBS,
+    },
     "figure05_search_metrics": {
         "metrics": (
             ["params", "ntk"],
@@ -267,6 +276,16 @@ CASES = {
         "seed": SEED,
         "n_archs": (20, 9, "from 10 to 14,322"),
         "n_few": (21, 14_323, "from 10 to 14,322"),
+        "n_jobs": JOBS,
+    },
+    "table11_synthetic_inputs": {
+        "weights": PAIR,
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_archs": (10, 9, "from 10 to 15,625"),
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "batch_seeds": ([3], [3, 3], "one or more different numbers"),
+        "n_batch_archs": (11, 15_626, "from 10 to 15,625"),
         "n_jobs": JOBS,
     },
     "width_collapse": {

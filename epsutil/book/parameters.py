@@ -324,6 +324,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "architectures": _one_of(experiments.ARCHITECTURES),
         "batch_seeds": _list_of(seed),
         "batch_size": batch,
+        "batch_sizes": _list_of(batch, least=2),
         "budgets": _list_of(_from_to(1, 10_000)),
         "dataset": _one_of(benchmarks.DATASETS if has_data else inputs.IMAGES),
         "datasets": _some_of(benchmarks.DATASETS),

@@ -375,7 +375,7 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
 
 def _score(name: str, sign: str = "-") -> Callable[[Any], str]:
     """Write one of the six scores as the paper does, with one more digit for correlations."""
-    if name.startswith(("top64_top5", "log10")):
+    if name.startswith(("top64_top5", "log10", "scores for")):
         return _format(f"{sign}.0f")
     return _format(f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f")
 
@@ -460,17 +460,16 @@ def spread(frame: pd.DataFrame) -> pd.DataFrame:
 def scoreboard(frame: pd.DataFrame) -> str:
     """Return the landing page's table: every item of the paper, with verdict and headline.
 
-    `frame` holds the rows of all pages' ``scoreboard.csv``; an item without a row is not yet
-    reproduced. Of several rows the one that differs most is shown. Rows with too few architectures
+    `frame` holds the rows of all pages' ``scoreboard.csv``; an item without a row is shown, and
+    not judged. Of several rows the one that differs most is shown. Rows with too few architectures
     are not judged.
     """
     lines = []
     for item, page in ITEMS.items():
         rows = frame[frame["item"] == item]
-        link = f"[{item}](../notebooks/{page}.ipynb)" if page else item
+        link = f"[{item}](../notebooks/{page}.ipynb)"
         if rows.empty:
-            badge = _badge("reproduced", "shown") if page else _badge("notyet", "not yet")
-            lines.append({"Item": link, "Verdict": badge})
+            lines.append({"Item": link, "Verdict": _badge("reproduced", "shown")})
             continue
         judged = rows[rows["verdict"] != "too few"]
         if judged.empty:

@@ -539,11 +539,31 @@ def test_searches_agree_with_the_paper_within_its_deviation():
     ]
     assert board["verdict"].tolist() == ["reproduced", "differs", "reproduced"]
     text = tables.scoreboard(board)
-    assert (
-        "| of" not in " ".join(text.split())
-        and "2 of 3" in text
-        and "epsilon of 100, CIFAR-10" in text
+    assert board["of"].tolist() == ["epsilon", "others", "others"]
+    assert "1 of 1" in text and "1 of 2" in text and ">reproduced<" in text
+    assert "| of" not in " ".join(text.split()) and "epsilon of 100, CIFAR-10" in text
+
+
+@pytest.mark.parametrize(
+    ("agree", "of", "word"),
+    [(4, 4, "reproduced"), (3, 4, "mostly"), (2, 3, "differs"), (0, 2, "differs")],
+)
+def test_the_verdict_is_about_epsilon(agree, of, word):
+    """Three quarters of epsilon's values decide; other metrics are counted and decide nothing."""
+    rows = [(index < agree, "epsilon") for index in range(of)] + [(False, "others")] * 3
+    board = pd.DataFrame(
+        [
+            ["Table 1", kind, "cifar10", "rho", 0.5, 0.5 if close else 0.9, 10.0, 20.0]
+            + ["reproduced" if close else "differs"]
+            for close, kind in rows
+        ],
+        columns=list(tables.SCOREBOARD),
     )
+    line = next(line for line in tables.scoreboard(board).splitlines() if "Table 1]" in line)
+    assert f'"badge-{word}">{word}<' in line and f"{agree} of {of}" in line and "0 of 3" in line
+    assert f"--share: {agree / of:.0%}" in line
+    furthest = " 0.500 " if agree == of else " 0.900 "  # of epsilon's values, with its N
+    assert furthest in line and " 10 of 20 " in line
 
 
 def test_a_mean_and_its_deviation_share_a_cell():

@@ -25,6 +25,7 @@ from epsutil import paths, sources
 from epsutil.book import execution, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.results import MYST
+from epsutil.names import ITEMS
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,20 @@ def generate(folder: Path) -> None:
     boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
     (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
+    (folder / "reasons.md").write_text(_reasons(), "utf-8")
     (folder / "findings.md").write_text(_findings(), "utf-8")
     (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
+
+
+def _reasons() -> str:
+    """List what the pages say on why their values differ from the paper's."""
+    items = []
+    for item, page in ITEMS.items():
+        file = paths.results() / page / "page.json"
+        why = json.loads(file.read_text("utf-8"))["numbers"].get("why") if file.exists() else ""
+        if why:
+            items.append(f"- [{item}](../notebooks/{page}.ipynb): {why}")
+    return "\n".join(items) + "\n"
 
 
 def _findings() -> str:

@@ -26,8 +26,9 @@ import pandas as pd
 from epsutil.names import CEILING, CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
 from epsutil.statistics import LEAST_RESAMPLES
 
-# The columns of a scoreboard.csv.
-SCOREBOARD = ("item", "row", "quantity", "paper", "reproduced", "n_scored", "n", "verdict")
+# The columns of a scoreboard.csv; `of` is "epsilon" or "others".
+SCOREBOARD = ("item", "of", "row", "quantity", "paper", "reproduced", "n_scored", "n", "verdict")
+MOSTLY = 0.75  # of the values of an item that agree, from which it is mostly reproduced
 
 
 def _named(names: Mapping[str, str]) -> Callable[[Any], str]:
@@ -458,44 +459,60 @@ def spread(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def scoreboard(frame: pd.DataFrame) -> str:
-    """Return the landing page's table: every item of the paper, with verdict and headline.
+    """Return the landing page's table: every item of the paper, with verdict and evidence.
 
-    `frame` holds the rows of all pages' ``scoreboard.csv``; an item without a row is shown, and
-    not judged. Of several rows the one that differs most is shown. Rows with too few architectures
-    are not judged.
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The rows of all pages' ``scoreboard.csv``. An item without a row has nothing to compare.
+        Rows with too few architectures are not judged.
     """
     lines = []
     for item, page in ITEMS.items():
-        rows = frame[frame["item"] == item]
         link = f"[{item}](../notebooks/{page}.ipynb)"
+        rows = frame[(frame["item"] == item) & (frame["verdict"] != "too few")]
         if rows.empty:
-            lines.append({"Item": link, "Verdict": _badge("reproduced", "shown")})
+            few = (frame["item"] == item).any()
+            badge = _badge("notyet", "too few to judge") if few else _badge("reproduced", "shown")
+            lines.append({"Item": link, "Verdict": badge})
             continue
-        judged = rows[rows["verdict"] != "too few"]
-        if judged.empty:
-            lines.append({"Item": link, "Verdict": _badge("notyet", "too few to judge")})
-            continue
-        rows = judged
-        differs = int((rows["verdict"] == "differs").sum())
-        verdict = _badge("differs", "differs") if differs else _badge("reproduced", "reproduced")
-        for number, (_, row) in enumerate(_headlines(rows).iterrows()):
-            lines.append(
-                {
-                    "Item": link if not number else "",
-                    "Verdict": verdict if not number else "",
-                    "Agree": f"{len(rows) - differs} of {len(rows)}" if not number else "",
-                    "Headline": f"{_titled(row['row'])}, "
-                    f"{SCORES.get(row['quantity'], row['quantity'])}",
-                    "Paper": _score(row["quantity"])(row["paper"]),
-                    "Ours": _score(row["quantity"])(row["reproduced"]),
-                    "Scored": f"{_count(row['n_scored'])} of {_count(row['n'])}"
-                    if pd.notna(row["n"])
-                    else "",
-                }
-            )
-    columns = ["Item", "Verdict", "Agree", "Headline", "Paper", "Ours", "Scored"]
-    frame = pd.DataFrame(lines).reindex(columns=columns).fillna("")
-    return markdown(frame, columns[4:])
+        rows = rows.reset_index(drop=True)
+        own = rows[rows["of"] == "epsilon"]
+        own = rows if own.empty else own
+        far = own.loc[(own["reproduced"] - own["paper"]).abs().idxmax()]
+        quantity = far["quantity"]
+        lines.append(
+            {
+                "Item": link,
+                "Verdict": _verdict(own),
+                "Epsilon": _agreement(rows[rows["of"] == "epsilon"]),
+                "Others": _agreement(rows[rows["of"] == "others"]),
+                "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
+                "Paper": f"{far['paper']:.{0 if quantity.startswith('log10') else 2}f}",  # printed
+                "Ours": _score(quantity)(far["reproduced"]),
+                "Scored": f"{_count(far['n_scored'])} of {_count(far['n'])}"
+                if pd.notna(far["n"])
+                else "",
+            }
+        )
+    return markdown(pd.DataFrame(lines).fillna(""), ["Paper", "Ours", "Scored"])
+
+
+def _verdict(rows: pd.DataFrame) -> str:
+    """Judge an item by the share of its values that agree."""
+    share = (rows["verdict"] == "reproduced").mean()
+    if share == 1:
+        return _badge("reproduced", "reproduced")
+    return _badge("mostly", "mostly") if share >= MOSTLY else _badge("differs", "differs")
+
+
+def _agreement(rows: pd.DataFrame) -> str:
+    """Show how many values agree, as a bar and in figures."""
+    if rows.empty:
+        return ""
+    agree = int((rows["verdict"] == "reproduced").sum())
+    bar = f'<span class="share" style="--share: {agree / len(rows):.0%}"></span>'
+    return f"{bar} {agree} of {len(rows)}"
 
 
 def source_list(frame: pd.DataFrame) -> str:
@@ -539,9 +556,3 @@ def _badge(kind: str, text: str) -> str:
 def _titled(row: str) -> str:
     """Write out the names of search spaces and datasets in a row's name."""
     return ", ".join(SPACES.get(name, DATASETS.get(name, name)) for name in row.split(", "))
-
-
-def _headlines(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the first row and the one that differs most, so that no disagreement hides."""
-    worst = (rows["reproduced"] - rows["paper"]).abs().idxmax()
-    return rows.loc[list(dict.fromkeys([rows.index[0], worst]))]

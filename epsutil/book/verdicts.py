@@ -38,6 +38,7 @@ def compare(
     quantities: Sequence[str],
     tolerance: float = TOLERANCE,
     n_least: int = 0,
+    of: str = "epsilon",
 ) -> pd.DataFrame:
     """Compare a table's values with the reported ones.
 
@@ -54,6 +55,8 @@ def compare(
         Largest difference that counts as reproduced, beyond rounding.
     n_least : int
         With fewer architectures the verdict is ``"too few"``, for chance would decide it.
+    of : {"epsilon", "others"}
+        What the values are of.
 
     Returns
     -------
@@ -68,6 +71,7 @@ def compare(
             rows.append(
                 {
                     "item": item,
+                    "of": of,
                     "row": row["row"],
                     "quantity": quantity,
                     "paper": paper,
@@ -101,7 +105,9 @@ def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFra
         others = joined[~epsilon].dropna(subset="rho")
         if of_loss:
             others = others.assign(rho_paper=-others["rho_paper"])
-        boards.append(compare(item, others, ("rho",), COMPETITORS_TOLERANCE, COMPETITORS_LEAST))
+        boards.append(
+            compare(item, others, ("rho",), COMPETITORS_TOLERANCE, COMPETITORS_LEAST, "others")
+        )
     return pd.concat(boards, ignore_index=True)
 
 
@@ -139,6 +145,7 @@ def within_deviation(item: str, table: pd.DataFrame) -> pd.DataFrame:
     board = pd.DataFrame(
         {
             "item": item,
+            "of": np.where(rows["method"] == "epsilon", "epsilon", "others"),
             "row": rows["method"] + pool + ", " + rows["dataset"],
             "quantity": "test accuracy",
             "paper": rows["test_paper"],
@@ -160,6 +167,7 @@ def weights(table: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 {
                     "item": "Table 8",
+                    "of": "epsilon",
                     "row": f"{space}, {dataset}",
                     "quantity": f"log10 {weight}",
                     "paper": np.log10(paper[weight]),

@@ -288,6 +288,18 @@ CASES = {
         "n_batch_archs": (11, 15_626, "from 10 to 15,625"),
         "n_jobs": JOBS,
     },
+    "unseen_space": {
+        "weights": PAIR,
+        "rule": ("spread", "tallest", "one of published"),
+        "n_deciding": (11, 9, "from 10 to 6,561"),
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_archs": (30, 6_562, "from 10 to 6,561"),
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "groups": (["naswot"], ["naswott"], "naswot"),
+        "n_competitors": (2, -1, "from 0 to 6,561"),
+        "n_jobs": JOBS,
+    },
     "width_collapse": {
         "n_archs": (2, 0, "from 1 to 15,625"),
         "n_archs101": (2, 0, "from 1 to 423,624"),

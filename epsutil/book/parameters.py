@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces
+from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces, weights
 
 SCALES = ("quick", "paper", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
@@ -348,6 +348,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_bohb": _from_to(0, 10_000),
         "n_competitors": some_or_none,
         "n_draws": some_or_none,
+        "n_deciding": _from_to(weights.LEAST_NETWORKS, size),
         "n_drawn": _from_to(1, SIZES["nasbench101"]),
         "n_evaluated": archs,
         "n_few": archs,
@@ -364,6 +365,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "n_trained": _from_to(10, 10_000),
         "population": _from_to(1, 10_000),
         "runs": _file,
+        "rule": _one_of(tuple(weights.RULES)),
         "seed": seed,
         "speed_batch_size": batch,
         "signal": _one_of(benchmarks.SIGNALS),

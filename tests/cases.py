@@ -252,6 +252,15 @@ CASES = {
         "n_few": (21, 14_323, "from 10 to 14,322"),
         "n_jobs": JOBS,
     },
+    "weights_without_training": {
+        "n_archs": (10, 9, "from 10 to 14,322"),
+        "n_rounds": (1, 0, "from 1 to 10,000"),
+        "n_evaluated": (20, 14_323, "from 10 to 14,322"),
+        "n_resamples": (200, -1, "from 0 to 100,000"),
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_jobs": JOBS,
+    },
     "width_collapse": {
         "n_archs": (2, 0, "from 1 to 15,625"),
         "n_archs101": (2, 0, "from 1 to 423,624"),

@@ -298,6 +298,13 @@ CASES = {
         "n_resamples": (0, -1, "from 0 to 100,000"),
         "groups": (["naswot"], ["naswott"], "naswot"),
         "n_competitors": (2, -1, "from 0 to 6,561"),
+    "weights_without_training": {
+        "n_archs": (10, 9, "from 10 to 14,322"),
+        "n_rounds": (1, 0, "from 1 to 10,000"),
+        "n_evaluated": (20, 14_323, "from 10 to 14,322"),
+        "n_resamples": (200, -1, "from 0 to 100,000"),
+        "batch_size": BATCH,
+        "seed": SEED,
         "n_jobs": JOBS,
     },
     "width_collapse": {

@@ -197,8 +197,8 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
 
     Notes
     -----
-    For NAS-Bench-201, the mean of the runs is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the
-    architectures; for the others, that is the mean of other runs.
+    For NAS-Bench-201, the mean of the runs is :func:`trained`'s ``test_accuracy``, within rounding,
+    for 85% of the architectures; for the others, that is the mean of other runs.
     """
     _check("dataset", dataset, TEST_RUNS)
     _check("search space", space_name, ("nasbench201", "nasbench_macro"))

@@ -53,6 +53,10 @@ PLANS = {
         ("cifar10", "normal"), 1000, 2, 7200, 15, 4, 64, 100, 60,
         ("grey", 64, 8), (-5, 1), 1e-3, 10,
     ),
+    "nasbench_macro": Plan(
+        ("cifar10", "normal"), 6561, 2, 300, np.inf, 12, 256, 100, 300,
+        ("normal", 32, 16), (-7, 1), 1e-4, 10,
+    ),
     "nasbench_nlp": Plan(
         ("ptb", "random_tokens"), 1000, 1, np.inf, 10, 6, 256, 100, 60,
         ("random_tokens", 16, None), (-7, 0), 1e-3, 1000,  # through 70 steps of three layers

@@ -298,6 +298,8 @@ CASES = {
         "n_resamples": (0, -1, "from 0 to 100,000"),
         "groups": (["naswot"], ["naswott"], "naswot"),
         "n_competitors": (2, -1, "from 0 to 6,561"),
+        "n_jobs": JOBS,
+    },
     "weights_without_training": {
         "n_archs": (10, 9, "from 10 to 14,322"),
         "n_rounds": (1, 0, "from 1 to 10,000"),

@@ -23,6 +23,7 @@ import psutil
 import torch
 
 from epsutil import agreement, inputs, proxies, scoring, spaces
+from epsutil.spaces import nasbench101, nasbench201
 from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
 
@@ -134,6 +135,69 @@ def ratio(name: str, plan: Plan) -> None:
     report(text, f"{times:.0f} times", f">= {plan.ratio:.0f}", times >= plan.ratio)
 
 
+def _sources(name: str, arch) -> list[int]:
+    """Return how many maps each operation of a cell adds up."""
+    if name == "nasbench201":
+        steps: list[nasbench201.Step] = []
+        ends = nasbench201._plan(nasbench201._terms(arch), {nasbench201.INPUT: 0}, steps)
+        return [*(len(step.sources) for step in steps), len(ends)]
+    cell = nasbench101._cells(arch)[0][0]
+    inner = [len(sources) for sources in cell.sources[1:-1]]
+    return [*inner, max(len(cell.ends), 1) * (1 + cell.residual)]  # the last is the projection
+
+
+def bandwidth(name: str, plan: Plan) -> None:
+    """Compare an evaluation with a copy of the bytes that it reads and writes, on one core.
+
+    Each operation reads the maps that it adds up, once, and writes one. The copy is of an array too
+    large for the caches.
+    """
+    space = spaces.get(name)
+    if space.reads != "images":
+        return
+    x = inputs.batch("normal", 256).x
+    n_cells = nasbench201.CELLS if name == "nasbench201" else nasbench101.CELLS
+    stages = x[:, 0].nbytes * n_cells * (1 + 1 / 4 + 1 / 16)  # bytes of one map in every cell
+    source = np.ones(1 << 24, np.float32)
+    target = np.empty_like(source)
+    moved = evaluating = copying = 0.0
+    np.empty(31 << 20, np.uint8)  # as `scoring` does, so that memory is kept
+    for index in scoring.sample(name, 30, seed=0):
+        arch = space[int(index)]
+        counts = _sources(name, arch)
+        space.outputs(arch, x, (1.0,))  # without subnormal numbers
+        start = time.perf_counter()
+        space.outputs(arch, x, (1.0,))
+        middle = time.perf_counter()
+        np.copyto(target, source)
+        end = time.perf_counter()
+        evaluating, copying = evaluating + middle - start, copying + end - middle
+        moved += stages * (sum(counts) + len(counts))
+    limit = moved / (30 * 2 * source.nbytes) * copying
+    text = (
+        f"{name}: a copy of its bytes {limit / 30e-3:.1f} ms, evaluation {evaluating / 30e-3:.1f}"
+    )
+    report(text, f"{limit / evaluating:.0%}")
+
+
+def extended(name: str, plan: Plan) -> None:
+    """Compare extended range with float32, in turns on one core."""
+    space = spaces.get(name)
+    if "extended" not in space.dtypes:
+        return
+    x, seconds = inputs.batch("normal", 256).x, dict.fromkeys(("float32", "extended"), 0.0)
+    np.empty(31 << 20, np.uint8)
+    for index in scoring.sample(name, 30, seed=0):
+        for dtype in seconds:
+            space.outputs(space[int(index)], x, space.weights, dtype)
+            start = time.perf_counter()
+            space.outputs(space[int(index)], x, space.weights, dtype)
+            seconds[dtype] += time.perf_counter() - start
+    single, wide = (1e3 * each / 30 for each in seconds.values())
+    text = f"{name}: extended range {wide:.1f} ms, float32 {single:.1f} ms"
+    report(text, f"{wide / single:.2f} times", "<= 3", wide <= 3 * single)
+
+
 def pooling(name: str, plan: Plan) -> None:
     """Compare NAS-Bench-201's average pooling with torch's, both passes, on one core."""
     if name != "nasbench201":
@@ -224,6 +288,8 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
 MEASUREMENTS = {
     "whole": whole,
     "ratio": ratio,
+    "bandwidth": bandwidth,
+    "extended": extended,
     "pooling": pooling,
     "agreement": agrees,
     "proxies": competitors,

@@ -21,6 +21,15 @@ CASES = {
         "seed": SEED,
         "dataset": ("uniform", "ptb", "one of cifar10, cifar100, ImageNet16-120, grey"),
     },
+    "coverage": {
+        "n_archs": (30, 9, "from 10 to 15,625"),
+        "n_archs101": (20, 9, "from 10 to 423,624"),
+        "n_archs_nlp": (60, 9, "from 10 to 14,322"),
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "n_jobs": JOBS,
+    },
     "figure01_nasbench201_scatter": {
         "weights": PAIR,
         "batch_size": BATCH,

@@ -224,27 +224,6 @@ def centre(x: Map, means: Moment, factors: Moment, divisors: Moment) -> Map:
     return x
 
 
-@_compiled
-def average_pool(x: Map) -> Map:
-    """Average each 3 x 3 neighbourhood, padding not counted; [K, H, W, B] -> the same."""
-    n_weights, height, width, batch = x.shape
-    result = window_sum(x, np.ones(n_weights, x.dtype), 1, False)
-    for k in range(n_weights):
-        for i in range(height):
-            rows = min(i + 2, height) - max(i - 1, 0)
-            for j in range(width):
-                share = x.dtype.type(1 / (rows * (min(j + 2, width) - max(j - 1, 0))))
-                for b in range(batch):
-                    result[k, i, j, b] *= share
-    return result
-
-
-def halve(x: Map) -> Map:
-    """Average disjoint 2 x 2 squares; [K, H, W, B] -> [K, H/2, W/2, B]."""
-    rows = x[:, ::2] + x[:, 1::2]
-    return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
-
-
 def pointwise(x: Map, weight: Map, stride: int = 1) -> Map:
     """Multiply a map by the weight, as a 1 x 1 convolution without ReLU before it does.
 

@@ -304,6 +304,7 @@ CASES = {
         "batch_size": BATCH,
         "seed": SEED,
         "n_archs": (30, 6_562, "from 10 to 6,561"),
+        "n_few": (30, 6_562, "from 10 to 6,561"),
         "n_resamples": (0, -1, "from 0 to 100,000"),
         "groups": (["naswot"], ["naswott"], "naswot"),
         "n_competitors": (2, -1, "from 0 to 6,561"),

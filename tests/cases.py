@@ -30,6 +30,17 @@ CASES = {
         "n_resamples": (0, -1, "from 0 to 100,000"),
         "n_jobs": JOBS,
     },
+    "ensemble": {
+        "batch_size": BATCH,
+        "seed": SEED,
+        "n_archs": (10, 15_626, "from 10 to 15,625"),
+        "n_archs101": (10, 9, "from 10 to 423,624"),
+        "n_archs_nlp": (20, 14_323, "from 10 to 14,322"),
+        "n_competitors": (12, -1, "from 0 to 15,625"),
+        "n_least": (12, 0, "from 1 to 15,625"),
+        "n_resamples": (0, -1, "from 0 to 100,000"),
+        "n_jobs": JOBS,
+    },
     "figure01_nasbench201_scatter": {
         "weights": PAIR,
         "batch_size": BATCH,

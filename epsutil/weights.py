@@ -218,10 +218,8 @@ def _of_space(
     return scores
 
 
-def _of_modules(
-    modules: Sequence[nn.Module], x: torch.Tensor, weights: Sequence[float]
-) -> list[list[float]]:
-    if not isinstance(modules, Iterable):
+def _of_modules(modules: Any, x: torch.Tensor, weights: Sequence[float]) -> list[list[float]]:
+    if isinstance(modules, nn.Sequential) or not isinstance(modules, Iterable):
         raise ValueError("give a search space or a list of networks, not one network")
     modules = list(modules)
     if len(modules) < LEAST_NETWORKS:

@@ -1,14 +1,12 @@
 """An unusual and a wrong value for every parameter of every notebook."""
 
-from pathlib import Path
-
 POOL = "|nor_conv_1x1~0|+|none~0|avg_pool_3x3~1|+|none~0|none~1|skip_connect~2|"
 TWO = "two different finite numbers above 0"
 MORE = "two or more different finite numbers above 0"
 BATCH = (7, 1, "from 2 to 10,240")
 SEED = (0, -1, "from 0 to 4,294,967,295")
 JOBS = (1, 0, "a number of processes up to 1,024, or -1 for one per core")
-RUNS = str(Path(__file__).with_name("nasbench101_runs.csv"))  # made up, in the user's format
+RUNS = "tests/nasbench101_runs.csv"  # made up, in the user's format
 PAIR = ([1.0, 1e-7], [1e-7, 1.0, 2.0], TWO)
 # Notebook -> parameter -> an unusual value, one that it cannot have, and what the error says. The
 # unusual values of a notebook are taken together, and test_book.py executes it once with them.

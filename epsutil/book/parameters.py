@@ -10,7 +10,6 @@ import ast
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -433,7 +432,8 @@ def jobs(value: int) -> str | None:
 
 
 def _file(value: str) -> str | None:
-    return None if not value or Path(value).is_file() else "a file, or empty"
+    """Say what a file must be; its name is absolute, or from the project's folder on."""
+    return None if not value or (paths.ROOT / value).is_file() else "a file, or empty"
 
 
 def _arch(value: str) -> str | None:

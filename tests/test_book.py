@@ -283,6 +283,10 @@ def test_the_landing_page_begins_with_results(tmp_path, monkeypatch):
     search = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
     row = search.query("method == 'epsilon' and dataset == 'cifar10' and pool == 1000")
     assert f"{row['test'].item():.1f}% on average" in text
+    unseen = pd.read_csv(paths.RECORDED_RESULTS / "unseen_space" / "unseen.csv")
+    rho = unseen.set_index("metric")["rho"]
+    assert f"correlation is {rho['epsilon']:.2f} over" in text
+    assert f"that of FLOPs is {rho['flops']:.2f}" in " ".join(text.split())
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "nothing"))
     site.generate(tmp_path)
     assert (tmp_path / "findings.md").read_text() == "\n"

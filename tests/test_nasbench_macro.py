@@ -119,7 +119,7 @@ def images(seed: int, batch: int, size: int, dtype: torch.dtype) -> torch.Tensor
 def test_window_sum_5x5_equals_torchs_convolution(size, stride, dtype):
     x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(dtype)
     weight = np.array([0.5, 2.0], dtype)
-    summed = maps.window_sum_5x5(x, weight, stride)
+    summed = maps.window_sum(x, weight, stride, size=5)
     kernel = torch.ones(1, 1, 5, 5, dtype=getattr(torch, dtype))
     for k, w in enumerate(weight):
         one = torch.from_numpy(x[k]).permute(2, 0, 1)[:, None].relu()

@@ -30,11 +30,11 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "collapse": 1010,
     "spaces": 2480,
     "sources inputs pools benchmarks": 1180,
-    "proxies passes user_modules networks": 1430,
+    "proxies passes user_modules networks": 1480,
     "store scoring": 670,
-    "experiments agreement weights user_tables": 1430,
+    "experiments agreement weights user_tables": 1500,
     "search": 520,
-    "book": 3010,
+    "book": 3080,
     "cli": 520,
 }
 PACKAGE = paths.ROOT / "epsutil"

@@ -806,7 +806,11 @@ def test_a_batch_and_names_of_another_kind_are_named(arguments, message):
 def test_a_batch_of_one_has_scores_but_where_inputs_are_compared():
     x, labels = batch("vectors")
     values = each(made("mlp"), (x[:1], labels[:1]))
-    assert {key for key, value in values.items() if isinstance(value, str)} == {"jacob_cov"}
+    assert {key for key, value in values.items() if isinstance(value, str)} == {
+        "jacob_cov",
+        "zico",  # compares two halves of a batch
+        "zico_released",
+    }
     assert "jacob_cov compares inputs, and the batch has only one" in values["jacob_cov"]
     assert math.isnan(values["epsilon"]) and values["ntk"] == pytest.approx(1)
 

@@ -512,7 +512,7 @@ def _agreement(rows: pd.DataFrame) -> str:
         return ""
     agree = int((rows["verdict"] == "reproduced").sum())
     bar = f'<span class="share" style="--share: {agree / len(rows):.0%}"></span>'
-    return f"{bar} {agree} of {len(rows)}"
+    return f'<span class="agreement">{bar} {agree} of {len(rows)}</span>'
 
 
 def source_list(frame: pd.DataFrame) -> str:

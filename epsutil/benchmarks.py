@@ -71,9 +71,9 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. For image classification,
         ``test_accuracy`` (%): of NAS-Bench-201 after 200 epochs, the mean over the available seeds;
-        of NAS-Bench-101 after 108 epochs, the mean of three runs. ``params`` and ``flops``
-        (multiply-accumulates) are our own counts for the dataset's classes and image size.
-        of NAS-Bench-Macro, the mean of three runs, which :func:`test_runs` lists. NAS-Bench-201 and
+        of NAS-Bench-101 after 108 epochs, the mean of three runs; of NAS-Bench-Macro, the mean of
+        three runs, which :func:`test_runs` lists. ``params`` and ``flops`` (multiply-accumulates)
+        are our own counts for the dataset's classes and image size. NAS-Bench-201 and
         NAS-Bench-Macro have the string ``arch``, too.
 
         For NAS-Bench-NLP, single runs: ``params``, the benchmark's own count; ``status``;

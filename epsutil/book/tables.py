@@ -376,9 +376,14 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
 
 def _score(name: str, sign: str = "-") -> Callable[[Any], str]:
     """Write one of the six scores as the paper does, with one more digit for correlations."""
-    if name.startswith(("top64_top5", "log10", "scores for")):
+    if not _has_decimals(name):
         return _format(f"{sign}.0f")
     return _format(f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f")
+
+
+def _has_decimals(name: str) -> bool:
+    """Say whether it is a number, not a count or a power of ten."""
+    return not name.startswith(("top64_top5", "log10", "scores for"))
 
 
 def _interval(row: Any, low: str, high: str, write: Callable[[Any], str], value: float) -> str:
@@ -488,7 +493,7 @@ def scoreboard(frame: pd.DataFrame) -> str:
                 "Epsilon": _agreement(rows[rows["of"] == "epsilon"]),
                 "Others": _agreement(rows[rows["of"] == "others"]),
                 "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
-                "Paper": f"{far['paper']:.{0 if quantity.startswith('log10') else 2}f}",  # printed
+                "Paper": f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f}",  # as printed
                 "Ours": _score(quantity)(far["reproduced"]),
                 "Scored": f"{_count(far['n_scored'])} of {_count(far['n'])}"
                 if pd.notna(far["n"])

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epsutil.collapse.maps import NO_MOMENTS, Moments, add_row
+from epsutil.collapse.norms import Scalars, Slots
 
 _compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 Maps = NDArray[np.floating]
-Scalars = NDArray[np.floating]
-Slots = NDArray[np.int64]
 
 
 @_compiled

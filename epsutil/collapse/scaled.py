@@ -30,11 +30,6 @@ class Map(NamedTuple):
     values: maps.Map
     exponents: Exponents  # K
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of the values."""
-        return self.values.shape
-
 
 def split(numbers: Sequence[float] | NDArray) -> tuple[NDArray[np.float64], Exponents]:
     """Write numbers as mantissas from 0.5 to 1, or 0, and powers of two."""

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps, scaled
-from epsutil.collapse.norms import Norms, of_stem
+from epsutil.collapse.norms import Norms, Scalars, of_stem
 from epsutil.spaces.base import Inputs, Networks, Space, one_line
 
 INPUT, OUTPUT = "input", "output"
@@ -562,7 +562,7 @@ def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: N
     norms.normalise(vertex, cell.channels[vertex], moments)
 
 
-def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], graphs.Scalars]:
+def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
     """Return the maps that each group of a cell's output adds up, and the groups' channels."""
     if not cell.ends:
         return np.array([[0]]), np.array([cell.channels[-1]], dtype)

@@ -740,31 +740,39 @@ def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
 # Agree ---------------------------------------------------------------------------------------
 
 
-def precision(problem: Problem) -> pd.DataFrame:
-    """Evaluate epsilon in float32, as the paper does, and in float64.
+def subsets(problem: Problem, wide: str = "float64") -> dict[str, pd.Series]:
+    """Return epsilon in float32, as the paper evaluates it, and in a wider range.
 
-    In float32 the signals of many architectures vanish, and they have no score. Float64 scores
-    most of them.
+    In float32 the signals of many architectures vanish, and they have no score. A wider range
+    scores most of them.
+
+    Parameters
+    ----------
+    problem : Problem
+    wide : str, default "float64"
+        Or ``"extended"``, where the space has it.
 
     Returns
     -------
-    pandas.DataFrame
-        Four rows, ``evaluated`` in ``float32``, ``float64``, ``float64_same`` (only the
-        architectures that float32 scores) and ``float64_rest`` (only the others).
+    dict of str to pandas.Series
+        ``float32``, and for example ``float64``, ``float64_same`` (only the architectures that
+        float32 scores) and ``float64_rest`` (only the others).
     """
-    single, double = (
-        replace(problem, dtype=dtype).frame["epsilon"] for dtype in scoring.PRECISIONS
-    )
-    subsets = {
+    single, double = (replace(problem, dtype=d).frame["epsilon"] for d in ("float32", wide))
+    return {
         "float32": single,
-        "float64": double,
-        "float64_same": double.where(single.notna()),
-        "float64_rest": double.where(single.isna()),
+        wide: double,
+        f"{wide}_same": double.where(single.notna()),
+        f"{wide}_rest": double.where(single.isna()),
     }
+
+
+def precision(problem: Problem) -> pd.DataFrame:
+    """Evaluate each of :func:`subsets`: four rows, named in the column ``evaluated``."""
     return pd.DataFrame(
         [
             {"dataset": problem.dataset, "evaluated": name} | problem.evaluate(score).to_dict()
-            for name, score in subsets.items()
+            for name, score in subsets(problem).items()
         ]
     )
 

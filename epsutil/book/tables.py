@@ -79,8 +79,9 @@ COLUMNS = {
         "Evaluated in",
         _named(
             {
-                "float64_same": "float64, only those scored in float32",
-                "float64_rest": "float64, only those not scored in float32",
+                f"{wide}_{part}": f"{wide}, only those {word} in float32"
+                for wide in ("float64", "extended")
+                for part, word in {"same": "scored", "rest": "not scored"}.items()
             }
         ),
         True,

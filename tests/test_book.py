@@ -62,7 +62,7 @@ def test_every_table_comes_from_a_result_file(page):
 def test_the_page_says_what_it_rests_on(page):
     name, executed, _ = page
     status, *_, about = shown(executed)
-    assert status.startswith(":::{admonition} How these numbers came about")
+    assert re.match(r":::\{div\} found\n.+?\n:::\n\n:::\{div\} status\n", status, re.DOTALL)
     for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time", "Rerun"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about

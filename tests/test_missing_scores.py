@@ -107,14 +107,15 @@ def test_a_page_says_which_items_are_recorded_and_why(page, monkeypatch):
     page.number("between", not_stored)
     page.interactive("plot", not_stored)
     said = []
-    monkeypatch.setattr(page._status, "update", lambda bundle, **_: said.append(bundle))
+    monkeypatch.setattr(page, "_display", lambda text: said.append(text))
+    monkeypatch.setattr(page._opening, "update", lambda bundle, **_: said.append(bundle))
     page.finish("all of them")
-    status = said[0]["text/markdown"]
-    created = page.recorded["created"][:10]
-    assert status == (
-        f"Some items below (`table09`, `between`) are **recorded results** of {created}: no scores "
-        "by draws are stored. What needs none of this was computed anew."
+    about, opening = said
+    assert opening["text/markdown"] == (
+        f"Some of this is **recorded results** of {page.recorded['created'][:10]}: no scores by "
+        "draws are stored."
     )
+    assert "- **Recorded:** `between.json`, `table09.csv`\n" in about
     record = json.loads((page.folder / "page.json").read_text())
     assert record["recorded"] == ["between.json", "table09.csv"]
     assert record["unstored"] == ["no scores by draws are stored"]

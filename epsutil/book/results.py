@@ -35,6 +35,7 @@ from epsutil.names import DATASETS
 log = logging.getLogger(__name__)
 
 MYST = "text/x-myst"  # the type of an output that becomes a part of the page's text
+OPENING = {"opening": True}  # marks the output that the site puts below the title
 _SHORT = {"ImageNet16-120": "imagenet"}  # datasets in the names of tables and figures
 _PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d"]}
 
@@ -83,8 +84,8 @@ class Page:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._has_plotly = False
-        self._status = DisplayHandle()
-        self._status.display(_bundle("*Not finished.*", ""), raw=True)
+        self._opening = DisplayHandle()
+        self._opening.display(_bundle("*Not finished.*", ""), raw=True, metadata=OPENING)
 
     # Items ------------------------------------------------------------------------------------
 
@@ -180,6 +181,10 @@ class Page:
             ) from problem
 
     # What the reader sees ---------------------------------------------------------------------
+
+    def found(self, text: str) -> None:
+        """Say in a sentence or two what the page found: it opens the page. Text as for `say`."""
+        self.numbers["found"] = self._filled(text)
 
     def say(self, text: str) -> None:
         """Show a paragraph, in which ``{name}`` or ``{name:,}`` is a number of the page."""
@@ -361,30 +366,27 @@ class Page:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         os.replace(temporary, self.folder / "page.json")
         about = now if live or self.recorded is None else self.recorded
-        self._display(tables.about(about, self.numbers))
-        status = self._said_of_status(live)
-        box = f":::{{admonition}} How these numbers came about\n:class: note\n{status}\n:::\n"
-        self._status.update(_bundle(status, box), raw=True)
+        self._display(tables.about(about | {"recorded": record["recorded"]}, self.numbers))
+        opening = "".join(
+            f":::{{div}} {kind}\n{text}\n:::\n\n"
+            for kind, text in (
+                ("found", self.numbers.get("found")),
+                ("status", self._said_of_status(live)),
+            )
+            if text
+        )
+        self._opening.update(_bundle(_readable(opening), opening), raw=True, metadata=OPENING)
 
     def _said_of_status(self, live: bool) -> str:
         if live:
-            return (
-                "Every number below was computed when this page was built. Scores that are stored "
-                "with the book, of the same version, inputs and weights, were reused."
-            )
-        recorded = [Path(name).stem for name, computed in self.items.items() if not computed]
-        some = "The results below"
-        if any(self.items.values()):
-            some = f"Some items below ({', '.join(f'`{name}`' for name in recorded)})"
+            return "Computed when this page was built; stored scores were reused."
         created = (self.recorded or {}).get("created", "")[:10]
         reasons = list(self.unstored)
         if self.absent:
             absent = f"the machine that built this page did not have {_listed([*self.absent])}"
             reasons.insert(0, absent)
-        return (
-            f"{some} are **recorded results** of {created}: {'; '.join(reasons)}. "
-            "What needs none of this was computed anew."
-        )
+        some = "Some of this" if any(self.items.values()) else "What follows"
+        return f"{some} is **recorded results** of {created}: {'; '.join(reasons)}."
 
     # Texts ------------------------------------------------------------------------------------
 
@@ -446,7 +448,7 @@ def _readable(myst: str) -> str:
     text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class): .*$", "", myst, flags=re.M)
     title = r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$"  # bold as a whole
     text = re.sub(title, lambda t: f"**{t[1].replace('**', '')}**\n", text, flags=re.M)
-    text = re.sub(r"^:::+\{tab-set\}$|^\{download\}.*$", "", text, flags=re.M)
+    text = re.sub(r"^:::+\{(?:tab-set|div)\}.*$|^\{download\}.*$", "", text, flags=re.M)
     text = re.sub(r"\{(?:doc|ref|download)\}`([^`<]+?) *<[^`]*>`", r"\1", text)
     text = re.sub(r"\{[\w:-]+\}`([^`]*)`", r"\1", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()

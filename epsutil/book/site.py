@@ -24,7 +24,7 @@ import yaml
 from epsutil import paths, sources
 from epsutil.book import execution, tables
 from epsutil.book.execution import BuildError
-from epsutil.book.results import MYST
+from epsutil.book.results import MYST, OPENING
 from epsutil.names import ITEMS
 
 log = logging.getLogger(__name__)
@@ -195,6 +195,7 @@ def publishable(notebook: Any) -> Any:
         "language": "python",
     }
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    opening = _opening(notebook.cells)
     cells: list[Any] = []
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
@@ -214,8 +215,18 @@ def publishable(notebook: Any) -> Any:
             cells += texts
         else:
             cells += [cell, *texts]
-    notebook.cells = cells
+    notebook.cells = cells[:1] + opening + cells[1:]
     return notebook
+
+
+def _opening(cells: Sequence[Any]) -> list[Any]:
+    """Take what a page found out of its outputs, as cells that follow the title."""
+    found = []
+    for cell in cells:
+        for output in [o for o in cell.get("outputs", []) if o.get("metadata", {}) == OPENING]:
+            cell.outputs.remove(output)
+            found.append(nbformat.v4.new_markdown_cell(output.data[MYST], id="opening"))
+    return found
 
 
 def _is_folded(cell: Any) -> bool:

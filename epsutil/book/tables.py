@@ -544,6 +544,7 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
         "Parameters": parameters,
         "Computed and scored": numbers.get("covered", ""),
         "Inputs": numbers.get("input", ""),
+        "Recorded": ", ".join(f"`{name}`" for name in page["recorded"]),
         "Data": used or "none: everything on this page comes with the package",
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
         "Rerun": f"`epsutil run {page['page']} -p NAME VALUE`",

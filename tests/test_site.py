@@ -291,7 +291,29 @@ def test_page_opens_cleanly(visit, path):
         "() => [...document.querySelectorAll('.math')].filter(e => e.checkVisibility()"
         " && !e.querySelector('mjx-container, svg')).map(e => 'formula not set: ' + e.textContent)"
     )
-    assert trouble + broken + math + unset == []
+    raw = page.evaluate(
+        r"""() => {
+            const walk = document.createTreeWalker(document.querySelector('article') ?? document.body,
+                NodeFilter.SHOW_TEXT);
+            const found = [];
+            for (let node; (node = walk.nextNode());)
+                if (!node.parentElement.closest('pre, code, script, style, mjx-container, .math')
+                    && /\\[a-zA-Z]{2,}|\$[^$\s][^$]*\$/.test(node.data))
+                    found.push('raw TeX: ' + node.data.trim().slice(0, 60));
+            return found;
+        }"""
+    )
+    assert trouble + broken + math + unset + raw + wide_formulas(page) == []
+
+
+def wide_formulas(page):
+    """Formulas that their box cannot show whole."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article .math')].filter(box =>
+            box.checkVisibility() && box.scrollWidth > box.clientWidth + 1 && box.clientWidth
+        ).map(box => `formula of ${box.scrollWidth} in ${box.clientWidth} px: `
+            + box.id + ' ' + box.textContent.slice(0, 40))"""
+    )
 
 
 @pytest.mark.parametrize("path", CONTENT or ["index.html"])
@@ -311,6 +333,7 @@ def test_page_fits_a_phone(visit, path):
         PHONE["width"],
     )
     assert (width <= PHONE["width"], wide) == (True, [])
+    assert wide_formulas(page) == []
     cut = page.evaluate(
         """() => [...document.querySelectorAll('.bd-article table')].filter(table =>
             table.caption && table.caption.getBoundingClientRect().right

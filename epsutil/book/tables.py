@@ -368,7 +368,8 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
         paper = _column(f"{name}_paper", frame).write if name != "archs" else _count
         reported = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
         both = zip(values, reported, strict=True)
-        return [write(a) + (f" ({paper(b)})" if pd.notna(b) else "") for a, b in both]
+        join = "\N{NO-BREAK SPACE}"
+        return [write(a) + (f"{join}({paper(b)})" if pd.notna(b) else "") for a, b in both]
     if name in BY_SCORE and "score" in frame:
         both = zip(frame["score"], values, strict=True)
         return [_score(score, "+" if name == "difference" else "-")(value) for score, value in both]

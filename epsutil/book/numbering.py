@@ -1,0 +1,35 @@
+"""A Sphinx extension: the captions of each page are lettered, Table A, Table B and so on.
+
+Numbers are the paper's. Sphinx would count through the whole book, to a Table 116 that no reader
+can place; and a page's own count in numbers could be taken for the paper's.
+"""
+
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+
+def letters(number: int) -> str:
+    """Return A for 1, Z for 26, AA for 27, as columns of a spreadsheet are named."""
+    name = ""
+    while number:
+        number, place = divmod(number - 1, 26)
+        name = chr(ord("A") + place) + name
+    return name
+
+
+def letter(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Give the captions of every page letters of its own."""
+    numbers: dict[str, Any] = env.toc_fignumbers
+    for of_page in numbers.values():
+        for captions in of_page.values():
+            for place, name in enumerate(captions, start=1):
+                captions[name] = (letters(place),)
+    return sorted(numbers)  # they are written anew
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Letter after Sphinx has numbered."""
+    app.connect("env-get-updated", letter, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

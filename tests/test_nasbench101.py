@@ -317,15 +317,6 @@ def test_another_batch_is_not_taken_for_the_last():
     np.testing.assert_allclose(SPACE.outputs(arch, first, (0.1, 1.0)), before, rtol=1e-3)
 
 
-def test_any_number_of_weights_in_one_pass():
-    x = images(0, 4, 8, torch.float32)
-    weights = (1e-3, 1e-2, 0.1, 1.0, 10.0)
-    outputs = SPACE.outputs(SPACE[1462], x, weights)
-    assert outputs.shape == (5, 4) and outputs.dtype == np.float32
-    for weight, row in zip(weights, outputs, strict=True):
-        np.testing.assert_array_equal(row, SPACE.outputs(SPACE[1462], x, [weight])[0])
-
-
 def test_wrong_images_are_named():
     with pytest.raises(ValueError, match="shape"):
         SPACE.outputs(SPACE[0], torch.zeros(3, 8, 8), (1e-4, 10.0))

@@ -202,15 +202,6 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
         assert collapsed == pytest.approx(full, abs=20 / steps, nan_ok=True)
 
 
-def test_any_number_of_weights_in_one_pass():
-    x = images(0, 4, 8, torch.float32)
-    weights = (1e-3, 1e-2, 0.1, 1.0, 10.0)
-    outputs = SPACE.outputs(SPACE[1462], x, weights)
-    assert outputs.shape == (5, 4) and outputs.dtype == np.float32
-    for weight, row in zip(weights, outputs, strict=True):
-        np.testing.assert_array_equal(row, SPACE.outputs(SPACE[1462], x, [weight])[0])
-
-
 def test_outputs_do_not_change_the_batch():
     x = images(0, 4, 8, torch.float32)
     before = x.clone()

@@ -148,14 +148,5 @@ def test_scores_and_their_absences_agree_in_both_precisions():
     assert (summary["unscored_differ"] == summary["at_limit"]).all()
 
 
-def test_any_number_of_weights_in_one_pass():
-    x = images(0, 4, 8, torch.float32)
-    weights = (1e-3, 1e-2, 0.1, 1.0, 10.0)
-    outputs = SPACE.outputs("02112010", x, weights)
-    assert outputs.shape == (5, 4) and outputs.dtype == np.float32
-    for weight, row in zip(weights, outputs, strict=True):
-        np.testing.assert_array_equal(row, SPACE.outputs("02112010", x, [weight])[0])
-
-
 def test_one_image_has_no_score():
     assert math.isnan(SPACE.score("11111111", images(0, 1, 8, torch.float32)))

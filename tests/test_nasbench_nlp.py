@@ -443,14 +443,6 @@ def test_tanh_and_sigmoid_are_as_accurate_as_torch_s(dtype):
         np.testing.assert_array_equal(our[:5], torchs[:5].numpy())
 
 
-def test_any_number_of_weights_in_one_pass():
-    x, weights = tokens(0, 4, 3), (1e-3, 1e-2, 0.1, 1.0, 10.0)
-    outputs = SPACE.outputs(LSTM, x, weights)
-    assert outputs.shape == (5, 12) and outputs.dtype == np.float32
-    for weight, row in zip(weights, outputs, strict=True):
-        np.testing.assert_array_equal(row, SPACE.outputs(LSTM, x, [weight])[0])
-
-
 @pytest.mark.parametrize(
     ("x", "message"),
     [

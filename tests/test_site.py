@@ -293,8 +293,8 @@ def test_page_opens_cleanly(visit, path):
     )
     raw = page.evaluate(
         r"""() => {
-            const walk = document.createTreeWalker(document.querySelector('article') ?? document.body,
-                NodeFilter.SHOW_TEXT);
+            const root = document.querySelector('article') ?? document.body;
+            const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
             const found = [];
             for (let node; (node = walk.nextNode());)
                 if (!node.parentElement.closest('pre, code, script, style, mjx-container, .math')
@@ -413,3 +413,17 @@ def test_page_opens_from_disk(visit, site, path):
     page, trouble = visit(path, base=f"file://{site}/")
     assert page.locator("h1").count() >= 1
     assert trouble == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", CONTENT or ["index.html"])
+def test_page_is_accessible(visit, path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page, _ = visit(path, color_scheme=scheme)
+    settle_plots(page)
+    found = [
+        f"{rule['impact']}: {rule['id']}: {rule['nodes'][0]['html'][:150]}"
+        for rule in axe.run(page).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+    assert found == []

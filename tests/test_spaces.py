@@ -80,3 +80,15 @@ def test_networks_by_name():
         space.network(space[0], 10, "wide")
     with pytest.raises(ValueError, match="not an architecture of NAS-Bench-201"):
         space.network("|none~0|", 10)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_any_number_of_weights_in_one_pass(space):
+    kind = "normal" if space.reads == "images" else "random_tokens"
+    x = inputs.batch(kind, 4).x
+    x = x[:, :, :8, :8] if space.reads == "images" else x
+    weights = (1e-3, 1e-2, 0.1, 1.0, 10.0)
+    outputs = space.outputs(space[1462], x, weights)
+    assert outputs.shape == (5, len(outputs[0])) and outputs.dtype == np.float32
+    for weight, row in zip(weights, outputs, strict=True):
+        np.testing.assert_array_equal(row, space.outputs(space[1462], x, [weight])[0])

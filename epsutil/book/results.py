@@ -256,7 +256,8 @@ class Page:
             text = self._table(table, columns, about, name, options | {"where": where})
             parts.append((DATASETS[dataset], text))
         myst = "\n".join(
-            f"::::{{tab-item}} {title}\n{text}::::" if tabs else text for title, text in parts
+            f"::::{{tab-item}} {title}\n:sync: {title}\n{text}::::" if tabs else text
+            for title, text in parts
         )
         myst = f":::::{{tab-set}}\n{myst}\n:::::\n" if tabs else myst
         self._display(myst + self._download(table))
@@ -375,7 +376,7 @@ class Page:
             )
             if text
         )
-        self._opening.update(_bundle(_readable(opening), opening), raw=True, metadata=OPENING)
+        self._opening.update(_bundle(readable(opening), opening), raw=True, metadata=OPENING)
 
     def _said_of_status(self, live: bool) -> str:
         if live:
@@ -422,7 +423,7 @@ class Page:
         return re.sub(r"\{(\w+)(?::([^{}`]*))?\}(?!`)", value, text)
 
     def _display(self, myst: str) -> None:
-        display(_bundle(_readable(myst), myst), raw=True)
+        display(_bundle(readable(myst), myst), raw=True)
 
 
 IMAGES: dict[str, Callable[[Path], dict[str, str]]] = {
@@ -443,9 +444,9 @@ def _bundle(markdown: str, myst: str) -> dict[str, str]:
     return {"text/markdown": markdown, "text/plain": markdown, MYST: myst}
 
 
-def _readable(myst: str) -> str:
+def readable(myst: str) -> str:
     """Return a text without MyST's directives and roles, for JupyterLab and Colab."""
-    text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class): .*$", "", myst, flags=re.M)
+    text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class|sync): .*$", "", myst, flags=re.M)
     title = r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$"  # bold as a whole
     text = re.sub(title, lambda t: f"**{t[1].replace('**', '')}**\n", text, flags=re.M)
     text = re.sub(r"^:::+\{(?:tab-set|div)\}.*$|^\{download\}.*$", "", text, flags=re.M)

@@ -24,7 +24,7 @@ import yaml
 from epsutil import paths, sources
 from epsutil.book import execution, tables
 from epsutil.book.execution import BuildError
-from epsutil.book.results import MYST, OPENING
+from epsutil.book.results import MYST, OPENING, readable
 from epsutil.names import ITEMS
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def generate(folder: Path) -> None:
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
     (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
     (folder / "reasons.md").write_text(_reasons(), "utf-8")
+    (folder / "beyond.md").write_text(_beyond(), "utf-8")
     (folder / "findings.md").write_text(_findings(), "utf-8")
     (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
 
@@ -132,6 +133,20 @@ def _reasons() -> str:
         why = json.loads(file.read_text("utf-8"))["numbers"].get("why") if file.exists() else ""
         if why:
             items.append(f"- [{item}](../notebooks/{page}.ipynb): {why}")
+    return "\n".join(items) + "\n"
+
+
+def _beyond() -> str:
+    """List what came out on the pages that go beyond the paper, in the order of the contents."""
+    contents = (paths.ROOT / "_toc.yml").read_text("utf-8")
+    items = []
+    for name in re.findall(r"notebooks/(\w+)", contents):
+        file = paths.results() / name / "page.json"
+        found = json.loads(file.read_text("utf-8"))["numbers"].get("found") if file.exists() else ""
+        if found and name not in ITEMS.values():
+            notebook = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+            title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+            items.append(f"[{title}](../notebooks/{name}.ipynb)\n: {readable(found)}\n")
     return "\n".join(items) + "\n"
 
 

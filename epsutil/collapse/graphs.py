@@ -85,6 +85,16 @@ def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
 
 
 @_compiled
+def _read_line(maps: Maps, i: int, sources: Slots, norm: Scalars, line: Maps) -> None:
+    """Write line `i` of what a vertex reads; below the last one is a line of zeros."""
+    for j in range(line.shape[0]):
+        if i < maps.shape[1]:
+            _sum(maps, i, j, sources, norm, line[j])
+        else:
+            line[j] = 0
+
+
+@_compiled
 def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 3 x 3 convolution."""
     _, height, width, batch = maps.shape
@@ -93,11 +103,7 @@ def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
     row = np.empty(batch, maps.dtype)
     moments = NO_MOMENTS
     for i in range(height + 1):
-        for j in range(width):
-            if i < height:
-                _sum(maps, i, j, sources, norm, lines[i % 3, j])
-            else:
-                lines[i % 3, j] = 0
+        _read_line(maps, i, sources, norm, lines[i % 3])
         if i == 0:
             continue
         for j in range(width):
@@ -120,11 +126,7 @@ def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
     lines = np.zeros((3, width, batch), maps.dtype)
     columns = np.zeros((width + 2, batch), maps.dtype)
     for i in range(height + 1):
-        for j in range(width):
-            if i < height:
-                _sum(maps, i, j, sources, norm, lines[i % 3, j])
-            else:
-                lines[i % 3, j] = 0
+        _read_line(maps, i, sources, norm, lines[i % 3])
         if i == 0:
             continue
         for j in range(width):

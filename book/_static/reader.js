@@ -1,5 +1,6 @@
 "use strict";
-// What a reader can do on every page: sort a table by a column, and enlarge a figure.
+// What a reader can do on every page: sort a table by a column, see that it goes on to the right, and
+// enlarge a figure.
 
 /**
  * The value by which a cell is sorted: its first number, or its text; null for an empty cell.
@@ -51,6 +52,14 @@ function makeSortable(table) {
   });
 }
 
+/** Let a table that is wider than its box fade out where it goes on. */
+function showMore(table) {
+  const update = () =>
+    table.classList.toggle("more", table.scrollLeft + table.clientWidth < table.scrollWidth - 2);
+  table.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(table);
+}
+
 /** Show a figure as large as it is drawn, in a window that scrolls. */
 function enlarge(image) {
   const dialog = document.createElement("dialog");
@@ -71,6 +80,7 @@ function enlarge(image) {
 
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".bd-article table:has(thead)").forEach(makeSortable);
+  document.querySelectorAll(".bd-article table").forEach(showMore);
   document.querySelectorAll(".bd-article a.image-reference").forEach((link) => {
     link.title = "Enlarge";
     link.addEventListener("click", (event) => {

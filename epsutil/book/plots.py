@@ -40,7 +40,7 @@ LABELS = {  # where the names of names.METRICS are too long; what is better when
     "swap": "SWAP",
     "az_nas": "AZ-NAS",
 }
-_DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.85, dark=0.1)
+_DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0.72, dark=0.1)
 
 
 def style() -> None:
@@ -92,7 +92,7 @@ def scatter(
     Returns
     -------
     matplotlib.figure.Figure
-        Darker and larger dots have more parameters; large ones are drawn first.
+        Larger dots have more parameters; large ones are drawn first.
     """
     style()
     shown = frame.dropna(subset="epsilon").sort_values("params", ascending=False)
@@ -117,7 +117,7 @@ def scatter(
         axes.xaxis.set_minor_formatter(NullFormatter())
     if "y" in log:
         axes.set_yscale("log")
-    figure.colorbar(dots, label="parameters (millions): darker and larger")
+    figure.colorbar(dots, label="parameters (millions)")
     sns.despine(figure)
     return figure
 
@@ -183,7 +183,7 @@ def metric_grid(
     Returns
     -------
     matplotlib.figure.Figure
-        Darker and larger dots have more parameters. A vertical axis is logarithmic where the scores
+        Larger dots have more parameters. A vertical axis is logarithmic where the scores
         span more than three decades, on both sides of zero if need be.
     """
     style()
@@ -221,7 +221,7 @@ def metric_grid(
         axes.tick_params(labelbottom=True)
     figure.suptitle(DATASETS.get(dataset, dataset), fontsize=13)
     bar = figure.colorbar(dots, ax=grid, location="bottom", aspect=40, pad=0.01)
-    bar.set_label("parameters (millions): darker and larger", fontsize=11)
+    bar.set_label("parameters (millions)", fontsize=11)
     sns.despine(figure)
     return figure
 

@@ -370,7 +370,7 @@ _ICON = re.compile(
 def _keep_used_icons(site: Path) -> None:
     """Drop the icons that no page uses from the theme's script, which has 1.4 MB of them."""
     script = site / "_static" / "scripts" / "fontawesome.js"
-    files = [*site.rglob("*.html"), *site.rglob("*.css"), *site.rglob("*.js")]
+    files = [*site.rglob("*.html"), *(site / "_static").rglob("*.js")]
     text = " ".join(file.read_text("utf-8") for file in files if file != script)
     used = set(re.findall(r"\bfa-([\w-]+)", text))
 

@@ -28,6 +28,7 @@ from epsutil.statistics import LEAST_RESAMPLES
 
 # The columns of a scoreboard.csv; `of` is "epsilon" or "others".
 SCOREBOARD = ("item", "of", "row", "quantity", "paper", "reproduced", "n_scored", "n", "verdict")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MOSTLY = 0.75  # of the values of an item that agree, from which it is mostly reproduced
 
 
@@ -368,8 +369,7 @@ def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
         paper = _column(f"{name}_paper", frame).write if name != "archs" else _count
         reported = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
         both = zip(values, reported, strict=True)
-        join = "\N{NO-BREAK SPACE}"
-        return [write(a) + (f"{join}({paper(b)})" if pd.notna(b) else "") for a, b in both]
+        return [write(a) + (f"{NO_BREAK}({paper(b)})" if pd.notna(b) else "") for a, b in both]
     if name in BY_SCORE and "score" in frame:
         both = zip(frame["score"], values, strict=True)
         return [_score(score, "+" if name == "difference" else "-")(value) for score, value in both]
@@ -392,7 +392,7 @@ def _interval(row: Any, low: str, high: str, write: Callable[[Any], str], value:
     """Return the ends of a bootstrap interval, on one line."""
     if pd.isna(row[low]):
         return "" if pd.isna(value) else "none"
-    return f"{write(row[low])}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{write(row[high])}"
+    return f"{write(row[low])}{NO_BREAK}to{NO_BREAK}{write(row[high])}"
 
 
 def _interval_title(frame: pd.DataFrame, name: str) -> str:
@@ -476,7 +476,7 @@ def scoreboard(frame: pd.DataFrame) -> str:
     """
     lines = []
     for item, page in ITEMS.items():
-        link = f"[{item}](../notebooks/{page}.ipynb)"
+        link = f"[{item.replace(' ', NO_BREAK)}](../notebooks/{page}.ipynb)"
         rows = frame[(frame["item"] == item) & (frame["verdict"] != "too few")]
         if rows.empty:
             few = (frame["item"] == item).any()
@@ -494,15 +494,15 @@ def scoreboard(frame: pd.DataFrame) -> str:
                 "Verdict": _verdict(own),
                 "Epsilon": _agreement(rows[rows["of"] == "epsilon"]),
                 "Others": _agreement(rows[rows["of"] == "others"]),
+                "Ours (paper)": f"{_score(quantity)(far['reproduced'])}{NO_BREAK}("
+                f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f})",  # as printed
                 "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
-                "Paper": f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f}",  # as printed
-                "Ours": _score(quantity)(far["reproduced"]),
                 "Scored": f"{_count(far['n_scored'])} of {_count(far['n'])}"
                 if pd.notna(far["n"])
                 else "",
             }
         )
-    return markdown(pd.DataFrame(lines).fillna(""), ["Paper", "Ours", "Scored"])
+    return markdown(pd.DataFrame(lines).fillna(""), ["Ours (paper)", "Scored"])
 
 
 def _verdict(rows: pd.DataFrame) -> str:

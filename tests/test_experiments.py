@@ -563,7 +563,8 @@ def test_the_verdict_is_about_epsilon(agree, of, word):
     line = next(line for line in text.splitlines() if "Table 1]" in line)
     assert f'"badge-{word}">{word}<' in line and f"{agree} of {of}" in line and "0 of 3" in line
     assert f"--share: {agree / of:.0%}" in line
-    furthest = " 0.500 (0.50) " if agree == of else " 0.900 (0.50) "  # of epsilon's values, with its N
+    # The furthest of epsilon's values, with its N.
+    furthest = " 0.500 (0.50) " if agree == of else " 0.900 (0.50) "
     assert furthest in line and " 10 of 20 " in line
 
 

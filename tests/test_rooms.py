@@ -10,7 +10,7 @@ from epsutil import paths
 # library, which is all below the book, imports nothing of the book.
 ORDER = """
     cli
-    book.site book.execution book.numbering
+    book.site book.execution book.extension
     book.results book.verdicts book.tables book.plots book.parameters book
     agreement weights experiments user_tables
     search

@@ -309,7 +309,7 @@ def test_page_opens_cleanly(visit, path):
 def wide_formulas(page):
     """Formulas that their box cannot show whole."""
     return page.evaluate(
-        """() => [...document.querySelectorAll('.bd-article .math')].filter(box =>
+        """() => [...document.querySelectorAll('.bd-article div.math')].filter(box =>
             box.checkVisibility() && box.scrollWidth > box.clientWidth + 1 && box.clientWidth
         ).map(box => `formula of ${box.scrollWidth} in ${box.clientWidth} px: `
             + box.id + ' ' + box.textContent.slice(0, 40))"""

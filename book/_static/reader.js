@@ -39,6 +39,7 @@ function makeSortable(table) {
     const turns = isText ? ["ascending", "descending", ""] : ["descending", "ascending", ""];
     const button = document.createElement("button");
     button.className = "sort";
+    button.title = "Sort";
     button.append(...heading.childNodes);
     heading.append(button);
     button.addEventListener("click", () => {
@@ -52,10 +53,12 @@ function makeSortable(table) {
   });
 }
 
-/** Let a table that is wider than its box fade out where it goes on. */
+/** Let a table that is wider than its box fade out where it goes on, and scroll by the keyboard. */
 function showMore(table) {
-  const update = () =>
+  const update = () => {
     table.classList.toggle("more", table.scrollLeft + table.clientWidth < table.scrollWidth - 2);
+    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+  };
   table.addEventListener("scroll", update, { passive: true });
   new ResizeObserver(update).observe(table);
 }

@@ -1,7 +1,8 @@
-"""A Sphinx extension: the captions of each page are lettered, Table A, Table B and so on.
+"""What this book adds to Sphinx.
 
-Numbers are the paper's. Sphinx would count through the whole book, to a Table 116 that no reader
-can place; and a page's own count in numbers could be taken for the paper's.
+The captions of each page are lettered, Table A, Table B and so on. Numbers are the paper's: Sphinx
+would count through the whole book, to a Table 116 that no reader can place; and a page's own count
+in numbers could be taken for the paper's.
 """
 
 from typing import Any
@@ -29,7 +30,14 @@ def letter(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return sorted(numbers)  # they are written anew
 
 
+def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Call the bibliography no list: its entries are no items of one, to a screen reader."""
+    if body := context.get("body"):
+        context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Letter after Sphinx has numbered."""
     app.connect("env-get-updated", letter, priority=900)
+    app.connect("html-page-context", mend)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from epsutil.book import numbering
+from epsutil.book import extension
 
 
 @pytest.mark.parametrize(
     ("number", "name"), [(1, "A"), (26, "Z"), (27, "AA"), (52, "AZ"), (53, "BA"), (703, "AAA")]
 )
 def test_letters_go_on_after_z(number, name):
-    assert numbering.letters(number) == name
+    assert extension.letters(number) == name
 
 
 def test_every_page_begins_anew():
@@ -21,7 +21,7 @@ def test_every_page_begins_anew():
             "two": {"table": {"d": (3,)}},
         }
     )
-    assert numbering.letter(None, env) == ["one", "two"]
+    assert extension.letter(None, env) == ["one", "two"]
     assert env.toc_fignumbers == {
         "one": {"table": {"a": ("A",), "b": ("B",)}, "figure": {"c": ("A",)}},
         "two": {"table": {"d": ("A",)}},

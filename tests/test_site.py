@@ -37,13 +37,14 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
 ]
 PHONE = {"width": 390, "height": 844}
-# The theme leaves two templates in _static; they are not pages.
+# The theme leaves two templates in _static, and plots are shown within pages.
 PAGES = sorted(
     str(page.relative_to(SITE))
     for page in SITE.rglob("*.html")
-    if page.relative_to(SITE).parts[0] != "_static"
+    if page.relative_to(SITE).parts[0] not in ("_static", "plots")
 )
 CONTENT = [page for page in PAGES if page.startswith(("book/", "notebooks/"))]
+WITH_PLOTS = [page for page in CONTENT if 'class="plot"' in (SITE / page).read_text("utf-8")]
 FIGURES = [page for page in CONTENT if Path(page).name.startswith("figure")]
 
 
@@ -264,21 +265,21 @@ def visit(browser, address):
         context.close()
 
 
-def settle_plots(page):
-    """Wait for all plots, and scroll through them, so that what draws only when seen is drawn."""
-    # Plotly adds its class to a placeholder, some time after the page has loaded.
-    page.wait_for_function(
-        "() => !document.querySelector('.plotly-graph-div:not(.js-plotly-plot)')", timeout=60_000
-    )
-    for plot in page.query_selector_all(".js-plotly-plot"):
-        plot.scroll_into_view_if_needed()
+def plots(page):
+    """Scroll to each interactive plot, which is loaded only then, and return its frame."""
+    frames = []
+    for element in page.query_selector_all("iframe.plot"):
+        element.scroll_into_view_if_needed()
+        frame = element.content_frame()
+        frame.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000, state="attached")
+        frames.append(frame)
     page.wait_for_timeout(300)
+    return frames
 
 
 @pytest.mark.parametrize("path", PAGES or ["index.html"])
 def test_page_opens_cleanly(visit, path):
     page, trouble = visit(path)
-    settle_plots(page)
     broken = page.evaluate(
         "() => [...document.images].filter(i => i.checkVisibility()"
         " && !(i.complete && i.naturalWidth)).map(i => 'image not loaded: ' + i.src)"
@@ -319,7 +320,6 @@ def wide_formulas(page):
 @pytest.mark.parametrize("path", CONTENT or ["index.html"])
 def test_page_fits_a_phone(visit, path):
     page, _ = visit(path, viewport=PHONE)
-    settle_plots(page)
     width = page.evaluate("() => document.documentElement.scrollWidth")
     wide = page.evaluate(
         """(width) => [...document.querySelectorAll('.bd-article *')].filter(e => {
@@ -348,7 +348,6 @@ def test_figures_are_drawn(visit, path):
     if not FIGURES:
         pytest.skip("the book has no page of a figure")
     page, _ = visit(path)
-    settle_plots(page)
     assert page.locator(".bd-article img").count() >= 1, "no static figure"
     notebook = (paths.ROOT / path).with_suffix(".ipynb")
     if "page.interactive(" not in notebook.read_text("utf-8"):
@@ -356,30 +355,72 @@ def test_figures_are_drawn(visit, path):
     if page.get_by_text("The interactive plot needs").count():  # a book built without data
         assert page.get_by_text("recorded results").count() >= 1, "no data, or no plot?"
     else:
-        assert page.locator(".js-plotly-plot").count() >= 1, "no interactive plot"
+        assert page.locator("iframe.plot").count() >= 1, "no interactive plot"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("path", WITH_PLOTS or ["index.html"])
+def test_interactive_plots_show_their_points(visit, path, width):
+    page, trouble = visit(path, viewport={"width": width, "height": 844})
+    for frame in plots(page):
+        drawn = frame.evaluate(
+            """() => [...document.querySelectorAll('.plotly-graph-div')].every(plot =>
+                plot.querySelector('.point, .trace path')
+                || [...plot.querySelectorAll('canvas.gl-canvas')].some(canvas => {
+                    if (!canvas.width || !canvas.height) return false;
+                    const copy = document.createElement('canvas');
+                    copy.width = canvas.width; copy.height = canvas.height;
+                    const context = copy.getContext('2d');
+                    context.drawImage(canvas, 0, 0);
+                    const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
+                    return pixels.some((value, i) => i % 4 === 3 && value > 0);
+                }))"""
+        )
+        size = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        wanted, given = frame.evaluate(size)
+        assert drawn and wanted <= given, frame.url
+    assert trouble == []
 
 
 @pytest.mark.parametrize("path", CONTENT or ["index.html"])
-def test_interactive_plots_show_their_points(visit, path):
-    page, _ = visit(path)
-    settle_plots(page)
-    # A placeholder that Plotly never filled has the class plotly-graph-div alone.
-    empty = page.evaluate(
-        """() => [...document.querySelectorAll('.plotly-graph-div')].filter(plot => {
-            if (!plot.querySelector('.main-svg')) return true;
-            if (plot.querySelector('.point, .trace path')) return false;
-            return ![...plot.querySelectorAll('canvas.gl-canvas')].some(canvas => {
-                if (!canvas.width || !canvas.height) return false;
-                const copy = document.createElement('canvas');
-                copy.width = canvas.width; copy.height = canvas.height;
-                const context = copy.getContext('2d');
-                context.drawImage(canvas, 0, 0);
-                const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
-                return pixels.some((value, i) => i % 4 === 3 && value > 0);
-            });
-        }).map(plot => plot.id)"""
-    )
-    assert empty == []
+def test_page_is_light(browser, address, path):
+    """1.5 MB as files, which a host compresses; MathJax is 1.2 MB, on pages with formulas alone."""
+    page, loaded = browser.new_page(), []
+    page.on("response", lambda answer: loaded.append(len(answer.body())))
+    page.goto(address + path, wait_until="networkidle")
+    has_formulas = page.locator("mjx-container").count() > 0
+    page.close()
+    assert sum(loaded) < (2.7e6 if has_formulas else 1.5e6)
+
+
+def test_a_table_sorts_by_a_column(visit):
+    page, _ = visit("notebooks/table01_nasbench201.html")
+    table = page.locator("table:has(th)", has_text="synflow").first
+
+    def column(place):
+        cells = table.locator(f"tbody tr td:nth-child({place})").all_inner_texts()
+        return [float(re.match(r"-?[\d,.]+", cell)[0].replace(",", "")) for cell in cells if cell]
+
+    place = table.locator("th").all_inner_texts().index("ρ") + 1
+    as_it_was, heading = column(place), table.locator(f"th:nth-child({place})")
+    heading.locator("button").click()
+    assert column(place) == sorted(as_it_was, reverse=True)
+    assert heading.get_attribute("aria-sort") == "descending"
+    heading.locator("button").press("Enter")
+    assert column(place) == sorted(as_it_was)
+    heading.locator("button").click()
+    assert column(place) == as_it_was and heading.get_attribute("aria-sort") is None
+
+
+def test_a_figure_is_enlarged_and_closed_by_the_keyboard(visit):
+    page, trouble = visit("notebooks/figure01_nasbench201_scatter.html", viewport=PHONE)
+    image = page.locator("a.image-reference img").first
+    page.locator("a.image-reference").first.press("Enter")
+    shown = page.locator("dialog.enlarged img")
+    assert shown.get_attribute("alt") == image.get_attribute("alt")
+    assert shown.bounding_box()["width"] > 2 * image.bounding_box()["width"]
+    page.keyboard.press("Escape")
+    assert page.locator("dialog.enlarged").count() == 0 and trouble == []
 
 
 def test_dark_mode(visit):
@@ -420,7 +461,6 @@ def test_page_opens_from_disk(visit, site, path):
 def test_page_is_accessible(visit, path, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page, _ = visit(path, color_scheme=scheme)
-    settle_plots(page)
     found = [
         f"{rule['impact']}: {rule['id']}: {rule['nodes'][0]['html'][:150]}"
         for rule in axe.run(page).response["violations"]

@@ -31,13 +31,19 @@ def letter(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Call the bibliography no list: its entries are no items of one, to a screen reader."""
-    if body := context.get("body"):
-        context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
+    """Load MathJax, a megabyte, only where there is a formula; mend what a screen reader reads."""
+    body = context.get("body")
+    if body is None:
+        return
+    if 'class="math' not in body:
+        scripts = context["script_files"]
+        context["script_files"] = [file for file in scripts if "mathjax" not in str(file)]
+    # The entries of a bibliography are not marked as items of a list.
+    context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Letter after Sphinx has numbered."""
     app.connect("env-get-updated", letter, priority=900)
-    app.connect("html-page-context", mend)
+    app.connect("html-page-context", mend, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

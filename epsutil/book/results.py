@@ -34,6 +34,7 @@ from epsutil.names import DATASETS
 
 log = logging.getLogger(__name__)
 
+PLOTLY = "application/vnd.plotly.v1+json"
 MYST = "text/x-myst"  # the type of an output that becomes a part of the page's text
 OPENING = {"opening": True}  # marks the output that the site puts below the title
 _SHORT = {"ImageNet16-120": "imagenet"}  # datasets in the names of tables and figures
@@ -83,7 +84,6 @@ class Page:
         self.recorded = json.loads(recorded.read_text("utf-8")) if recorded.exists() else None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        self._has_plotly = False
         self._opening = DisplayHandle()
         self._opening.display(_bundle("*Not finished.*", ""), raw=True, metadata=OPENING)
 
@@ -326,12 +326,7 @@ class Page:
         html = figure.to_html(
             full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
         )
-        script = "" if self._has_plotly else '<script src="../plotly.min.js"></script>'
-        self._has_plotly = True
-        bundle = {
-            "text/html": script + html,
-            "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
-        }
+        bundle = {"text/html": html, PLOTLY: json.loads(figure.to_json())}
         display(bundle, raw=True)
 
     def finish(self, covered: str, board: pd.DataFrame | None = None) -> None:

@@ -24,7 +24,7 @@ import yaml
 from epsutil import paths, sources
 from epsutil.book import execution, tables
 from epsutil.book.execution import BuildError
-from epsutil.book.results import MYST, OPENING, readable
+from epsutil.book.results import MYST, OPENING, PLOTLY, readable
 from epsutil.names import ITEMS
 
 log = logging.getLogger(__name__)
@@ -94,13 +94,15 @@ def _stage(executed: Mapping[str, Path]) -> Path:
 
     (stage / "notebooks").mkdir()
     for name, file in executed.items():
-        notebook = publishable(nbformat.read(file, as_version=4))
+        notebook = nbformat.read(file, as_version=4)
+        _take_plots(notebook, stage / "_extra" / "plots" / name)
+        notebook = publishable(notebook)
         nbformat.write(notebook, stage / "notebooks" / f"{name}.ipynb")
         if (paths.results() / name).is_dir():
             shutil.copytree(paths.results() / name, stage / "results" / name)
 
-    # Interactive plots load this one copy by a relative address; no other page loads it.
-    (stage / "_extra").mkdir()
+    # Interactive plots load this one copy by a relative address.
+    (stage / "_extra").mkdir(exist_ok=True)
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
 
     generate(stage / "book" / "_generated")
@@ -234,6 +236,32 @@ def publishable(notebook: Any) -> Any:
     return notebook
 
 
+_PLOT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body {{ margin: 0; background: #fff; }}</style>
+<script src="../../plotly.min.js"></script></head><body>{html}</body></html>
+"""
+
+
+def _take_plots(notebook: Any, folder: Path) -> None:
+    """Put interactive plots, megabytes each, into files of their own, loaded when they are seen."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if PLOTLY not in output.get("data", {}):
+                continue
+            plot, html = output.data[PLOTLY], output.data["text/html"]
+            key = re.findall(r'id="plot-([\w-]+)"', html)[0]
+            title = f"Interactive plot: {key}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{key}.html").write_text(_PLOT.format(title=title, html=html), "utf-8")
+            height = plot["layout"].get("height", 450)
+            frame = (
+                f'<iframe class="plot" src="../plots/{folder.name}/{key}.html" loading="lazy" '
+                f'title="{title}" style="height: {height}px"></iframe>\n'
+            )
+            output.data = nbformat.from_dict({MYST: frame})
+
+
 def _opening(cells: Sequence[Any]) -> list[Any]:
     """Take what a page found out of its outputs, as cells that follow the title."""
     found = []
@@ -255,7 +283,6 @@ def _texts(cell: Any) -> list[Any]:
     texts, left = [], []
     for output in cell.get("outputs", []):
         data = output.get("data", {})
-        data.pop("application/vnd.plotly.v1+json", None)  # pages take the HTML beside it
         if MYST not in data:
             left.append(output)
         elif data[MYST]:

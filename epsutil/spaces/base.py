@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -164,14 +165,14 @@ class Space(ABC, Generic[Arch]):
             )
         return self.variants[variant](self.parse(arch), num_classes)
 
-    @abstractmethod
     def outputs(
         self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate ``build(arch)`` under constant shared weights, by width collapse.
+        """Evaluate ``build(arch)`` under constant shared weights.
 
-        Equal to :func:`epsutil.metric.outputs` of that network up to rounding, and some hundred
-        times faster.
+        The benchmarks' spaces do so by width collapse: equal to :func:`epsutil.metric.outputs` of
+        that network up to rounding, and some hundred times faster. Another space is evaluated at
+        full width.
 
         Parameters
         ----------
@@ -198,6 +199,12 @@ class Space(ABC, Generic[Arch]):
             The architecture, the dtype, or the shape, dtype or a value of `x` is not one of those
             above.
         """
+        self.check_dtype(dtype)
+        network, x = self.build(arch), torch.as_tensor(x)
+        if dtype is None or not x.is_floating_point():
+            return metric.outputs(network, x, weights)
+        precision = getattr(torch, dtype)
+        return metric.outputs(network.to(precision), x.to(precision), weights)
 
     def score(
         self,

@@ -63,7 +63,7 @@ def test_the_page_says_what_it_rests_on(page):
     name, executed, _ = page
     status, *_, about = shown(executed)
     assert status.startswith(":::{admonition} How these numbers came about")
-    for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time", "Rerun"):
+    for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about
 

@@ -355,7 +355,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
     (paths.BOOK / "references.bib").write_text("")
     (paths.BOOK / "index.md").write_text(
-        '# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n'
+        "# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n"
     )
     shutil.copy(ROOT / "_config.yml", project)
     (project / "_toc.yml").write_text(

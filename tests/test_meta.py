@@ -1,10 +1,14 @@
 """What the site says about itself: how to cite it, how to run a page, which version it is."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 
 import click.testing
+import nbformat
 import pytest
 import yaml
 from pybtex.database import parse_string
@@ -141,3 +145,67 @@ def test_a_failing_command_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "BUILD", tmp_path)
     with pytest.raises(parameters.ParameterError):
         execution.run("algorithm01_epsilon", {"no_such_parameter": 1})
+
+
+# Colab ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notebooks(monkeypatch, tmp_path):
+    """Copies of two notebooks, of which one needs data."""
+    for name in ("algorithm01_epsilon", "table06_weights_nasbench201"):
+        shutil.copy(paths.NOTEBOOKS / f"{name}.ipynb", tmp_path)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    return tmp_path
+
+
+def test_preambles_are_written_once(notebooks):
+    before = {file.name: file.read_text("utf-8") for file in notebooks.iterdir()}
+    assert not meta.opens_in_colab()
+    for _ in range(2):
+        assert len(meta.write_preambles()) == 2
+    assert meta.opens_in_colab()
+    for file in notebooks.iterdir():
+        notebook = nbformat.read(file, as_version=4)
+        nbformat.validate(notebook)
+        first = notebook.cells.pop(0)
+        assert first.id == meta.COLAB and first.source == meta.preamble(file.stem)
+        assert len(first.source.splitlines()) <= 20
+        rest = json.dumps(json.loads(before[file.name])["cells"])
+        assert json.dumps(json.loads(file.read_text("utf-8"))["cells"][1:]) == rest
+
+
+def test_another_repository_needs_another_preamble(notebooks, monkeypatch):
+    meta.write_preambles()
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/companion")
+    assert not meta.opens_in_colab()
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "nowhere")
+    with pytest.raises(ValueError, match="EPSUTIL_REPOSITORY"):
+        meta.write_preambles()
+
+
+def test_a_preamble_fetches_the_book_and_its_data_in_colab_only(notebooks, monkeypatch, tmp_path):
+    ran, code = [], meta.preamble("table06_weights_nasbench201")
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: ran.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    exec(code, {})
+    clone, install, fetch = ran
+    book = str(tmp_path / "book")
+    assert clone[:2] == ["git", "clone"] and clone[-2:] == [
+        "https://github.com/someone/companion",
+        book,
+    ]
+    assert install[1:] == ["-m", "pip", "install", "--quiet", "-e", book]
+    assert sys.path[0] == book
+    assert fetch[1:] == [
+        "-m",
+        "epsutil.cli",
+        "fetch",
+        "images/cifar-10-python.tar.gz",
+        "nas-bench-201/nats_bench.csv",
+    ]

@@ -362,9 +362,11 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         "format: jb-book\nroot: book/index\n"
         "chapters: [{file: notebooks/table}, {file: book/howto}]\n"
     )
+    meta.write_preambles()
     index = site.build("test")
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
+    assert "google.colab" not in page
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
     assert "plotly.min.js" not in page  # only pages with an interactive plot load it
     for button in (

@@ -37,7 +37,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "experiments agreement weights user_tables": 1500,
     "search": 520,
     "book": 3330,
-    "cli": 520,
+    "cli": 530,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted
 PACKAGE = paths.ROOT / "epsutil"

@@ -23,6 +23,7 @@ import epsutil
 from epsutil import paths, pools, sources
 from epsutil.book import parameters
 
+COLAB = "colab"  # the identity of a notebook's cell that only Colab needs
 _PREVIEW = "results/figure01_nasbench201_scatter/cifar100.png"  # of a page without a picture
 
 
@@ -150,8 +151,9 @@ def run_box(name: str) -> Any:
 
 def _data(name: str) -> tuple[list[str], list[str]]:
     """Return the sources of a page that can be downloaded, and those that cannot."""
-    page = paths.results() / name / "page.json"
-    used = json.loads(page.read_text("utf-8")).get("sources", {}) if page.exists() else {}
+    pages = (folder / name / "page.json" for folder in (paths.results(), paths.RECORDED_RESULTS))
+    page = next((page.read_text("utf-8") for page in pages if page.exists()), "{}")
+    used = json.loads(page).get("sources", {})
     archive = {file: files[-1] for files in pools.FILES.values() for file in files}
     names = [archive.get(file, file) for file in used if file != sources.ANALOG]
     public = [file for file in names if sources.SOURCES[file].url]
@@ -164,6 +166,68 @@ def changed(name: str) -> tuple[str, int]:
         if key.startswith("n_archs"):
             return key, min(500, value // 2)
     return "batch_size", 64
+
+
+# Colab ---------------------------------------------------------------------------------------
+
+
+def write_preambles() -> list[Path]:
+    """Give each notebook a first cell by which it runs in Colab, in place of an earlier one.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The notebooks.
+
+    Raises
+    ------
+    ValueError
+        No public address of the repository is known.
+    """
+    if not repository()[0]:
+        raise ValueError("no public repository: set EPSUTIL_REPOSITORY to its address, or origin")
+    files = [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]
+    for file in files:
+        notebook = json.loads(file.read_text("utf-8"))
+        cell = nbformat.v4.new_code_cell(preamble(file.stem), id=COLAB)
+        notebook["cells"] = [cell, *(cell for cell in notebook["cells"] if cell["id"] != COLAB)]
+        file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return files
+
+
+def preamble(name: str) -> str:
+    """Return the code that makes a notebook run in Colab: the book, its packages, its data."""
+    url, branch = repository()
+    public, _ = _data(name)
+    fetch = f"""
+    fetch = "fetch {" ".join(public)}"
+    subprocess.run([sys.executable, "-m", "epsutil.cli", *fetch.split()], cwd=book, check=True)"""
+    return f"""# Colab only: fetch the book, its packages and its data.
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    book = os.path.abspath("book")
+    if not os.path.isdir(book):
+        clone = "git clone --quiet --depth 1 --branch {branch} {url}"
+        subprocess.run([*clone.split(), book], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", book], check=True)
+    sys.path.insert(0, book){fetch * bool(public)}
+"""
+
+
+def opens_in_colab() -> bool:
+    """Return whether each notebook begins with the :func:`preamble` of this repository."""
+    cells = {
+        name: json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
+        for name in parameters.names()
+    }
+    url, _ = repository()
+    return bool(url) and all(
+        first["id"] == COLAB and f' {url}"' in "".join(first["source"])
+        for first, *_ in cells.values()
+    )
 
 
 # An extension of Sphinx ----------------------------------------------------------------------

@@ -198,7 +198,7 @@ def publishable(notebook: Any) -> Any:
     }
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     cells: list[Any] = []
-    for cell in notebook.cells:
+    for cell in [cell for cell in notebook.cells if cell.get("id") != meta.COLAB]:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
@@ -283,8 +283,9 @@ def _write_config(stage: Path) -> None:
             config["launch_buttons"] = {
                 "notebook_interface": "jupyterlab",
                 "binderhub_url": "https://mybinder.org",
-                "colab_url": "https://colab.research.google.com",
             }
+            if meta.opens_in_colab():
+                config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
 
 

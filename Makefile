@@ -18,7 +18,7 @@ STAMP := $(VENV)/installed-from
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book record test site-test lint speed serve lock clean clean-all
+.PHONY: help install book pdf record test site-test lint speed serve lock clean clean-all
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -46,6 +46,10 @@ install:  ## the environment in .venv, from the lock
 book: install  ## recompute what the data at hand allows, build the site into _build/html
 	@$(BIN)/epsutil book --scale $(SCALE)
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+pdf: install  ## the built site as one PDF, _build/epsilon-reproduced.pdf; needs Chromium
+	@test -f _build/html/index.html || { echo "No site in _build/html; run make book first" >&2; exit 1; }
+	@$(BIN)/epsutil pdf
 
 record: install  ## recompute at the paper's scale and keep the results in data/
 	@$(BIN)/epsutil record

@@ -11,7 +11,7 @@ from epsutil import paths
 # library, which is all below the book, imports nothing of the book.
 ORDER = """
     cli
-    book.site book.meta book.execution
+    book.site book.pdf book.meta book.execution
     book.results book.verdicts book.tables book.plots book.parameters book
     agreement weights experiments user_tables
     search
@@ -36,8 +36,8 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 675,
     "experiments agreement weights user_tables": 1500,
     "search": 520,
-    "book": 3330,
-    "cli": 530,
+    "book": 3420,
+    "cli": 540,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted
 PACKAGE = paths.ROOT / "epsutil"

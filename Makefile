@@ -18,7 +18,7 @@ STAMP := $(VENV)/installed-from
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book record test site-test lint speed serve lock clean clean-all
+.PHONY: help install book pdf record test site-test lint speed serve lock clean clean-all
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -47,6 +47,10 @@ book: install  ## recompute what the data at hand allows, build the site into _b
 	@$(BIN)/epsutil book --scale $(SCALE)
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
+pdf: install  ## the built site as one PDF, _build/epsilon-reproduced.pdf; needs Chromium
+	@test -f _build/html/index.html || { echo "No site in _build/html; run make book first" >&2; exit 1; }
+	@$(BIN)/epsutil pdf
+
 record: install  ## recompute at the paper's scale and keep the results in data/
 	@$(BIN)/epsutil record
 
@@ -54,7 +58,7 @@ test: install  ## the whole test suite
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 site-test: install  ## the built site in headless Chromium; fails where either is missing
-	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest tests/test_site.py $(PYTEST_ARGS)
+	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest -m site $(PYTEST_ARGS)
 
 lint: install  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -18,7 +18,8 @@ from click.core import ParameterSource
 from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
 from epsutil import search as search_
 from epsutil import weights as weights_
-from epsutil.book import execution, parameters, site
+from epsutil.book import execution, meta, parameters, site
+from epsutil.book import pdf as pdf_
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
@@ -485,6 +486,23 @@ def record(names: tuple[str, ...]) -> None:
     executed = execution.execute_all("paper", paths.RECORDED_SCORES, names)
     for folder in site.record(tuple(executed)):
         click.echo(f"recorded: {folder}")
+
+
+@cli.command()
+@click.option("-o", "--output", type=_FILE, help="By default _build/epsilon-reproduced.pdf.")
+def pdf(output: Path | None) -> None:
+    """Print the built site into one PDF; needs Chromium."""
+    click.echo(f"printed: {pdf_.write(output)}")
+
+
+@cli.command()
+def colab() -> None:
+    """Let the notebooks open in Colab: write the repository's address into their first cells.
+
+    The address is EPSUTIL_REPOSITORY or Git's origin. Commit the notebooks afterwards; the pages'
+    Colab buttons appear with the next build.
+    """
+    click.echo(f"written: {len(meta.write_preambles())} notebooks")
 
 
 def main() -> None:

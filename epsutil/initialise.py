@@ -66,6 +66,12 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
     -----
     Recurrent are torch's own (``nn.RNN``, ``nn.LSTM``, ``nn.GRUCell``, ...) and modules that say so
     by an attribute ``recurrent = True``, each with all that it contains.
+
+    Examples
+    --------
+    >>> layer = constant_(nn.Linear(3, 1), 0.5)
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[0.5, 0.5, 0.5]], [0.0])
     """
     kept = embeddings(network)
     recurrent = {
@@ -136,6 +142,12 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     ------
     ValueError
         The scheme is none of those; a parameter is set by no method and was drawn.
+
+    Examples
+    --------
+    >>> one, other = (random_(nn.Linear(3, 2), seed=42) for _ in range(2))
+    >>> torch.equal(one.weight, other.weight)
+    True
     """
     if scheme is not None and scheme not in SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; the known ones are {', '.join(SCHEMES)}")

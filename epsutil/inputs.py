@@ -66,6 +66,16 @@ class Batch:
     seed : int
     source : str
         For the reader; names a stand-in as such.
+
+    Examples
+    --------
+    >>> grey = batch("grey", batch_size=4)
+    >>> grey.x.shape, grey.labels, grey.size
+    ((4, 3, 32, 32), None, 4)
+    >>> grey.source
+    'synthetic: grey images, image i of n is the constant i/n'
+    >>> grey.checksum[:12]
+    'eba49e27f6ff'
     """
 
     x: NDArray
@@ -91,7 +101,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     """Draw a batch, always the same one for the same arguments.
 
     Real images are drawn without replacement from a pool, which does not depend on the file
-    (:mod:`epsutil.pools`), divided by 255 and normalised per channel as in the benchmark. Synthetic
+    (`epsutil.pools`), divided by 255 and normalised per channel as in the benchmark. Synthetic
     images stay as they are. Text is cut into as many columns as the batch is large, and their first
     70 tokens are taken.
 
@@ -170,7 +180,13 @@ def classes(kind: str) -> int:
 
 
 def kinds(space_name: str) -> tuple[str, ...]:
-    """Return the kinds of inputs that a search space reads, the usual one first."""
+    """Return the kinds of inputs that a search space reads, the usual one first.
+
+    Examples
+    --------
+    >>> kinds("nasbench_nlp")
+    ('ptb', 'random_tokens')
+    """
     return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space_name).reads]
 
 

@@ -21,7 +21,7 @@ VERSION = 1  # raise it when a score changes, see tests/test_recorded.py
 
 
 def normalise(outputs: ArrayLike) -> NDArray[np.floating]:
-    """Min-max normalise each row of an output matrix to [0, 1] (Eq. 1).
+    """Min-max normalise each row of an output matrix to [0, 1] (Equation 1).
 
     As in the authors' code, entries equal to 0 after the normalisation are then dropped.
 
@@ -35,6 +35,14 @@ def normalise(outputs: ArrayLike) -> NDArray[np.floating]:
     ndarray, shape (n_weights, L_v)
         Values in (0, 1], NaN where dropped. A row that is constant, or holds a value that is
         not finite, is NaN throughout.
+
+    Examples
+    --------
+    Of the first row, the lowest value is dropped. The second is constant, and has no normal form:
+
+    >>> normalise([[1.0, 2.0, 5.0], [3.0, 3.0, 3.0]])
+    array([[ nan, 0.25, 1.  ],
+           [ nan,  nan,  nan]])
     """
     rows = np.atleast_2d(np.asarray(outputs))
     if not np.issubdtype(rows.dtype, np.floating):
@@ -120,6 +128,23 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
     ValueError
         There are not two finite weights, or the network cannot be copied, has a weight that cannot
         be set, fails on the inputs or does not return a floating-point tensor.
+
+    Examples
+    --------
+    Four grey images, from black to light grey, and a network that saturates:
+
+    >>> from epsutil import inputs
+    >>> x = torch.from_numpy(inputs.batch("grey", batch_size=4, image_size=2).x)
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Sigmoid(), nn.Linear(8, 1))
+    >>> round(epsilon(network, x, weights=(0.1, 1.0)), 3)
+    0.347
+
+    Without the sigmoid the outputs under the two weights are proportional. Normalised they are
+    equal, and epsilon is 0 up to rounding:
+
+    >>> linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
+    >>> round(epsilon(linear, x, weights=(0.1, 1.0)), 3)
+    0.0
     """
     if len(weights) != 2:
         raise ValueError(f"epsilon takes two weights, not {len(weights)}: {tuple(weights)}")
@@ -147,6 +172,14 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
     ------
     ValueError
         As for :func:`epsilon`.
+
+    Examples
+    --------
+    Each of three pixels has the weight 0.5, then 1:
+
+    >>> outputs(nn.Linear(3, 1), torch.tensor([[1.0, 1.0, 1.0], [0.0, 2.0, 4.0]]), [0.5, 1.0])
+    array([[1.5, 3. ],
+           [3. , 6. ]], dtype=float32)
     """
     for weight in weights:
         try:

@@ -56,12 +56,22 @@ def private(network: nn.Module, x: Tensor) -> nn.Module:
     ----------
     network : torch.nn.Module
     x : torch.Tensor
-        Inputs that it takes, see :func:`numbers`.
+        Inputs that it takes.
 
     Raises
     ------
     ValueError
         The network is scripted or traced, or cannot be copied.
+
+    Examples
+    --------
+    Dropout is off and BatchNorm takes the statistics of the batch, as often as one likes:
+
+    >>> network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    >>> x = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 4.0]])
+    >>> copied = private(network, x)
+    >>> torch.equal(copied(x), copied(x)), network.training
+    (True, True)
     """
     network = getattr(network, "_orig_mod", network)  # torch.compile's
     name = type(network).__name__

@@ -71,7 +71,13 @@ def proxy(
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all metrics."""
+    """Return the names of all metrics.
+
+    Examples
+    --------
+    >>> names()[:3]
+    ('params', 'flops', 'epsilon')
+    """
     return tuple(_PROXIES)
 
 
@@ -82,6 +88,11 @@ def get(name: str) -> Proxy:
     ------
     ValueError
         There is none of that name.
+
+    Examples
+    --------
+    >>> get("ntk").lower_is_better
+    True
     """
     if name not in _PROXIES:
         raise ValueError(f"unknown metric {name!r}; the known ones are {', '.join(_PROXIES)}")

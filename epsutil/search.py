@@ -99,6 +99,16 @@ class Neighbourhood:
     ------
     ValueError
         An architecture has no neighbour, or is its own, or a neighbour is none of them.
+
+    Examples
+    --------
+    Five architectures in a ring, each with two neighbours:
+
+    >>> ring = Neighbourhood([[4, 1], [0, 2], [1, 3], [2, 4], [3, 0]])
+    >>> ring.mutate(np.array([0, 0]), np.array([0.2, 0.7]))
+    array([4, 1])
+    >>> ring.best(np.array([0]), score=np.array([0.1, 0.9, 0.4, 0.3, 0.2]))
+    array([1])
     """
 
     def __init__(self, table: ArrayLike, chance: ArrayLike = 1.0) -> None:
@@ -134,6 +144,15 @@ class Edits:
     ----------
     space : Space
         See :func:`epsutil.spaces.get`.
+
+    Examples
+    --------
+    >>> from epsutil import spaces
+    >>> graphs = Edits(spaces.get("nasbench101"))
+    >>> len(graphs)
+    423624
+    >>> len(graphs.mutate(np.array([0, 1]), np.array([0.2, 0.7])))
+    2
     """
 
     space: Space
@@ -166,6 +185,18 @@ class Choices:
     ------
     ValueError
         Some combination is not there exactly once.
+
+    Examples
+    --------
+    All six combinations of a first choice of three options and a second of two:
+
+    >>> choices = Choices(np.array([(first, second) for first in range(3) for second in range(2)]))
+    >>> choices.sizes
+    (3, 2)
+    >>> choices.index(np.array([[2, 0]]))
+    array([4])
+    >>> choices.neighbourhood().table[0]
+    array([2, 4, 1])
     """
 
     options: NDArray[np.int64]
@@ -227,6 +258,12 @@ def of_cells(archs: Sequence[str]) -> Choices:
     ----------
     archs : sequence of str
         All architectures, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+
+    Examples
+    --------
+    >>> from epsutil import spaces
+    >>> of_cells(spaces.get("nasbench201")[:]).sizes
+    (5, 5, 5, 5, 5, 5)
     """
     nodes = [
         [[edge.partition("~")[0] for edge in node.strip("|").split("|")] for node in a.split("+")]
@@ -258,6 +295,11 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     ------
     ValueError
         `unscored` is none of those, or nothing is left to draw.
+
+    Examples
+    --------
+    >>> scored([0.1, float("nan"), 0.4], unscored="left out")
+    Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
     if unscored not in UNSCORED:
         raise ValueError(f"unscored is {unscored!r}; choose one of {', '.join(UNSCORED)}")
@@ -277,6 +319,13 @@ def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
     -------
     ndarray of int, shape [rounds]
         Where several are best, the one drawn first.
+
+    Examples
+    --------
+    Four times the best scored of three of these:
+
+    >>> pick(scored([0.1, 0.5, 0.4, 0.9, 0.2]), 3, rounds=4, seed=0)
+    array([3, 3, 3, 1])
     """
     _at_least(1, n=n)
     drawn = Streams(seed, rounds).choice(score.drawn, n)
@@ -312,6 +361,13 @@ def random(
     Returns
     -------
     ndarray of int, shape [rounds, steps]
+
+    Examples
+    --------
+    With a score, the best scored of the pool are trained first:
+
+    >>> random(5, rounds=1, steps=3, seed=0, score=scored([0.1, 0.5, 0.4, 0.9, 0.2]), pool=5)
+    array([[3, 2, 4]])
     """
     if warm_up not in WARM_UP:
         raise ValueError(f"warm_up is {warm_up!r}; choose one of {', '.join(WARM_UP)}")
@@ -366,6 +422,16 @@ def evolve(
     -------
     ndarray of int, shape [rounds, steps]
         The best-scored first, with warm-up.
+
+    Examples
+    --------
+    A ring of twenty architectures whose accuracy rises and falls; evolution climbs:
+
+    >>> accuracy = 90 - abs(np.arange(20) - 12.0)
+    >>> ring = Neighbourhood([[(i - 1) % 20, (i + 1) % 20] for i in range(20)])
+    >>> history = evolve(accuracy, ring, rounds=50, steps=40, seed=0, population=5, tournament=3)
+    >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :5], history[:, -5:])]
+    [84.7, 88.9]
     """
     if move not in MOVES:
         raise ValueError(f"move is {move!r}; choose one of {', '.join(MOVES)}")
@@ -431,6 +497,16 @@ def reinforce(
     Returns
     -------
     ndarray of int, shape [rounds, steps]
+
+    Examples
+    --------
+    The best of six combinations has the highest options. It is what the search comes to train:
+
+    >>> options = np.array([(first, second) for first in range(3) for second in range(2)])
+    >>> accuracy = 90.0 + options.sum(axis=1)
+    >>> history = reinforce(accuracy, Choices(options), 100, 300, seed=0, learning_rate=0.1)
+    >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :20], history[:, -20:])]
+    [91.9, 93.0]
     """
     _at_least(1, steps=steps)
     sizes = np.array(choices.sizes)
@@ -474,6 +550,15 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     -------
     Curves
         Where two signals are equally good, the network trained first counts.
+
+    Examples
+    --------
+    A search chooses by validation accuracy, and is judged by test accuracy:
+
+    >>> validation, test = [88.0, 91.0, 90.0], [87.0, 88.5, 90.5]
+    >>> found = curves(np.array([[0, 1, 2]]), validation, test)
+    >>> found.honest, found.oracle
+    (array([[87. , 88.5, 88.5]]), array([[87. , 88.5, 90.5]]))
     """
     seen, found = np.asarray(signal, float)[history], np.asarray(result, float)[history]
     before = np.maximum.accumulate(seen, axis=1)[:, :-1]
@@ -484,7 +569,13 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
 
 
 def chosen(history: Archs, signal: ArrayLike) -> Archs:
-    """Return the architecture of each round that has the best signal, the first where several."""
+    """Return the architecture of each round that has the best signal, the first where several.
+
+    Examples
+    --------
+    >>> chosen(np.array([[0, 2], [2, 1]]), [88.0, 91.0, 90.0])
+    array([2, 1])
+    """
     return _take(history, np.asarray(signal, float)[history].argmax(axis=1))
 
 

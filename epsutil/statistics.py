@@ -164,6 +164,16 @@ def bootstrap(
     References
     ----------
     Efron, B. and Tibshirani, R. J. (1993), *An Introduction to the Bootstrap*, Section 13.3.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> accuracy = rng.normal(90, 3, 500)
+    >>> score = accuracy + rng.normal(0, 3, 500)
+    >>> bootstrap(score, accuracy).loc[["rho", "tau"]].round(2)
+          low  high
+    rho  0.67  0.76
+    tau  0.48  0.57
     """
     if n_resamples < 0:
         raise ValueError(f"n_resamples={n_resamples}: give 0 for no interval, or more")
@@ -210,6 +220,16 @@ def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     ------
     ValueError
         As for `evaluate`.
+
+    Examples
+    --------
+    The best architecture has no score. Left out, it does no harm; ranking last, it does:
+
+    >>> accuracy, score = [80.0, 85.0, 90.0, 95.0], [0.1, 0.2, 0.3, float("nan")]
+    >>> float(evaluate(score, accuracy)["rho"])
+    1.0
+    >>> coverage(score, accuracy)[["coverage", "rho_all", "top10_unscored"]].round(2).to_dict()
+    {'coverage': 0.75, 'rho_all': -0.2, 'top10_unscored': 1.0}
     """
     scores, targets = _checked(score, target)
     unscored = np.isnan(scores)
@@ -284,6 +304,17 @@ def steiger(
     ----------
     Steiger, J. H. (1980), Tests for comparing elements of a correlation matrix, *Psychological
     Bulletin* 87(2), 245-251, Equation 14.
+
+    Examples
+    --------
+    Two metrics of 500 architectures, the second with twice the noise:
+
+    >>> rng = np.random.default_rng(0)
+    >>> accuracy = rng.normal(90, 3, 500)
+    >>> a, b = (accuracy + rng.normal(0, noise, 500) for noise in (3, 6))
+    >>> test = steiger(a, b, accuracy)
+    >>> round(test.rho_a, 2), round(test.rho_b, 2), test.pvalue < 0.001
+    (0.72, 0.43, True)
     """
     if method not in ("spearman", "pearson"):
         raise ValueError(f"unknown method {method!r}; choose 'spearman' or 'pearson'")
@@ -420,6 +451,16 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     Journal of Psychology* 15(1), 72-101; (1910), Correlation calculated from faulty data, *British
     Journal of Psychology* 3(3), 271-295. Brown, W. (1910), Some experimental results in the
     correlation of mental abilities, *ibid.*, 296-322.
+
+    Examples
+    --------
+    Three runs of 500 architectures, whose noise is a third of what tells them apart:
+
+    >>> rng = np.random.default_rng(0)
+    >>> runs = rng.normal(90, 3, (500, 1)) + rng.normal(0, 1, (500, 3))
+    >>> found = reliability(runs)
+    >>> round(found.rho, 2), round(found.of_mean, 2)
+    (0.89, 0.96)
     """
     table, number = _runs(runs, counts)
     rhos, sizes = [], [0]
@@ -465,6 +506,17 @@ def ceiling(
     ------
     ValueError
         As for `expected`; `level` is outside (0, 1).
+
+    Examples
+    --------
+    Even who knew every expected accuracy would not find all of the measured best tenth:
+
+    >>> rng = np.random.default_rng(0)
+    >>> runs = rng.normal(90, 3, (500, 1)) + rng.normal(0, 1, (500, 3))
+    >>> ceiling(runs.mean(axis=1), runs, n_draws=20).loc[["rho", "top10_top10"], "value"].round(2)
+    rho             0.98
+    top10_top10    84.73
+    Name: value, dtype: float64
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}: must lie between 0 and 1, such as 0.95")
@@ -535,6 +587,16 @@ def expected(
     presence of infinitely many incidental parameters, *Annals of Mathematical Statistics* 27(4),
     887-906. Efron, B. (2014), Two modeling strategies for empirical Bayes estimation, *Statistical
     Science* 29(2), 285-301.
+
+    Examples
+    --------
+    The draws spread less than the runs, whose noise they are free of:
+
+    >>> rng = np.random.default_rng(0)
+    >>> runs = rng.normal(90, 3, (500, 1)) + rng.normal(0, 1, (500, 3))
+    >>> draws = expected(runs.mean(axis=1), runs, n_draws=20)
+    >>> draws.shape, round(float(draws.std()), 1), round(float(runs.std()), 1)
+    ((20, 500), 3.0, 3.2)
     """
     table, number = _runs(runs, counts)
     targets = _checked(target, target)[1]

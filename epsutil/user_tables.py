@@ -28,6 +28,15 @@ def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd
     ------
     ValueError
         The file is no table, a column is missing or not numeric, or an accuracy is.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mine.csv")
+    ...     pd.DataFrame({"acc": [91.2, 93.5], "epsilon": [0.4, None]}).to_csv(file)
+    ...     read(file, "acc", "epsilon", None)["epsilon"].tolist()
+    [0.4, nan]
     """
     try:
         table = pd.read_csv(file)
@@ -91,6 +100,18 @@ def run(
     ------
     ValueError
         The method lacks a score, a neighbourhood, or enough architectures.
+
+    Examples
+    --------
+    The best by a score of 50 random networks, and the best of five networks trained at random:
+
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"acc": rng.normal(92, 1, 200)})
+    >>> table["score"] = table["acc"] + rng.normal(0, 1, 200)
+    >>> run(table, "pick", "acc", "score", pool=50)["chosen"].round(1).to_dict()
+    {1: 93.2}
+    >>> run(table, "random", "acc", steps=5)["chosen"].round(1).to_dict()
+    {1: 91.9, 2: 92.6, 3: 92.9, 4: 93.0, 5: 93.1}
     """
     result = table[accuracy].to_numpy(float)
     seen = table[signal or accuracy].to_numpy(float)

@@ -55,6 +55,17 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
           one of the two weights, averaged over these. Of all comparisons it is the share that both
           pairs make alike, minus the share that they make the other way round; NaN where there is
           no neighbour.
+
+    Examples
+    --------
+    Scores of four architectures under two pairs of weights. The wider pair gives one of them no
+    score, so that it tells fewer apart, but these are further apart:
+
+    >>> scores = pd.DataFrame({"1e-07,1": [np.nan, 0.2, 0.5, 0.9], "0.001,1": [0.1, 0.2, 0.1, 0.3]})
+    >>> describe(scores)[["w1", "w2", "unscored", "apart", "spread"]].round(3)
+          w1   w2  unscored  apart  spread
+    0  0.000  1.0      0.25  0.500   0.233
+    1  0.001  1.0      0.00  0.833   0.117
     """
     pairs = [tuple(map(float, name.split(","))) for name in scores]
     grid = sorted({weight for two in pairs for weight in two})
@@ -172,8 +183,11 @@ def select(
 
     Examples
     --------
+    Twenty random architectures and 16 grey images; nothing is trained.
+
     >>> from epsutil import inputs
-    >>> select("nasbench201", inputs.batch("grey", 16).x, n_archs=20).weights  # doctest: +SKIP
+    >>> x = inputs.batch("grey", batch_size=16).x
+    >>> select("nasbench201", x, n_archs=20).weights
     (0.001, 10.0)
     """
     if rule not in RULES:

@@ -11,7 +11,7 @@ import pytest
 from cases import CASES
 
 from epsutil import experiments, names, paths, sources
-from epsutil.book import execution, parameters, results, site, tables, verdicts
+from epsutil.book import execution, meta, parameters, results, site, tables, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -63,7 +63,7 @@ def test_the_page_says_what_it_rests_on(page):
     name, executed, _ = page
     status, *_, about = shown(executed)
     assert re.match(r":::\{div\} found\n.+?\n:::\n\n:::\{div\} status\n", status, re.DOTALL)
-    for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time", "Rerun"):
+    for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about
 
@@ -114,7 +114,7 @@ def test_the_site_gets_tables_as_text(page):
 def test_a_notebook_opens_with_what_it_is_about(name):
     """Its first code after the parameters is seen: what is scored, with what, and how well."""
     raw = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
-    code = [cell for cell in raw["cells"] if cell["cell_type"] == "code"]
+    code = [c for c in raw["cells"] if c["cell_type"] == "code" and c["id"] != meta.COLAB]
     assert code[0]["metadata"]["tags"] == ["parameters"]
     seen = [
         c for c in code[1:] if not {"hide-input", "remove-input"} & {*c["metadata"].get("tags", ())}

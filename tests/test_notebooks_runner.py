@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import epsutil
 from epsutil import paths
-from epsutil.book import execution, parameters, site
+from epsutil.book import execution, meta, parameters, site
 
 ROOT = paths.ROOT
 PARAMETERS = """
@@ -339,26 +340,33 @@ def test_repository_is_a_public_address_or_none(project, monkeypatch, remote, ur
     monkeypatch.delenv("EPSUTIL_REPOSITORY", raising=False)
     subprocess.run(["git", "init", "-q", str(project)], check=True)
     subprocess.run(["git", "-C", str(project), "remote", "add", "origin", remote], check=True)
-    assert site.repository()[0] == url
+    assert meta.repository()[0] == url
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/name/")
-    assert site.repository()[0] == "https://github.com/other/name"
+    assert meta.repository()[0] == "https://github.com/other/name"
 
 
 def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     """The whole way with the project's own configuration, on one page and one notebook."""
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    monkeypatch.setenv("EPSUTIL_SITE_URL", "https://someone.github.io/companion")
     monkeypatch.setattr(site, "generate", lambda folder: None)
     paths.BOOK.mkdir()
+    (paths.BOOK / "howto.md").write_text("---\norphan: true\n---\n\n# How\n")
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
     (paths.BOOK / "references.bib").write_text("")
-    (paths.BOOK / "index.md").write_text("# Start\n\nSee [](../notebooks/table.ipynb).\n")
+    (paths.BOOK / "index.md").write_text(
+        "# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n"
+    )
     shutil.copy(ROOT / "_config.yml", project)
     (project / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/index\nchapters: [{file: notebooks/table}]\n"
+        "format: jb-book\nroot: book/index\n"
+        "chapters: [{file: notebooks/table}, {file: book/howto}]\n"
     )
+    meta.write_preambles()
     index = site.build("test")
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
+    assert "google.colab" not in page
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
     assert "plotly.min.js" not in page  # only pages with an interactive plot load it
     for button in (
@@ -366,7 +374,22 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         "https://colab.research.google.com/github/someone/companion/",
     ):
         assert f'href="{button}' in page
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"https?:", page)
+    canonical = '<link rel="canonical" href="https://someone.github.io/companion/notebooks/'
+    assert canonical in page
+    assert not re.search(
+        r"<(script|link|img)[^>]+(src|href)=\"https?:", page.replace(canonical, "")
+    )
+    assert "git clone https://github.com/someone/companion.git" in re.sub("<[^>]+>", "", page)
+    start = (index.parent / "book" / "index.html").read_text("utf-8")
+    for tag in ('name="description"', 'property="og:description"'):
+        assert f'<meta {tag} content="This &amp; that." />' in start
+    assert '<meta property="og:title" content="Start" />' in start
+    assert f"epsutil {epsutil.__version__}" in start
+    locations = re.findall("<loc>(.*)</loc>", (index.parent / "sitemap.xml").read_text("utf-8"))
+    assert locations == [
+        f"https://someone.github.io/companion/{page}.html"
+        for page in ("book/howto", "book/index", "notebooks/table")
+    ]
 
     (paths.BOOK / "index.md").write_text("# Start\n\nSee [](nowhere.md).\n")
     with pytest.raises(execution.BuildError, match="nowhere"):

@@ -154,3 +154,40 @@ def test_sources_name_no_machine_and_load_from_no_host(file):
         r"""|!\[[^\]]*\]\((https?:)?//[^)]+"""
     )
     assert [match[0] for match in re.finditer(loaded, text, re.IGNORECASE)] == []
+
+
+WORKFLOW = yaml.load(
+    (paths.ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"), yaml.BaseLoader
+)
+
+
+def steps(job):
+    return WORKFLOW["jobs"][job]["steps"]
+
+
+def test_the_workflow_runs_the_commands_of_the_makefile():
+    targets = re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
+    runs = [step["run"].split() for job in WORKFLOW["jobs"] for step in steps(job) if "run" in step]
+    assert [run for run in runs if run[0] != "make" or not {*run[1:]} <= {*targets}] == []
+    assert [run[1] for run in runs] == ["install", "lint", "test", "book", "site-test"]
+
+
+def test_the_workflow_publishes_what_was_tested():
+    assert WORKFLOW["jobs"]["deploy"]["needs"] == "build"
+    used = [step["uses"] for job in WORKFLOW["jobs"] for step in steps(job) if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in used)
+    assert [action.partition("@")[0] for action in used] == [
+        "actions/checkout",
+        "actions/setup-python",
+        "actions/cache",
+        "actions/upload-pages-artifact",
+        "actions/deploy-pages",
+    ]
+    (upload,) = [step for step in steps("build") if "upload-pages" in step.get("uses", "")]
+    assert upload == steps("build")[-1] and upload["with"]["path"] == "_build/html"
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert WORKFLOW["jobs"]["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
+    (setup,) = [step for step in steps("build") if "setup-python" in step.get("uses", "")]
+    assert f"python={setup['with']['python-version']}" in str(
+        yaml.safe_load((paths.ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    )

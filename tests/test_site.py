@@ -81,7 +81,7 @@ class Page(HTMLParser):
         self.ids.update(filter(None, (attrs.get("id"), attrs.get("name"))))
         if tag == "a" and attrs.get("href"):
             self.links.append(attrs["href"])
-        if tag == "link" and "search" not in attrs.get("rel", ""):
+        if tag == "link" and attrs.get("rel") not in ("search", "canonical"):
             self.loaded.append(attrs.get("href", ""))
         if tag in self.LOADED and attrs.get(self.LOADED[tag]):
             self.loaded.append(attrs[self.LOADED[tag]])

@@ -206,7 +206,7 @@ class Page:
         table : str
             Its key.
         columns : sequence or mapping of str
-            See :mod:`epsutil.book.tables`.
+            See `epsutil.book.tables`.
         caption : str
             A text as for :meth:`say`.
         label : str, optional
@@ -214,7 +214,7 @@ class Page:
         download : bool, default True
             Whether to offer the CSV file.
         **options
-            See :func:`epsutil.book.tables.render`.
+            See `epsutil.book.tables.render`.
         """
         text = self._table(table, columns, caption, label or self._label(table), options)
         self._display(text + self._download(table) * download)
@@ -337,7 +337,7 @@ class Page:
         covered : str
             How many architectures were computed and scored.
         board : pandas.DataFrame, optional
-            How the page's values compare with the paper's; see :mod:`epsutil.book.verdicts`.
+            How the page's values compare with the paper's; see `epsutil.book.verdicts`.
         """
         self.keep(covered=covered)
         if self.problems and "input" not in self.numbers:

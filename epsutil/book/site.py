@@ -6,7 +6,6 @@ Times and folders of the machine are removed before anything is published.
 import copy
 import json
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ import plotly.offline
 import yaml
 
 from epsutil import paths, sources
-from epsutil.book import execution, tables
+from epsutil.book import execution, meta, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.results import MYST, OPENING, PLOTLY, readable
 from epsutil.names import ITEMS
@@ -97,6 +96,7 @@ def _stage(executed: Mapping[str, Path]) -> Path:
         notebook = nbformat.read(file, as_version=4)
         _take_plots(notebook, stage / "_extra" / "plots" / name)
         notebook = publishable(notebook)
+        notebook.cells.append(meta.run_box(name))
         nbformat.write(notebook, stage / "notebooks" / f"{name}.ipynb")
         if (paths.results() / name).is_dir():
             shutil.copytree(paths.results() / name, stage / "results" / name)
@@ -110,7 +110,7 @@ def _stage(executed: Mapping[str, Path]) -> Path:
 
 
 def generate(folder: Path) -> None:
-    """Write the parts of pages that are made from all results: the scoreboard, the sources.
+    """Write the parts of pages that the build makes: scoreboard, findings, sources, citation.
 
     Parameters
     ----------
@@ -124,6 +124,8 @@ def generate(folder: Path) -> None:
     (folder / "reasons.md").write_text(_reasons(), "utf-8")
     (folder / "beyond.md").write_text(_beyond(), "utf-8")
     (folder / "findings.md").write_text(_findings(), "utf-8")
+    (folder / "citation.md").write_text(meta.citation(), "utf-8")
+    shutil.copy(paths.ROOT / "CHANGELOG.md", folder / "changelog.md")
     (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
 
 
@@ -214,7 +216,7 @@ def publishable(notebook: Any) -> Any:
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     opening = _opening(notebook.cells)
     cells: list[Any] = []
-    for cell in notebook.cells:
+    for cell in [cell for cell in notebook.cells if cell.get("id") != meta.COLAB]:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
@@ -324,7 +326,9 @@ def _folders() -> list[tuple[str, str]]:
 def _write_config(stage: Path) -> None:
     """Write ``_config.yml`` with the repository's address, where there is one."""
     config = yaml.safe_load((paths.ROOT / "_config.yml").read_text("utf-8"))
-    url, branch = repository()
+    url, branch = meta.repository()
+    config["html"]["extra_footer"] += meta.footer()
+    config["html"]["baseurl"] = meta.site_url()
     if url:
         config["repository"] = {"url": url, "branch": branch}
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
@@ -332,34 +336,10 @@ def _write_config(stage: Path) -> None:
             config["launch_buttons"] = {
                 "notebook_interface": "jupyterlab",
                 "binderhub_url": "https://mybinder.org",
-                "colab_url": "https://colab.research.google.com",
             }
+            if meta.opens_in_colab():
+                config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-
-
-def repository() -> tuple[str | None, str]:
-    """Return the project's public address and branch, for the pages' buttons.
-
-    The address is ``EPSUTIL_REPOSITORY`` or, where that is unset, Git's ``origin``; None where
-    neither is a web address that a reader could open.
-    """
-    given = os.environ.get("EPSUTIL_REPOSITORY") or _git("remote", "get-url", "origin")
-    ssh = re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", given)
-    url = urlsplit(f"https://{ssh[1]}/{ssh[2]}" if ssh else given)
-    if url.scheme not in ("http", "https") or not url.hostname or "." not in url.hostname:
-        return None, "main"
-    path = url.path.rstrip("/").removesuffix(".git")
-    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
-    # Only host and path: a remote may hold a password.
-    return f"https://{url.hostname}{path}", branch if branch not in ("", "HEAD") else "main"
-
-
-def _git(*arguments: str) -> str:
-    try:
-        command = ["git", "-C", str(paths.ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _build_site(stage: Path) -> Path:

@@ -548,13 +548,9 @@ def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
         "Recorded": ", ".join(f"`{name}`" for name in page["recorded"]),
         "Data": used or "none: everything on this page comes with the package",
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
-        "Rerun": f"`epsutil run {page['page']} -p NAME VALUE`",
     }
     listed = "".join(f"- **{name}:** {text}\n" for name, text in lines.items() if text)
-    return (
-        f"## About this page\n\n{listed}\n{{doc}}`How to rerun a page with other parameters "
-        "</book/howto>`, {doc}`where the data come from </book/data>`.\n"
-    )
+    return f"## About this page\n\n{listed}\n{{doc}}`Where the data come from </book/data>`.\n"
 
 
 def _badge(kind: str, text: str) -> str:

@@ -19,7 +19,13 @@ _SPACES: dict[str, Callable[..., Space]] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that :func:`get` knows."""
+    """Return the names that :func:`~epsutil.spaces.get` knows.
+
+    Examples
+    --------
+    >>> names()
+    ('nasbench101', 'nasbench201', 'nasbench_macro', 'nasbench_nlp')
+    """
     return tuple(_SPACES)
 
 
@@ -30,7 +36,7 @@ def get(name: str) -> Space:
     ----------
     name : str
         One of :func:`names`. ``"nasbench_nlp@uniform-centred-1"`` is NAS-Bench-NLP with another
-        embedding, see :data:`epsutil.spaces.nasbench_nlp.EMBEDDINGS`.
+        embedding, see `epsutil.spaces.nasbench_nlp.EMBEDDINGS`.
 
     Raises
     ------

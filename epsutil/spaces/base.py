@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +20,45 @@ class Space(ABC, Generic[Arch]):
     """A search space, indexed as a list is; its own documentation says what an architecture is.
 
     An index is an integer, Python's or NumPy's, from the end if negative; a slice gives a list.
+
+    Examples
+    --------
+    A cell of NAS-Bench-201 has an index, a text, a description, and a key that all cells with the
+    same function share.
+
+    >>> import torch
+    >>> from epsutil import inputs, spaces
+    >>> space = spaces.get("nasbench201")
+    >>> len(space)
+    15625
+    >>> arch = space[1]
+    >>> print(space.describe(arch))
+    nor_conv_3x3~0
+    nor_conv_3x3~0 | avg_pool_3x3~1
+    skip_connect~0 | nor_conv_3x3~1 | skip_connect~2
+    >>> space.index(arch), space.parse(space.text(arch)) == arch
+    (1, True)
+    >>> space.key("|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|")
+    'conv3(x)'
+    >>> space.mutate(arch, np.random.default_rng(1)) == arch
+    False
+
+    Epsilon by width collapse is that of the full-width network, up to rounding:
+
+    >>> x = inputs.batch("grey", batch_size=32).x
+    >>> space.outputs(arch, x, weights=(1e-7, 1.0)).shape
+    (2, 32)
+    >>> round(space.score(arch, x, weights=(1e-7, 1.0)), 3)
+    0.457
+    >>> round(metric.epsilon(space.build(arch), torch.from_numpy(x), (1e-7, 1.0)), 3)
+    0.457
+
+    The network that was trained has an output for each class, and these parameters:
+
+    >>> space.parameters(arch)
+    802426
+    >>> space.network(arch, num_classes=10)(torch.from_numpy(x)).shape
+    torch.Size([32, 10])
     """
 
     name: ClassVar[str]
@@ -125,14 +165,14 @@ class Space(ABC, Generic[Arch]):
             )
         return self.variants[variant](self.parse(arch), num_classes)
 
-    @abstractmethod
     def outputs(
         self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate ``build(arch)`` under constant shared weights, by width collapse.
+        """Evaluate ``build(arch)`` under constant shared weights.
 
-        Equal to :func:`epsutil.metric.outputs` of that network up to rounding, and some hundred
-        times faster.
+        The benchmarks' spaces do so by width collapse: equal to :func:`epsutil.metric.outputs` of
+        that network up to rounding, and some hundred times faster. Another space is evaluated at
+        full width.
 
         Parameters
         ----------
@@ -159,6 +199,12 @@ class Space(ABC, Generic[Arch]):
             The architecture, the dtype, or the shape, dtype or a value of `x` is not one of those
             above.
         """
+        self.check_dtype(dtype)
+        network, x = self.build(arch), torch.as_tensor(x)
+        if dtype is None or not x.is_floating_point():
+            return metric.outputs(network, x, weights)
+        precision = getattr(torch, dtype)
+        return metric.outputs(network.to(precision), x.to(precision), weights)
 
     def score(
         self,

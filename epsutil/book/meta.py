@@ -1,0 +1,284 @@
+"""What the site says about itself: version, citation, how to rerun a page, tags for previews.
+
+This is also an extension of Sphinx, which gives each page its tags and the site its map.
+"""
+
+import html
+import json
+import os
+import re
+import subprocess
+import textwrap
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from xml.sax.saxutils import escape
+
+import nbformat
+import yaml
+
+import epsutil
+from epsutil import paths, pools, sources
+from epsutil.book import parameters
+
+COLAB = "colab"  # the identity of a notebook's cell that only Colab needs
+_PREVIEW = "results/figure01_nasbench201_scatter/cifar100.png"  # of a page without a picture
+
+
+def repository() -> tuple[str | None, str]:
+    """Return the project's public address and branch, for the pages' buttons.
+
+    The address is ``EPSUTIL_REPOSITORY`` or, where that is unset, Git's ``origin``; None where
+    neither is a web address that a reader could open.
+    """
+    given = os.environ.get("EPSUTIL_REPOSITORY") or _git("remote", "get-url", "origin")
+    ssh = re.fullmatch(r"(?:ssh://)?git@([\w.-]+)[:/](.+)", given)
+    url = urlsplit(f"https://{ssh[1]}/{ssh[2]}" if ssh else given)
+    if url.scheme not in ("http", "https") or not url.hostname or "." not in url.hostname:
+        return None, "main"
+    path = url.path.rstrip("/").removesuffix(".git")
+    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
+    # Only host and path: a remote may hold a password.
+    return f"https://{url.hostname}{path}", branch if branch not in ("", "HEAD") else "main"
+
+
+def site_url() -> str:
+    """Return the address at which the site will be found (``EPSUTIL_SITE_URL``), "" if unset."""
+    given = os.environ.get("EPSUTIL_SITE_URL", "")
+    return f"{given.rstrip('/')}/" if urlsplit(given).scheme in ("http", "https") else ""
+
+
+def _git(*arguments: str) -> str:
+    try:
+        command = ["git", "-C", str(paths.ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def footer() -> str:
+    """Say in HTML which version the site was built from, and when (``SOURCE_DATE_EPOCH``)."""
+    said = f"epsutil {epsutil.__version__}"
+    if commit := _git("rev-parse", "--short", "HEAD"):
+        url, _ = repository()
+        linked = f'<a href="{html.escape(url)}/commit/{commit}">{commit}</a>' if url else commit
+        said += f", commit {linked}{' + changes' * bool(_git('status', '--porcelain'))}"
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    built = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return f'<p class="built">{said}, built on {built:%Y-%m-%d}.</p>'
+
+
+# How to cite ---------------------------------------------------------------------------------
+
+
+def citation() -> str:
+    """Return BibTeX for the paper and this companion, from ``CITATION.cff``, in tabs."""
+    companion = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
+    url, _ = repository()
+    works = {"The paper": _bibtex("gracheva2024", "misc", companion["preferred-citation"])}
+    (journal,) = companion["references"]
+    works["Its journal version"] = _bibtex("gracheva2025", "article", journal)
+    works["This companion"] = _bibtex(
+        "epsilon_reproduced", "misc", {"repository-code": url} | companion
+    )
+    tabs = [
+        f"::::{{tab-item}} {title}\n```bibtex\n{entry}\n```\n::::\n"
+        for title, entry in works.items()
+    ]
+    return f":::::{{tab-set}}\n{''.join(tabs)}:::::\n"
+
+
+def _bibtex(key: str, kind: str, work: Mapping[str, Any]) -> str:
+    """Write a work of a CFF file as BibTeX."""
+    names = [
+        f"{{{who['name']}}}" if "name" in who else f"{who['family-names']}, {who['given-names']}"
+        for who in work["authors"]
+    ]
+    arxiv = [i["value"] for i in work.get("identifiers", ()) if i["value"].startswith("arXiv:")]
+    fields = {
+        "author": " and ".join(names),
+        "title": f"{{{work['title']}}}",
+        "journal": work.get("journal") if kind == "article" else None,
+        "volume": work.get("volume"),
+        "number": work.get("issue"),
+        "year": work.get("year") or _git("log", "-1", "--format=%ad", "--date=format:%Y"),
+        "eprint": arxiv[0].removeprefix("arXiv:") if arxiv else None,
+        "archiveprefix": "arXiv" if arxiv else None,
+        "note": f"Version {work['version']}" if "version" in work else None,
+        "doi": work.get("doi"),
+        "url": work.get("url") or work.get("repository-code"),
+    }
+    lines = [f"  {name:<13} = {{{value}}}" for name, value in fields.items() if value]
+    return f"@{kind}{{{key},\n" + ",\n".join(lines) + "\n}"
+
+
+# How to rerun a page -------------------------------------------------------------------------
+
+
+def run_box(name: str) -> Any:
+    """Return the last cell of a page, which says how to run it, as it is and changed.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`epsutil.book.parameters.names`.
+    """
+    url, _ = repository()
+    commands = ["make install", "source .venv/bin/activate"]
+    if url:
+        commands[:0] = [f"git clone {url}.git", f"cd {url.rpartition('/')[2]}"]
+    public, private = _data(name)
+    if public:
+        commands.append(f"epsutil fetch {' '.join(public)}")
+    key, value = changed(name)
+    commands += [f"epsutil run {name}", f"epsutil run {name} -p {key} {value}"]
+    words = "" if url else "In a copy of this book's repository, with Python 3.11 or newer:\n\n"
+    if private:
+        words += (
+            f"{', '.join(f'`{source}`' for source in private)} cannot be downloaded: {{doc}}`the "
+            "data page </book/data>` says how to supply it.\n\n"
+        )
+    listed = "\n".join(f"$ {command}" for command in commands)
+    text = (
+        f":::{{admonition}} Run this page\n:class: tip\n\n{words}```console\n{listed}\n```\n\n"
+        f"The executed notebook goes to `_build/runs/{name}.ipynb`, its tables and figures to "
+        f"`_build/results/{name}`. {{doc}}`/book/howto` has more.\n:::\n"
+    )
+    return nbformat.v4.new_markdown_cell(text, id="run-this-page")
+
+
+def _data(name: str) -> tuple[list[str], list[str]]:
+    """Return the sources of a page that can be downloaded, and those that cannot."""
+    pages = (folder / name / "page.json" for folder in (paths.results(), paths.RECORDED_RESULTS))
+    page = next((page.read_text("utf-8") for page in pages if page.exists()), "{}")
+    used = json.loads(page).get("sources", {})
+    archive = {file: files[-1] for files in pools.FILES.values() for file in files}
+    names = [archive.get(file, file) for file in used if file != sources.ANALOG]
+    public = [file for file in names if sources.SOURCES[file].url]
+    return public, [file for file in names if file not in public]
+
+
+def changed(name: str) -> tuple[str, int]:
+    """Return a parameter of a page and another value of it: fewer architectures, or images."""
+    for key, value in parameters.defaults(name).items():
+        if key.startswith("n_archs"):
+            return key, min(500, value // 2)
+    return "batch_size", 64
+
+
+# Colab ---------------------------------------------------------------------------------------
+
+
+def write_preambles() -> list[Path]:
+    """Give each notebook a first cell by which it runs in Colab, in place of an earlier one.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The notebooks.
+
+    Raises
+    ------
+    ValueError
+        No public address of the repository is known.
+    """
+    if not repository()[0]:
+        raise ValueError("no public repository: set EPSUTIL_REPOSITORY to its address, or origin")
+    files = [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]
+    for file in files:
+        notebook = json.loads(file.read_text("utf-8"))
+        cell = nbformat.v4.new_code_cell(preamble(file.stem), id=COLAB)
+        notebook["cells"] = [cell, *(cell for cell in notebook["cells"] if cell["id"] != COLAB)]
+        file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return files
+
+
+def preamble(name: str) -> str:
+    """Return the code that makes a notebook run in Colab: the book, its packages, its data."""
+    url, branch = repository()
+    public, _ = _data(name)
+    fetch = f"""
+    fetch = "fetch {" ".join(public)}"
+    subprocess.run([sys.executable, "-m", "epsutil.cli", *fetch.split()], cwd=book, check=True)"""
+    return f"""# Colab only: fetch the book, its packages and its data.
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    book = os.path.abspath("book")
+    if not os.path.isdir(book):
+        clone = "git clone --quiet --depth 1 --branch {branch} {url}"
+        subprocess.run([*clone.split(), book], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", book], check=True)
+    sys.path.insert(0, book){fetch * bool(public)}
+"""
+
+
+def opens_in_colab() -> bool:
+    """Return whether each notebook begins with the :func:`preamble` of this repository."""
+    cells = {
+        name: json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
+        for name in parameters.names()
+    }
+    url, _ = repository()
+    return bool(url) and all(
+        first["id"] == COLAB and f' {url}"' in "".join(first["source"])
+        for first, *_ in cells.values()
+    )
+
+
+# An extension of Sphinx ----------------------------------------------------------------------
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Let Sphinx call this module for each page, and in the end."""
+    app.connect("html-page-context", _add_tags)
+    app.connect("build-finished", _write_map)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _add_tags(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give a page its description, and what social networks show of it."""
+    if doctree is None:
+        return
+    title = next((node.astext() for node in doctree.findall() if node.tagname == "title"), "")
+    tags = {"og:type": "article", "og:site_name": app.config.html_title, "og:title": title}
+    if text := first_paragraph(doctree):
+        tags |= {"description": text, "og:description": text}
+    if base := app.config.html_baseurl:
+        tags["og:url"] = urljoin(base, f"{page}{app.builder.link_suffix}")
+        images = [node["uri"] for node in doctree.findall() if node.tagname == "image"]
+        raster = [uri.rpartition("/")[2] for uri in images if uri.endswith((".png", ".jpg"))]
+        raster += filter(None, [app.builder.images.get(_PREVIEW)])
+        if raster:
+            tags["og:image"] = urljoin(base, f"_images/{raster[0]}")
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'<meta {"property" if name.startswith("og:") else "name"}="{name}" '
+        f'content="{html.escape(content)}" />\n'
+        for name, content in tags.items()
+    )
+
+
+def first_paragraph(doctree: Any) -> str:
+    """Return the first paragraph of a page's own text, cut to a description's length."""
+    for node in doctree.findall():
+        if node.tagname == "paragraph" and node.parent.tagname == "section" and node.astext():
+            return textwrap.shorten(node.astext(), 200, placeholder=" …")
+    return ""
+
+
+def _write_map(app: Any, problem: Exception | None) -> None:
+    """Write ``sitemap.xml``, where the site's address is known."""
+    base = app.config.html_baseurl
+    if problem or not base or app.builder.format != "html":
+        return
+    pages = [f"{page}{app.builder.link_suffix}" for page in sorted(app.env.found_docs)]
+    listed = "".join(f"<url><loc>{escape(urljoin(base, page))}</loc></url>\n" for page in pages)
+    Path(app.outdir, "sitemap.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{listed}</urlset>\n',
+        "utf-8",
+    )

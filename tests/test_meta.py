@@ -1,0 +1,211 @@
+"""What the site says about itself: how to cite it, how to run a page, which version it is."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import click.testing
+import nbformat
+import pytest
+import yaml
+from pybtex.database import parse_string
+
+import epsutil
+from epsutil import cli, paths, sources
+from epsutil.book import execution, meta, parameters
+
+BIBTEX = "\n".join(re.findall(r"```bibtex\n(.*?)```", meta.citation(), re.DOTALL))
+BOXES = {name: meta.run_box(name).source for name in parameters.names()}
+
+
+def plain(text):
+    return text.replace("{", "").replace("}", "")
+
+
+# How to cite ---------------------------------------------------------------------------------
+
+
+def test_citations_are_those_of_the_bibliography():
+    cited = parse_string(BIBTEX, "bibtex").entries
+    works = parse_string((paths.BOOK / "references.bib").read_text("utf-8"), "bibtex").entries
+    assert list(cited) == ["gracheva2024", "gracheva2025", "epsilon_reproduced"]
+    for key in ("gracheva2024", "gracheva2025"):
+        ours, theirs = cited[key], works[key]
+        assert (ours.type, ours.persons) == (theirs.type, theirs.persons)
+        for field in ("title", "year", "eprint", "journal", "volume", "number", "doi", "url"):
+            assert plain(ours.fields.get(field, "")) == plain(theirs.fields.get(field, "")), field
+
+
+def test_the_companion_is_cited_as_its_cff_file_says(monkeypatch, tmp_path):
+    given = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
+    changed = given | {"title": "Another title", "version": "9.9"}
+    (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(changed))
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    entry = meta.citation().partition("@misc{epsilon_reproduced,")[2]
+    assert "{{Another title}}" in entry and "{Version 9.9}" in entry
+    assert "{https://github.com/someone/companion}" in entry
+
+
+# Which version -------------------------------------------------------------------------------
+
+
+def test_the_footer_says_version_commit_and_date(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    start = f'<p class="built">epsutil {epsutil.__version__}'
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert meta.footer() == f"{start}, built on 1970-01-02.</p>"  # not a repository
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "a").write_text("1")
+    for command in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *command], check=True)
+    found = re.fullmatch(
+        re.escape(start) + r', commit <a href="https://github.com/someone/companion/commit/'
+        r'([0-9a-f]{7,})">\1</a>, built on 1970-01-02\.</p>',
+        meta.footer(),
+    )
+    assert found
+    (tmp_path / "a").write_text("2")
+    assert "</a> + changes, built on" in meta.footer()
+    assert str(tmp_path) not in meta.footer()
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://a.github.io/b", "https://a.github.io/b/"),
+        ("https://a.org/", "https://a.org/"),
+        ("", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_the_address_of_the_site(monkeypatch, given, url):
+    monkeypatch.setenv("EPSUTIL_SITE_URL", given)
+    assert meta.site_url() == url
+
+
+# How to run a page ---------------------------------------------------------------------------
+
+
+def commands(name):
+    return re.findall(r"^\$ (.*)$", BOXES[name], re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_commands_are_valid(name):
+    runs = [shlex.split(command) for command in commands(name) if " run " in command]
+    assert [run[:3] for run in runs] == [["epsutil", "run", name]] * 2 and len(runs[1]) > 3
+    for run in runs:
+        context = cli.run.make_context("run", run[2:])
+        values = {key: parameters.value(value) for key, value in context.params["given"]}
+        assert parameters.check(name, values) == values
+        assert all(parameters.defaults(name)[key] != value for key, value in values.items())
+
+
+def test_what_a_page_needs_is_fetched_or_named(monkeypatch):
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
+    box = meta.run_box("figure03_search_epsilon").source
+    (fetched,) = re.findall(r"^\$ epsutil fetch (.*)$", box, re.MULTILINE)
+    assert all(sources.SOURCES[file].url for file in fetched.split())
+    assert {"images/cifar-10-python.tar.gz", "nas-bench-201/nats_bench.csv"} <= {*fetched.split()}
+    assert "`nas-bench-201/naslib-200epochs-validation.csv`" in box.partition("cannot be")[0]
+    assert "fetch" not in meta.run_box("algorithm01_epsilon").source
+
+
+def test_a_reader_from_the_web_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    box = meta.run_box("algorithm01_epsilon").source
+    assert "$ git clone https://github.com/someone/companion.git\n$ cd companion\n" in box
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "nowhere")
+    box = meta.run_box("algorithm01_epsilon").source
+    assert "git clone" not in box and "copy of this book's repository" in box
+    targets = re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {word for word in re.findall(r"^\$ make (\S+)", box, re.MULTILINE)} <= {*targets}
+
+
+def test_the_commands_of_a_page_run_as_printed(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "_build")
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "_build" / "results"))
+    name = "algorithm01_epsilon"
+    for command in commands(name)[-2:]:
+        executable, *arguments = shlex.split(command)
+        assert executable == "epsutil"
+        done = click.testing.CliRunner().invoke(cli.cli, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    for path in re.findall(r"`(_build/[^`]+)`", BOXES[name]):
+        assert (tmp_path / path).exists()
+
+
+def test_a_failing_command_is_noticed(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
+    with pytest.raises(parameters.ParameterError):
+        execution.run("algorithm01_epsilon", {"no_such_parameter": 1})
+
+
+# Colab ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notebooks(monkeypatch, tmp_path):
+    """Copies of two notebooks, of which one needs data."""
+    for name in ("algorithm01_epsilon", "table06_weights_nasbench201"):
+        shutil.copy(paths.NOTEBOOKS / f"{name}.ipynb", tmp_path)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
+    return tmp_path
+
+
+def test_preambles_are_written_once(notebooks):
+    before = {file.name: file.read_text("utf-8") for file in notebooks.iterdir()}
+    assert not meta.opens_in_colab()
+    for _ in range(2):
+        assert len(meta.write_preambles()) == 2
+    assert meta.opens_in_colab()
+    for file in notebooks.iterdir():
+        notebook = nbformat.read(file, as_version=4)
+        nbformat.validate(notebook)
+        first = notebook.cells.pop(0)
+        assert first.id == meta.COLAB and first.source == meta.preamble(file.stem)
+        assert len(first.source.splitlines()) <= 20
+        rest = json.dumps(json.loads(before[file.name])["cells"])
+        assert json.dumps(json.loads(file.read_text("utf-8"))["cells"][1:]) == rest
+
+
+def test_another_repository_needs_another_preamble(notebooks, monkeypatch):
+    meta.write_preambles()
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/companion")
+    assert not meta.opens_in_colab()
+    monkeypatch.setenv("EPSUTIL_REPOSITORY", "nowhere")
+    with pytest.raises(ValueError, match="EPSUTIL_REPOSITORY"):
+        meta.write_preambles()
+
+
+def test_a_preamble_fetches_the_book_and_its_data_in_colab_only(notebooks, monkeypatch, tmp_path):
+    ran, code = [], meta.preamble("table06_weights_nasbench201")
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: ran.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    exec(code, {})
+    clone, install, fetch = ran
+    book = str(tmp_path / "book")
+    assert clone[:2] == ["git", "clone"] and clone[-2:] == [
+        "https://github.com/someone/companion",
+        book,
+    ]
+    assert install[1:] == ["-m", "pip", "install", "--quiet", "-e", book]
+    assert sys.path[0] == book
+    assert fetch[1:] == [
+        "-m",
+        "epsutil.cli",
+        "fetch",
+        "images/cifar-10-python.tar.gz",
+        "nas-bench-201/nats_bench.csv",
+    ]

@@ -36,7 +36,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 675,
     "experiments agreement weights user_tables": 1500,
     "search": 520,
-    "book": 3480,
+    "book": 3620,
     "cli": 540,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted

@@ -1,20 +1,15 @@
-"""What the site says about itself: version, citation, how to rerun a page, tags for previews.
-
-This is also an extension of Sphinx, which gives each page its tags and the site its map.
-"""
+"""What the site says about itself: version, citation, how to rerun a page."""
 
 import html
 import json
 import os
 import re
 import subprocess
-import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
-from xml.sax.saxutils import escape
+from urllib.parse import urlsplit
 
 import nbformat
 import yaml
@@ -24,7 +19,6 @@ from epsutil import paths, pools, sources
 from epsutil.book import parameters
 
 COLAB = "colab"  # the identity of a notebook's cell that only Colab needs
-_PREVIEW = "results/figure01_nasbench201_scatter/cifar100.png"  # of a page without a picture
 
 
 def repository() -> tuple[str | None, str]:
@@ -227,58 +221,4 @@ def opens_in_colab() -> bool:
     return bool(url) and all(
         first["id"] == COLAB and f' {url}"' in "".join(first["source"])
         for first, *_ in cells.values()
-    )
-
-
-# An extension of Sphinx ----------------------------------------------------------------------
-
-
-def setup(app: Any) -> dict[str, bool]:
-    """Let Sphinx call this module for each page, and in the end."""
-    app.connect("html-page-context", _add_tags)
-    app.connect("build-finished", _write_map)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def _add_tags(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Give a page its description, and what social networks show of it."""
-    if doctree is None:
-        return
-    title = next((node.astext() for node in doctree.findall() if node.tagname == "title"), "")
-    tags = {"og:type": "article", "og:site_name": app.config.html_title, "og:title": title}
-    if text := first_paragraph(doctree):
-        tags |= {"description": text, "og:description": text}
-    if base := app.config.html_baseurl:
-        tags["og:url"] = urljoin(base, f"{page}{app.builder.link_suffix}")
-        images = [node["uri"] for node in doctree.findall() if node.tagname == "image"]
-        raster = [uri.rpartition("/")[2] for uri in images if uri.endswith((".png", ".jpg"))]
-        raster += filter(None, [app.builder.images.get(_PREVIEW)])
-        if raster:
-            tags["og:image"] = urljoin(base, f"_images/{raster[0]}")
-    context["metatags"] = context.get("metatags", "") + "".join(
-        f'<meta {"property" if name.startswith("og:") else "name"}="{name}" '
-        f'content="{html.escape(content)}" />\n'
-        for name, content in tags.items()
-    )
-
-
-def first_paragraph(doctree: Any) -> str:
-    """Return the first paragraph of a page's own text, cut to a description's length."""
-    for node in doctree.findall():
-        if node.tagname == "paragraph" and node.parent.tagname == "section" and node.astext():
-            return textwrap.shorten(node.astext(), 200, placeholder=" …")
-    return ""
-
-
-def _write_map(app: Any, problem: Exception | None) -> None:
-    """Write ``sitemap.xml``, where the site's address is known."""
-    base = app.config.html_baseurl
-    if problem or not base or app.builder.format != "html":
-        return
-    pages = [f"{page}{app.builder.link_suffix}" for page in sorted(app.env.found_docs)]
-    listed = "".join(f"<url><loc>{escape(urljoin(base, page))}</loc></url>\n" for page in pages)
-    Path(app.outdir, "sitemap.xml").write_text(
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{listed}</urlset>\n',
-        "utf-8",
     )

@@ -195,7 +195,7 @@ def preamble(name: str) -> str:
     public, _ = _data(name)
     fetch = f"""
     fetch = "fetch {" ".join(public)}"
-    subprocess.run([sys.executable, "-m", "epsutil.cli", *fetch.split()], cwd=book, check=True)"""
+    subprocess.run([sys.executable, "-m", "epsutil.cli", *fetch.split()], cwd=book)"""
     return f"""# Colab only: fetch the book, its packages and its data.
 import os
 import subprocess

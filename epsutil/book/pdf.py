@@ -85,6 +85,7 @@ def write(output: Path | None = None) -> Path:
             path=part,
             format="A4",
             margin={"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
+            scale=0.85,
             print_background=True,
             display_header_footer=True,
             header_template="<span></span>",

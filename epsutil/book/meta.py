@@ -206,7 +206,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir(book):
         clone = "git clone --quiet --depth 1 --branch {branch} {url}"
         subprocess.run([*clone.split(), book], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", book], check=True)
+    install = "pip install --quiet --disable-pip-version-check -e"
+    subprocess.run([sys.executable, "-m", *install.split(), book], check=True)
     sys.path.insert(0, book){fetch * bool(public)}
 """
 

@@ -123,7 +123,7 @@ def test_sentences_tell_datasets_apart(found, relation):
     other = solved(worse, found.metrics.evaluated, "cifar100")
     relation["problems"] = [found, other]
     relation["size"] = size = relation["table"]()
-    assert relation["best"]("partial") == "epsilon on CIFAR-10, synflow on CIFAR-100"
+    assert relation["best"]("partial") == "epsilon on CIFAR-10 and synflow on CIFAR-100"
     assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
 
 

@@ -34,7 +34,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 670,
     "experiments agreement weights user_tables": 1500,
     "search": 520,
-    "book": 3080,
+    "book": 3084,
     "cli": 520,
 }
 PACKAGE = paths.ROOT / "epsutil"

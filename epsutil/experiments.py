@@ -609,8 +609,8 @@ def counts(problems: Sequence[Problem]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``dataset``, ``n``, ``n_scored``, and what training gave for the best architecture of all,
-        for the best that has a score, and for the one with the highest epsilon.
+        ``dataset``, ``n``, ``n_scored``, ``rho``, and what training gave for the best architecture
+        of all, for the best that has a score, and for the one with the highest epsilon.
 
     Examples
     --------
@@ -628,6 +628,7 @@ def counts(problems: Sequence[Problem]) -> pd.DataFrame:
                 "dataset": problem.dataset,
                 "n": len(problem.frame),
                 "n_scored": len(scored),
+                "rho": statistics.evaluate(scored["epsilon"], scored[problem.target])["rho"],
                 "best": best(problem.result),
                 "best_scored": best(scored[problem.target]),
                 "highest_epsilon": scored.nlargest(1, "epsilon")[problem.target].mean(),

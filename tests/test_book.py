@@ -63,6 +63,9 @@ def test_the_page_says_what_it_rests_on(page):
     name, executed, _ = page
     status, *_, about = shown(executed)
     assert re.match(r":::\{div\} found\n.+?\n:::\n\n:::\{div\} status\n", status, re.DOTALL)
+    found = re.match(r":::\{div\} found\n(.+?)\n:::", status, re.DOTALL)[1]
+    assert re.search(r"\d", found) and "nan" not in re.findall(r"\w+", found), found
+    assert 1 <= len(re.findall(r"[.!?](?=\s|$)", found)) <= 3, found
     for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time"):
         assert f"**{word}:**" in about, word
     assert f"epsutil run {name}" in about

@@ -123,7 +123,7 @@ def test_sentences_tell_datasets_apart(found, relation):
     other = solved(worse, found.metrics.evaluated, "cifar100")
     relation["problems"] = [found, other]
     relation["size"] = size = relation["table"]()
-    assert relation["best"]("partial") == "epsilon on CIFAR-10, synflow on CIFAR-100"
+    assert relation["best"]("partial") == "epsilon on CIFAR-10 and synflow on CIFAR-100"
     assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
 
 
@@ -542,6 +542,32 @@ def test_searches_agree_with_the_paper_within_its_deviation():
     assert board["of"].tolist() == ["epsilon", "others", "others"]
     assert "1 of 1" in text and "1 of 2" in text and ">reproduced<" in text
     assert "| of" not in " ".join(text.split()) and "epsilon of 100, CIFAR-10" in text
+
+
+def test_agreement_counts_what_can_be_judged():
+    """The competing metrics' values are not epsilon's, and too few architectures decide nothing."""
+    board = pd.DataFrame(
+        {
+            "of": ["epsilon"] * 4 + ["others"],
+            "verdict": ["reproduced", "differs", "reproduced", "too few", "reproduced"],
+        }
+    )
+    assert "within 0.02 of the paper's" in verdicts.agreement(board)
+    assert verdicts.agreement(board).endswith("in 2 of 3 cases")
+    assert verdicts.agreement(board, "{agree} within {tolerance}", 0.05) == "2 of 3 within 0.05"
+    for nothing in (board[3:], board[:0]):
+        assert verdicts.agreement(nothing).startswith("None of epsilon's values can be compared")
+
+
+def test_the_best_pair_of_weights():
+    rows = {"w1": [1e-7, 1e-3], "w2": [1.0, 1.0], "rho": [0.5, -0.25], "archs": [7, 9], "n": 10}
+    table = pd.DataFrame(rows)
+    assert verdicts.best_pair(table) == "0.50, with 1e-07 and 1 (7 of 10 scored)"
+    assert verdicts.best_pair(table, of_loss=True) == "-0.25, with 0.001 and 1 (9 of 10 scored)"
+    assert verdicts.best_pair(table.assign(rho=np.nan)).startswith("unknown")
+    named = pd.DataFrame({"dataset": ["cifar10", "cifar100"], "rho": [0.5, np.nan]})
+    assert verdicts.by_dataset(named) == "0.50 on CIFAR-10 and unknown on CIFAR-100"
+    assert verdicts.scored(named.assign(n_scored=1234.0, n=5000)) == "1,234 of 5,000"
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,12 @@ def test_a_preamble_fetches_the_book_and_its_data_in_colab_only(notebooks, monke
         "https://github.com/someone/companion",
         book,
     ]
-    assert install[1:] == ["-m", "pip", *"install --quiet --disable-pip-version-check -e".split(), book]
+    assert install[1:] == [
+        "-m",
+        "pip",
+        *"install --quiet --disable-pip-version-check -e".split(),
+        book,
+    ]
     assert sys.path[0] == book
     assert fetch[1:] == [
         "-m",

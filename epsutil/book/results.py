@@ -413,7 +413,8 @@ class Page:
         def value(found: re.Match[str]) -> str:
             if found[1] not in self.numbers:
                 raise KeyError(f"{self.name} has no number {found[1]!r} for the text {text[:60]!r}")
-            return format(self.numbers[found[1]], found[2] or "")
+            number = self.numbers[found[1]]
+            return "unknown" if number != number else format(number, found[2] or "")  # NaN
 
         return re.sub(r"\{(\w+)(?::([^{}`]*))?\}(?!`)", value, text)
 

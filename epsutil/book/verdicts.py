@@ -182,6 +182,44 @@ def weights(table: pd.DataFrame) -> pd.DataFrame:
 
 # In words ------------------------------------------------------------------------------------
 
+NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding aside, in {agree} cases"
+
+
+def agreement(board: pd.DataFrame, text: str = NEAR, tolerance: float = TOLERANCE) -> str:
+    """Say how many of epsilon's values agree with the paper's, of those that can be judged.
+
+    `text` is a sentence with ``{agree}`` in it, for example "4 of 6".
+    """
+    judged = board[(board["of"] == "epsilon") & (board["verdict"] != "too few")]
+    if judged.empty:
+        return "None of epsilon's values can be compared with the paper's here"
+    agree = f"{(judged['verdict'] == 'reproduced').sum()} of {len(judged)}"
+    return text.format(agree=agree, tolerance=tolerance)
+
+
+def scored(table: pd.DataFrame) -> str:
+    """Say how many architectures have a score, of how many, per dataset."""
+    counts = table["n_scored"].map("{:,.0f} of ".format) + table["n"].map("{:,.0f}".format)
+    return per_dataset(counts.set_axis(table["dataset"]))
+
+
+def by_dataset(table: pd.DataFrame, column: str = "rho", form: str = "{:.2f}") -> str:
+    """Write a column of a table that has a row per dataset."""
+    texts = table[column].map(form.format).where(table[column].notna(), "unknown")
+    return per_dataset(texts.set_axis(table["dataset"]))
+
+
+def best_pair(table: pd.DataFrame, of_loss: bool = False) -> str:
+    """Say which pair of weights ranks best, and how many architectures it scores."""
+    rho = table["rho"].dropna()
+    if rho.empty:
+        return "unknown, for there are too few architectures"
+    row = table.loc[rho.idxmin() if of_loss else rho.idxmax()]
+    return (
+        f"{row['rho']:.2f}, with {row['w1']:g} and {row['w2']:g} ({row['archs']:,.0f} of "
+        f"{row['n']:,.0f} scored)"
+    )
+
 
 def covered(table: pd.DataFrame) -> str:
     """Say how many architectures epsilon scores, per dataset."""
@@ -243,16 +281,10 @@ def by_precision(table: pd.DataFrame) -> dict[str, str]:
     dict of str to str
         ρ under the rows' names, ``float32`` and so on; ``scored32`` and ``scored64``.
     """
-    rows = {name: group.set_index("dataset") for name, group in table.groupby("evaluated")}
-    texts = {
-        name: per_dataset(group["rho"].map("{:.3f}".format).replace("nan", "none"))
-        for name, group in rows.items()
-    }
+    groups = table.groupby("evaluated")
+    texts = {str(name): by_dataset(group, form="{:.3f}") for name, group in groups}
     for bits in ("32", "64"):
-        counts = rows[f"float{bits}"][["n_scored", "n"]]
-        texts[f"scored{bits}"] = per_dataset(
-            counts.apply(lambda row: f"{row['n_scored']:,.0f} of {row['n']:,.0f}", axis=1)
-        )
+        texts[f"scored{bits}"] = scored(table[table["evaluated"] == f"float{bits}"])
     return texts
 
 
@@ -316,7 +348,8 @@ def per_dataset(answers: pd.Series) -> str:
         return "none"
     if answers.nunique() == 1:
         return f"{answers.iloc[0]}"
-    return ", ".join(f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items())
+    texts = [f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items()]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def inside(reported: pd.Series, ours: pd.DataFrame) -> str:

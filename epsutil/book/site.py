@@ -130,24 +130,28 @@ def generate(folder: Path) -> None:
 
 
 def _reasons() -> str:
-    """List what the pages say on why their values differ from the paper's."""
+    """List what the pages say on why their values differ from the paper's.
+
+    A page on an item has the item's short name, as `table01_checks` has `table01`.
+    """
     items = []
     for item, page in ITEMS.items():
-        file = paths.results() / page / "page.json"
-        why = json.loads(file.read_text("utf-8"))["numbers"].get("why") if file.exists() else ""
-        if why:
-            items.append(f"- [{item}](../notebooks/{page}.ipynb): {why}")
+        files = sorted(paths.results().glob(f"{page.partition('_')[0]}_*/page.json"))
+        for file in sorted(files, key=lambda file: file.parent.name != page):
+            if why := json.loads(file.read_text("utf-8"))["numbers"].get("why"):
+                items.append(f"- [{item}](../notebooks/{file.parent.name}.ipynb): {why}")
     return "\n".join(items) + "\n"
 
 
 def _beyond() -> str:
     """List what came out on the pages that go beyond the paper, in the order of the contents."""
     contents = (paths.ROOT / "_toc.yml").read_text("utf-8")
+    of_items = {page.partition("_")[0] for page in ITEMS.values()}
     items = []
     for name in re.findall(r"notebooks/(\w+)", contents):
         file = paths.results() / name / "page.json"
         found = json.loads(file.read_text("utf-8"))["numbers"].get("found") if file.exists() else ""
-        if found and name not in ITEMS.values():
+        if found and name.partition("_")[0] not in of_items:
             notebook = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
             title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
             items.append(f"[{title}](../notebooks/{name}.ipynb)\n: {readable(found)}\n")

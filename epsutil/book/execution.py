@@ -197,14 +197,21 @@ def _execute_cached(
     return output
 
 
+# What is made of executed notebooks, and is not imported by them.
+_OF_THE_SITE = [
+    Path(__file__).with_name(f"{name}.py") for name in ("extension", "meta", "pdf", "play", "site")
+]
+
+
 def _key(name: str, values: dict[str, Any]) -> str:
     """Return a digest of everything that an executed notebook depends on."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     digest.update(json.dumps([sys.version, values], sort_keys=True).encode())
     sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
-    recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS, paths.PAPER)
-    _add_contents(digest, [*sources, *package.rglob("*.py"), *package.rglob("*.txt")])
+    recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER)
+    modules = [file for file in package.rglob("*.py") if file not in _OF_THE_SITE]
+    _add_contents(digest, [*sources, *modules, *package.rglob("*.txt")])
     for folder in recorded:
         _add_contents(digest, folder.rglob("*"))
     for given in (paths.data(), paths.cache() / "data"):  # gigabytes: not their contents

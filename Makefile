@@ -54,7 +54,7 @@ test: install  ## the whole test suite
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 site-test: install  ## the built site in headless Chromium; fails where either is missing
-	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest tests/test_site.py $(PYTEST_ARGS)
+	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest tests/test_site.py tests/test_play.py $(PYTEST_ARGS)
 
 lint: install  ## ruff and mypy
 	@$(BIN)/ruff check .

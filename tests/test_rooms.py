@@ -10,7 +10,8 @@ from epsutil import paths
 # library, which is all below the book, imports nothing of the book.
 ORDER = """
     cli
-    book.site book.execution book.results book.verdicts book.tables book.plots book.parameters book
+    book.site book.play book.execution book.results book.verdicts book.tables book.plots
+    book.parameters book
     agreement weights experiments user_tables
     search
     scoring store
@@ -34,7 +35,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 670,
     "experiments agreement weights user_tables": 1500,
     "search": 520,
-    "book": 3080,
+    "book": 3290,
     "cli": 520,
 }
 PACKAGE = paths.ROOT / "epsutil"

@@ -22,7 +22,7 @@ import plotly.offline
 import yaml
 
 from epsutil import paths, sources
-from epsutil.book import execution, tables
+from epsutil.book import execution, play, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.results import MYST
 from epsutil.names import ITEMS
@@ -86,7 +86,7 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     stage = paths.BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static"))
+    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static", "_play"))
     if (paths.BOOK / "_static").is_dir():
         shutil.copytree(paths.BOOK / "_static", stage / "_static")
     shutil.copy(paths.ROOT / "_toc.yml", stage)
@@ -102,6 +102,9 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     # Interactive plots load this one copy by a relative address; no other page loads it.
     (stage / "_extra").mkdir()
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
+
+    if play.SCRIPTS.is_dir():
+        play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
 
     generate(stage / "book" / "_generated")
     return stage

@@ -257,7 +257,7 @@ const PLAY = (() => {
       const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
       const raised = String(Number(exponent)).replace(/[-\d]/g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(c)]);
       const short = String(Number(mantissa));
-      return `${short === "1" ? "" : `${short.replace("-", "−")} · `}10${raised}`;
+      return `${short === "1" ? "" : `${short.replace("-", "−")}·`}10${raised}`;
     }
     return String(Number(value.toPrecision(digits))).replace("-", "−");
   }
@@ -581,7 +581,7 @@ const PLAY = (() => {
   return {
     OPERATIONS, SHORT, EDGES, STAGES, CELLS, address, axis, byId, cellEditor, cellOfAddress, colours,
     copy, dataset, datasets, depth, difference, element, flops, indexOf, networks, number, onRedraw,
-    operations, parameters, parse, place, scatter, size, spearman, terms, text, unpack, whole,
+    operations, parameters, parse, place, ranks, scatter, size, spearman, terms, text, unpack, whole,
     whyNoAccuracy, whyUnscored,
   };
 })();

@@ -40,6 +40,7 @@
     showValues(cell);
     showNeighbours(cell, name);
     showCommands(cell, name);
+    byId("explorer-by-hand").href = `by_hand.html#cell=${cell}`;
     byId("explorer-copied").textContent = "";
     drawScatter();
   }

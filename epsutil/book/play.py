@@ -36,7 +36,6 @@ from epsutil.spaces.nasbench201 import OPERATIONS, NASBench201
 BATCH_SIZE = 256
 UNIT = 600  # parts of a per cent that accuracies are rounded to, as means of 2 or 3 runs need
 NO_ACCURACY = (1 << 16) - 1
-SCRIPTS = paths.BOOK / "_play"  # the pages' own
 
 
 def write(folder: Path) -> None:
@@ -47,7 +46,7 @@ def write(folder: Path) -> None:
     folder : pathlib.Path
         Where the pages load them from. It is made.
     """
-    shutil.copytree(SCRIPTS, folder)
+    shutil.copytree(paths.BOOK / "_play", folder)
     for name, value in (("data", cells()), ("metrics", metrics())):
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         (folder / f"{name}.js").write_text(f'"use strict";\nPLAY.{name} = {text};\n', "utf-8")

@@ -103,7 +103,7 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     (stage / "_extra").mkdir()
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
 
-    if play.SCRIPTS.is_dir():
+    if (paths.BOOK / "_play").is_dir():
         play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
 
     generate(stage / "book" / "_generated")

@@ -179,8 +179,12 @@ def shown(value, digits=4):
     return "no score" if np.isnan(value) else f"{float(f'{value:.{digits}g}'):g}"
 
 
+def cell_of_address(text):
+    return int(re.search(r"cell=(\d+)", text)[1])
+
+
 def cell_of(page):
-    return int(re.search(r"cell=(\d+)", page.url)[1])
+    return cell_of_address(page.url)
 
 
 def check_explorer(page, arch):
@@ -217,6 +221,7 @@ def test_explorer_by_mouse(visit):
     other = SPACE[int(button.get_attribute("data-cell"))]
     button.click()
     check_explorer(page, other)
+    assert page.evaluate("() => document.activeElement.id") == "explorer-summary"
     page.go_back()
     check_explorer(page, edited)
     page.click("#explorer-best")
@@ -225,8 +230,7 @@ def test_explorer_by_mouse(visit):
     page.locator("#explorer-scatter").scroll_into_view_if_needed()
     box = page.locator("#explorer-scatter").bounding_box()
     page.mouse.click(box["x"] + 80, box["y"] + 30)  # the strip of those without a score
-    page.wait_for_function("(i) => !location.hash.includes(`=${i}&`)", arg=cell_of(page))
-    page.wait_for_timeout(200)
+    page.locator("#explorer-summary", has_text="has no epsilon").wait_for()
     assert np.isnan(recorded("cifar10")[cell_of(page)])
     assert trouble == []
 
@@ -270,6 +274,9 @@ def test_a_link_opens_the_same_cell(visit):
     page.wait_for_function("() => document.getElementById('explorer-copied').textContent")
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert copied == page.url and f"cell={index}" in copied
+    page.locator(".bd-toc a, .page-toc a").last.click()  # a heading, which names no cell
+    page.wait_for_function("() => !location.hash.includes('=')")
+    check_explorer(page, NO_PATH)
     page, trouble = visit("book/explorer.html#cell=15625")
     assert "0 to 15624" in page.inner_text("#explorer-error")
     assert trouble == []
@@ -363,8 +370,7 @@ def test_equations_are_the_packages(scripts):
 
 def shown_by_hand(page):
     """Wait until the page has computed what its controls ask for; return that and its values."""
-    page.wait_for_timeout(100)
-    page.wait_for_function("() => document.getElementById('hand-epsilon').textContent")
+    page.locator("#hand-values[aria-busy=false]").wait_for()
     asked = json.loads(page.get_attribute("#hand-values", "data-shown"))
     return asked, {k: page.inner_text(f"#hand-{k}") for k in ("delta", "mu", "epsilon")}
 
@@ -489,6 +495,9 @@ def test_scatter_shows_scipys_correlation(visit, cells, metrics):
         )
         assert page.inner_text("#scatter-n") == f"{kept.sum():,}"
         assert f"{written} over {kept.sum():,} cells" in page.inner_text("#scatter-says")
+        first = page.locator("#scatter-best a").first.get_attribute("href")
+        best = dict(zip(archs.tolist(), values.tolist(), strict=True))[cell_of_address(first)]
+        assert best == np.nanmax(values)
     assert trouble == []
 
 

@@ -11,22 +11,22 @@
   const STYLES = [{ key: "first", dash: [] }, { key: "second", dash: [7, 4] }]; // of the two weights
   const showCell = PLAY.cellEditor(byId("hand-cell"), (ops) => change({ cell: PLAY.indexOf(ops) }));
   const evaluated = new Map(); // what was computed last, by cell, weight and images
-  let now = {}; // cell, weights, images
+  let now = { cell: PLAY.indexOf(PLAY.parse(START)), weights: PLAY.data.weights, images: 32 };
   let result = null;
   let asked = 0;
 
-  /** Read what to show from the address; what it does not say is the start. */
+  /** Read what to show from the address; what it does not say stays. */
   function fromAddress() {
     const given = PLAY.address();
-    const weight = (name, usual) => {
-      const value = Number(given.get(name) || NaN);
-      return Number.isFinite(value) ? value : usual;
-    };
+    const weights = now.weights.map((before, i) => {
+      const value = Number(given.get(`w${i + 1}`) || NaN);
+      return Number.isFinite(value) && value > 0 ? value : before;
+    });
     const images = Number(given.get("images"));
     return {
-      cell: PLAY.cellOfAddress() ?? PLAY.indexOf(PLAY.parse(START)),
-      weights: [weight("w1", PLAY.data.weights[0]), weight("w2", PLAY.data.weights[1])],
-      images: COUNTS.includes(images) ? images : 32,
+      cell: PLAY.cellOfAddress() ?? now.cell,
+      weights,
+      images: COUNTS.includes(images) ? images : now.images,
     };
   }
 
@@ -55,6 +55,7 @@
     });
     byId("hand-images").value = String(now.images);
     byId("hand-explorer").href = `explorer.html#cell=${now.cell}`;
+    byId("hand-values").setAttribute("aria-busy", "true");
     cancelAnimationFrame(asked);
     asked = requestAnimationFrame(compute);
   }
@@ -68,6 +69,7 @@
     say(took);
     drawOutputs();
     drawSignal();
+    byId("hand-values").setAttribute("aria-busy", "false");
     byId("hand-values").dataset.shown = JSON.stringify(now);
   }
 

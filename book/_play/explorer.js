@@ -8,13 +8,15 @@
   const START = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|";
   const showCell = PLAY.cellEditor(byId("explorer-cell"), (ops) => go(PLAY.indexOf(ops)));
   let nearest = () => null;
+  let last = { cell: PLAY.indexOf(PLAY.parse(START)), name: PLAY.datasets()[0] }; // what was shown
+  let isMoved = false; // from the table of neighbours, whose buttons are made anew
 
-  /** Return what the address asks for; the start where it does not say. */
+  /** Return what the address asks for; what it does not say stays, for it may name a heading. */
   function state() {
     const asked = PLAY.address().get("dataset");
     return {
-      cell: PLAY.cellOfAddress() ?? PLAY.indexOf(PLAY.parse(START)),
-      name: PLAY.datasets().includes(asked) ? asked : PLAY.datasets()[0],
+      cell: PLAY.cellOfAddress() ?? last.cell,
+      name: PLAY.datasets().includes(asked) ? asked : last.name,
     };
   }
 
@@ -25,11 +27,11 @@
 
   /** Draw everything anew. */
   function show() {
-    const { cell, name } = state();
+    const { cell, name } = (last = state());
     const ops = PLAY.operations(cell);
     const asked = PLAY.address().get("cell");
     complain(asked !== null && PLAY.cellOfAddress() === undefined
-      ? `The address asks for cell ${asked}. There are the cells 0 to ${PLAY.size() - 1}; a cell to start with is shown instead.`
+      ? `The address asks for cell ${asked}. There are the cells 0 to ${PLAY.size() - 1}; another one is shown instead.`
       : "");
     showCell(ops);
     byId("explorer-string").value = PLAY.text(ops);
@@ -43,6 +45,11 @@
     byId("explorer-by-hand").href = `by_hand.html#cell=${cell}`;
     byId("explorer-copied").textContent = "";
     drawScatter();
+    if (isMoved) {
+      byId("explorer-summary").focus({ preventScroll: true });
+      byId("explorer-cell").scrollIntoView({ block: "nearest" });
+    }
+    isMoved = false;
   }
 
   /** Say in one or two sentences what is known of a cell. */
@@ -101,8 +108,8 @@
       const other = PLAY.indexOf(ops.with(edge, op));
       const button = element("button", { type: "button", "data-cell": String(other), title: operation }, PLAY.SHORT[op]);
       button.addEventListener("click", () => {
+        isMoved = true;
         go(other);
-        byId("explorer-cell").scrollIntoView({ block: "nearest" });
       });
       const change = (values, decimals) => PLAY.difference(values[other] - values[cell], decimals);
       return [row("td", [

@@ -7,6 +7,7 @@
   const { byId, dataset, element, number, whole } = PLAY;
   const USUAL = { metric: "epsilon float32", dataset: PLAY.datasets()[0], colour: "params", unscored: "out", axis: "value" };
   const CONTROLS = Object.keys(USUAL);
+  const TOP = 10; // cells in the list of the highest
   const COLOURS = {
     none: { title: "nothing" },
     params: { title: "number of parameters", of: (ops) => PLAY.parameters(ops, 10) },
@@ -68,9 +69,10 @@
     return { values: result, computed };
   }
 
-  /** Read what to show from the address. */
+  /** Read what to show from the address; what it does not say stays, for it may name a heading. */
   function state() {
-    const given = Object.fromEntries(CONTROLS.map((name) => [name, PLAY.address().get(name) ?? USUAL[name]]));
+    const before = shown ? shown.asked : USUAL;
+    const given = Object.fromEntries(CONTROLS.map((name) => [name, PLAY.address().get(name) ?? before[name]]));
     if (!PLAY.datasets().includes(given.dataset)) given.dataset = USUAL.dataset;
     if (!metrics(given.dataset).some(([name]) => name === given.metric)) given.metric = USUAL.metric;
     if (!(given.colour in COLOURS)) given.colour = USUAL.colour;
@@ -126,8 +128,29 @@
     byId("scatter-says").textContent = says();
     byId("scatter-missing").innerHTML = dataset(asked.dataset).accuracy ? "" : `${PLAY.whyNoAccuracy(asked.dataset)} Shown is the number of parameters instead.`;
     byId("scatter-tip").hidden = true;
+    list();
     draw();
   }
+
+  /** List the cells with the highest scores, with links to the explorer. */
+  function list() {
+    const { asked, values, up } = shown;
+    const scored = Array.from(values.keys()).filter((i) => !Number.isNaN(values[i]) && !Number.isNaN(up.values[i]));
+    const best = scored.sort((a, b) => values[b] - values[a]).slice(0, TOP);
+    const cell = (index) => element("a", { href: link(index) }, `Cell ${whole(index)}`);
+    const rows = best.map((index) => element(
+      "tr", {}, element("th", { scope: "row" }, cell(index)),
+      element("td", {}, number(values[index])), element("td", {}, number(up.values[index])),
+    ));
+    const head = ["Cell", title(), up.title].map((word) => element("th", { scope: "col" }, word));
+    byId("scatter-best").replaceChildren(
+      element("caption", {}, `The ${best.length} highest by ${title()} on ${dataset(asked.dataset).title}.`),
+      element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows),
+    );
+  }
+
+  /** Return the address of an architecture in the explorer. */
+  const link = (index) => `explorer.html#cell=${index}&dataset=${shown.asked.dataset}`;
 
   /** Set the controls to what is shown. */
   function fill(asked) {
@@ -223,7 +246,7 @@
   byId("scatter-plot").addEventListener("mouseleave", () => { byId("scatter-tip").hidden = true; });
   byId("scatter-plot").addEventListener("click", (event) => {
     const index = nearest(event.offsetX, event.offsetY);
-    if (index !== null) location.href = `explorer.html#cell=${index}&dataset=${shown.asked.dataset}`;
+    if (index !== null) location.href = link(index);
   });
   window.addEventListener("hashchange", show);
   byId("scatter").hidden = false;

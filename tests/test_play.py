@@ -30,19 +30,20 @@ def recorded(dataset, dtype="float32"):
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return play.cells()
+def scores():
+    return play.scores()
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    return play.metrics()
+    return {dataset: play.metrics(dataset) for dataset in benchmarks.DATASETS}
 
 
 # --- What the pages load ------------------------------------------------------------------------
 
 
-def test_cells_are_those_of_the_space(cells):
+def test_cells_are_those_of_the_space():
+    cells = play.cells()
     codes = unpacked(cells["cells"], "<u2")
     names = [[cells["operations"][int(d)] for d in np.base_repr(c, 5).zfill(6)] for c in codes]
     given = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
@@ -51,24 +52,24 @@ def test_cells_are_those_of_the_space(cells):
 
 @pytest.mark.parametrize("dataset", benchmarks.DATASETS)
 @pytest.mark.parametrize("dtype", scoring.PRECISIONS)
-def test_epsilon_is_what_is_stored_to_seven_digits(cells, dataset, dtype):
-    packed = unpacked(cells["datasets"][dataset]["epsilon"][dtype], "<f4")
+def test_epsilon_is_what_is_stored_to_seven_digits(scores, dataset, dtype):
+    packed = unpacked(scores["datasets"][dataset]["epsilon"][dtype], "<f4")
     np.testing.assert_allclose(
-        packed[unpacked(cells["networks"], "<u2")], recorded(dataset, dtype), rtol=1e-7
+        packed[unpacked(scores["networks"], "<u2")], recorded(dataset, dtype), rtol=1e-7
     )
 
 
 @pytest.mark.needs(*benchmarks.needs("cifar10"))
 @pytest.mark.parametrize("dataset", benchmarks.DATASETS)
-def test_accuracies_are_rounded_to_a_600th_of_a_per_cent(cells, dataset):
-    ours = unpacked(cells["datasets"][dataset]["accuracy"], "<u2") / cells["unit"]
+def test_accuracies_are_rounded_to_a_600th_of_a_per_cent(scores, dataset):
+    ours = unpacked(scores["datasets"][dataset]["accuracy"], "<u2") / scores["unit"]
     true = benchmarks.trained("nasbench201", dataset)["test_accuracy"]
     np.testing.assert_allclose(ours, true, atol=0.5 / play.UNIT + 1e-9)
 
 
 def test_without_data_accuracies_are_absent_and_the_files_are_named(monkeypatch):
     monkeypatch.setattr(sources, "available", lambda *names: False)
-    for dataset, values in play.cells()["datasets"].items():
+    for dataset, values in play.scores()["datasets"].items():
         assert values["accuracy"] is None
         assert values["needs"] == benchmarks.needs(dataset)
 
@@ -79,7 +80,7 @@ def test_metrics_are_those_that_are_stored(metrics):
     order = scoring.order("nasbench201")
     for name in ("grad_norm", "synflow"):
         for dataset in ("cifar10", "cifar100"):
-            (found,) = [m for m in metrics["datasets"][dataset] if m["name"] == name]
+            (found,) = [m for m in metrics[dataset]["metrics"] if m["name"] == name]
             group = {"grad_norm": "gradients-b64", "synflow": "synflow-b1"}[name]
             (file,) = paths.RECORDED_SCORES.glob(f"nasbench201-{dataset}-{group}-s42-*.parquet")
             stored = pd.read_parquet(file)[name]
@@ -92,7 +93,13 @@ def test_metrics_are_those_that_are_stored(metrics):
 
 def test_all_that_is_loaded_is_small(tmp_path):
     play.write(tmp_path / "play")
-    assert sum((tmp_path / "play" / f"{n}.js").stat().st_size for n in ("data", "metrics")) < 1e6
+    own = {file.name for file in (paths.BOOK / "_play").iterdir()}
+    written = {file.name: file.stat().st_size for file in (tmp_path / "play").iterdir()}
+    numbers = {name: size for name, size in written.items() if name not in own}
+    assert {*numbers} == {
+        "cells.js", "scores.js", *(f"metrics-{name}.js" for name in benchmarks.DATASETS)
+    }  # fmt: skip
+    assert own < {*written} and sum(numbers.values()) < 1e6
 
 
 def test_pages_name_no_other_host():
@@ -110,9 +117,8 @@ def scripts(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts") / "play"
     play.write(folder)
     page = browser.new_page()
-    for name in ("common", "data", "metrics", "collapse"):
-        if (folder / f"{name}.js").exists():
-            page.add_script_tag(path=folder / f"{name}.js")
+    for name in ("common", "cells", "collapse"):
+        page.add_script_tag(path=folder / f"{name}.js")
     yield page
     page.close()
 
@@ -444,13 +450,13 @@ def test_spearman_is_scipys(scripts):
     assert scripts.evaluate("() => String(PLAY.spearman([1, 1], [1, 2]))") == "NaN"
 
 
-def of_page(cells, metrics, name, dataset):
+def of_page(scores, metrics, name, dataset):
     """Return a metric as stored by the committed files, by architecture; and what was trained."""
-    of = cells["datasets"][dataset]
-    target = unpacked(of["accuracy"], "<u2") / cells["unit"]
+    of = scores["datasets"][dataset]
+    target = unpacked(of["accuracy"], "<u2") / scores["unit"]
     if name.startswith("epsilon "):
         return recorded(dataset, name.split()[1]), np.arange(len(SPACE)), target
-    (found,) = [m for m in metrics["datasets"][dataset] if m["name"] == name]
+    (found,) = [m for m in metrics[dataset]["metrics"] if m["name"] == name]
     archs = scoring.order("nasbench201")[: found["n"]]
     if found["n"] == len(SPACE):
         archs = np.arange(found["n"])
@@ -471,7 +477,7 @@ CORRELATED = [
 
 @pytest.mark.site
 @pytest.mark.needs(*benchmarks.needs("cifar10"))
-def test_scatter_shows_scipys_correlation(visit, cells, metrics):
+def test_scatter_shows_scipys_correlation(visit, scores, metrics):
     page, trouble = visit("book/scatter.html")
     if page.inner_text("#scatter-missing"):
         pytest.skip("a site built without data")
@@ -484,7 +490,7 @@ def test_scatter_shows_scipys_correlation(visit, cells, metrics):
             page.focus("#scatter-unscored")
             page.keyboard.press("Space")
         page.wait_for_function("(u) => location.hash.includes(`unscored=${u}`)", arg=unscored)
-        values, archs, target = of_page(cells, metrics, name, dataset)
+        values, archs, target = of_page(scores, metrics, name, dataset)
         if unscored == "last":
             values = np.where(np.isnan(values), -np.inf, values)
         kept = ~np.isnan(values)
@@ -543,14 +549,14 @@ def test_no_page_scrolls_sideways_on_a_phone(visit, path, scheme):
 
 
 @pytest.mark.site
-def test_a_site_built_without_data_says_so(browser, address, cells):
-    for values in (without := json.loads(json.dumps(cells)))["datasets"].values():
+def test_a_site_built_without_data_says_so(browser, address, scores):
+    for values in (without := json.loads(json.dumps(scores)))["datasets"].values():
         values["accuracy"] = None
-    body = f"PLAY.data = {json.dumps(without)};"
+    body = f"PLAY.data.scores = {json.dumps(without)};"
     for path, missing in (("explorer", "#explorer-missing"), ("scatter", "#scatter-missing")):
         page, errors = browser.new_page(), []
         page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
-        page.route("**/play/data.js", lambda route: route.fulfill(body=body))
+        page.route("**/play/scores.js", lambda route: route.fulfill(body=body))
         page.goto(f"{address}book/{path}.html", wait_until="networkidle")
         assert "did not have nas-bench-201/nats_bench.csv" in page.inner_text(missing)
         assert page.locator(f"{missing} a").get_attribute("href") == "data.html"

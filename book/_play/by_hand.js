@@ -11,7 +11,7 @@
   const STYLES = [{ key: "first", dash: [] }, { key: "second", dash: [7, 4] }]; // of the two weights
   const showCell = PLAY.cellEditor(byId("hand-cell"), (ops) => change({ cell: PLAY.indexOf(ops) }));
   const evaluated = new Map(); // what was computed last, by cell, weight and images
-  let now = { cell: PLAY.indexOf(PLAY.parse(START)), weights: PLAY.data.weights, images: 32 };
+  let now = { cell: PLAY.indexOf(PLAY.parse(START)), weights: PLAY.data.cells.weights, images: 32 };
   let result = null;
   let asked = 0;
 
@@ -288,7 +288,7 @@
   }
   for (const count of COUNTS) byId("hand-images").append(PLAY.element("option", { value: String(count) }, String(count)));
   byId("hand-images").addEventListener("change", () => change({ images: Number(byId("hand-images").value) }));
-  byId("hand-paper").addEventListener("click", () => change({ weights: [...PLAY.data.weights] }));
+  byId("hand-paper").addEventListener("click", () => change({ weights: [...PLAY.data.cells.weights] }));
   byId("hand-random").addEventListener("click", () => change({ cell: Math.floor(Math.random() * PLAY.size()) }));
   byId("hand-deep").addEventListener("click", () => change({ cell: PLAY.indexOf([3, 3, 3, 3, 3, 3]) }));
   window.addEventListener("hashchange", () => {

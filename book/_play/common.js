@@ -1,7 +1,6 @@
 "use strict";
 /**
- * What the pages to play with share: the numbers of NAS-Bench-201 (data.js, metrics.js), what an
- * architecture is, ranks, and how a cell and a scatter plot are drawn.
+ * What the pages to play with share: the numbers of NAS-Bench-201, what an architecture is, ranks, and how a cell and a scatter plot are drawn.
  *
  * Plain scripts, not modules: a page that is opened from disk may not load modules.
  */
@@ -30,8 +29,9 @@ const PLAY = (() => {
     return () => (value === undefined ? (value = make()) : value);
   }
 
-  const networks = once(() => unpack(PLAY.data.networks, Uint16Array));
-  const codes = once(() => unpack(PLAY.data.cells, Uint16Array));
+  const data = {}; // filled by the scripts cells.js, scores.js and metrics-DATASET.js
+  const networks = once(() => unpack(data.scores.networks, Uint16Array));
+  const codes = once(() => unpack(data.cells.cells, Uint16Array));
   const places = once(() => new Map(Array.from(codes(), (code, index) => [code, index])));
   const known = new Map(); // datasets, decoded
 
@@ -39,7 +39,7 @@ const PLAY = (() => {
   const size = () => codes().length;
 
   /** Return the names of the datasets. */
-  const datasets = () => Object.keys(PLAY.data.datasets);
+  const datasets = () => Object.keys(data.scores.datasets);
 
   /**
    * Return what is known of a dataset, architecture by architecture.
@@ -50,7 +50,7 @@ const PLAY = (() => {
    */
   function dataset(name) {
     if (!known.has(name)) {
-      const raw = PLAY.data.datasets[name];
+      const raw = data.scores.datasets[name];
       const epsilon = {};
       for (const [dtype, text] of Object.entries(raw.epsilon)) {
         const values = unpack(text, Float32Array);
@@ -58,7 +58,7 @@ const PLAY = (() => {
       }
       const accuracy = raw.accuracy && Float64Array.from(
         unpack(raw.accuracy, Uint16Array),
-        (parts) => (parts === 65535 ? NaN : parts / PLAY.data.unit),
+        (parts) => (parts === 65535 ? NaN : parts / data.scores.unit),
       );
       known.set(name, { ...raw, epsilon, accuracy });
     }
@@ -580,7 +580,7 @@ const PLAY = (() => {
 
   return {
     OPERATIONS, SHORT, EDGES, STAGES, CELLS, address, axis, byId, cellEditor, cellOfAddress, colours,
-    copy, dataset, datasets, depth, difference, element, flops, indexOf, networks, number, onRedraw,
+    copy, data, dataset, datasets, depth, difference, element, flops, indexOf, networks, number, onRedraw,
     operations, parameters, parse, place, ranks, scatter, size, spearman, terms, text, unpack, whole,
     whyNoAccuracy, whyUnscored,
   };

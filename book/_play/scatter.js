@@ -36,7 +36,7 @@
   /** List the metrics of a dataset, as [name, title, n]. */
   function metrics(name) {
     const epsilons = Object.keys(dataset(name).epsilon).map((dtype) => [`epsilon ${dtype}`, DTYPES[dtype], PLAY.size()]);
-    const stored = PLAY.metrics.datasets[name].map((metric) => [metric.name, metric.title, metric.n]);
+    const stored = PLAY.data[`metrics-${name}`].metrics.map((metric) => [metric.name, metric.title, metric.n]);
     const sizes = [["params", "number of parameters", PLAY.size()], ["flops", "FLOPs", PLAY.size()]];
     return [...epsilons, ...stored, ...sizes];
   }
@@ -51,14 +51,15 @@
     if (name.startsWith("epsilon ")) return { values: epsilon[name.slice(8)], computed: null };
     if (name === "params") return { values: fromOperations(`params ${of}`, (ops) => PLAY.parameters(ops, classes)), computed: null };
     if (name === "flops") return { values: fromOperations(`flops ${of}`, (ops) => PLAY.flops(ops, imageSize, classes)), computed: null };
-    return once(`${name} ${of}`, () => stored(PLAY.metrics.datasets[of].find((one) => one.name === name)));
+    return once(`${name} ${of}`, () => stored(PLAY.data[`metrics-${of}`], name));
   }
 
   /** Decode a stored metric: its values are those of the different networks, by first appearance. */
-  function stored({ n, scale, values }) {
+  function stored({ order, metrics: all }, name) {
+    const { n, scale, values } = all.find((one) => one.name === name);
     const numbers = PLAY.unpack(values, Float32Array);
     const isWhole = n === PLAY.size();
-    const computed = isWhole ? null : PLAY.unpack(PLAY.metrics.order, Uint16Array).slice(0, n);
+    const computed = isWhole ? null : PLAY.unpack(order, Uint16Array).slice(0, n);
     const result = new Float64Array(PLAY.size()).fill(NaN);
     const places = new Map();
     for (const index of computed ?? result.keys()) {
@@ -73,8 +74,8 @@
   function state() {
     const before = shown ? shown.asked : USUAL;
     const given = Object.fromEntries(CONTROLS.map((name) => [name, PLAY.address().get(name) ?? before[name]]));
-    if (!PLAY.datasets().includes(given.dataset)) given.dataset = USUAL.dataset;
-    if (!metrics(given.dataset).some(([name]) => name === given.metric)) given.metric = USUAL.metric;
+    if (!PLAY.datasets().includes(given.dataset)) given.dataset = before.dataset;
+    if (isLoaded(given.dataset) && !metrics(given.dataset).some(([name]) => name === given.metric)) given.metric = USUAL.metric;
     if (!(given.colour in COLOURS)) given.colour = USUAL.colour;
     return given;
   }
@@ -115,9 +116,22 @@
       : { ...metric("params", name), title: "number of parameters" };
   }
 
+  const isLoaded = (name) => `metrics-${name}` in PLAY.data;
+
+  /** Load the metrics of a dataset, and then show what the address asks for. */
+  function load(name) {
+    const script = element("script", { src: `../play/metrics-${name}.js` });
+    script.addEventListener("load", show);
+    document.head.append(script);
+  }
+
   /** Draw everything anew. */
   function show() {
     const asked = state();
+    if (!isLoaded(asked.dataset)) {
+      load(asked.dataset);
+      return;
+    }
     fill(asked);
     const { values, computed } = metric(asked.metric, asked.dataset);
     const up = trained(asked.dataset);
@@ -251,5 +265,5 @@
   window.addEventListener("hashchange", show);
   byId("scatter").hidden = false;
   show();
-  PLAY.onRedraw(byId("scatter-plot"), draw);
+  PLAY.onRedraw(byId("scatter-plot"), () => shown && draw());
 })();

@@ -1,7 +1,7 @@
-"""Write what the pages to play with load: the scores of NAS-Bench-201, packed into two scripts.
+"""Write what the pages to play with load: the scores of NAS-Bench-201, packed into scripts.
 
-A page that is opened from disk may not fetch a file, so the numbers come as scripts that assign to
-the global ``PLAY``. Arrays are little-endian and written in base64. Architectures are in the order
+A page that is opened from disk may not fetch a file, so the numbers come as scripts that add to
+``PLAY.data``. Arrays are little-endian and written in base64. Architectures are in the order
 of the space, and scores in that of its different networks (`Space.structure`), which share them.
 
 Accuracies are put in where the machine that builds the site has them; nothing of them is committed.
@@ -39,7 +39,9 @@ NO_ACCURACY = (1 << 16) - 1
 
 
 def write(folder: Path) -> None:
-    """Write the scripts of the pages to play with: their own, and the two with numbers.
+    """Write the scripts of the pages to play with: their own, and those with numbers.
+
+    They are `cells`, `scores` and, for each dataset, `metrics`, which only its plots load.
 
     Parameters
     ----------
@@ -47,65 +49,73 @@ def write(folder: Path) -> None:
         Where the pages load them from. It is made.
     """
     shutil.copytree(paths.BOOK / "_play", folder)
-    for name, value in (("data", cells()), ("metrics", metrics())):
+    scripts = {"cells": cells(), "scores": scores()}
+    scripts |= {f"metrics-{name}": metrics(name) for name in scripts["scores"]["datasets"]}
+    for name, value in scripts.items():
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        (folder / f"{name}.js").write_text(f'"use strict";\nPLAY.{name} = {text};\n', "utf-8")
+        content = f'"use strict";\nPLAY.data["{name}"] = {text};\n'
+        (folder / f"{name}.js").write_text(content, "utf-8")
 
 
 def cells() -> dict[str, Any]:
-    """Return what all pages need: the space, epsilon, and the accuracies that are at hand.
+    """Return what an architecture is.
 
     Returns
     -------
     dict
         ``operations``: names. ``cells``: of each architecture the operations of its six edges, as a
-        number of base 5 whose first digit is the first edge; uint16. ``networks``: the number of
-        its network; uint16. ``weights``, ``batchSize``, ``unit``. ``datasets``: a mapping with
-        ``title``, ``classes``, ``imageSize``; ``epsilon`` by dtype, float32, NaN where there is no
-        score; ``accuracy``, uint16 in `UNIT` parts of a per cent, or null, and then ``needs``, the
-        files that it takes.
+        number of base 5 whose first digit is the first edge; uint16. ``weights``: the paper's.
+    """
+    space = NASBench201()
+    digits = [[OPERATIONS.index(op) for op in _operations(arch)] for arch in space]
+    return {
+        "operations": OPERATIONS,
+        "cells": pack(np.array(digits) @ 5 ** np.arange(5, -1, -1), np.uint16),
+        "weights": space.weights,
+    }
+
+
+def scores() -> dict[str, Any]:
+    """Return epsilon of all architectures, and the accuracies that are at hand.
+
+    Returns
+    -------
+    dict
+        ``networks``: the number of each architecture's network; uint16. ``unit``. ``datasets``: a
+        mapping with ``title``, ``classes``, ``imageSize``; ``epsilon`` by dtype, float32, NaN where
+        there is no score; ``accuracy``, uint16 in `UNIT` parts of a per cent, or null, and then
+        ``needs``, the files that it takes.
 
     Raises
     ------
     epsutil.store.NotStored
         There are no stored scores of the whole space.
     """
-    space = NASBench201()
-    digits = [[OPERATIONS.index(op) for op in _operations(arch)] for arch in space]
     datasets = {name: found for name in benchmarks.DATASETS if (found := _dataset(name))}
     if not datasets:
         raise store.NotStored(
-            f"no scores of all of {space.name} are stored; `epsutil record` computes them"
+            "no scores of all of nasbench201 are stored; `epsutil record` computes them"
         )
-    return {
-        "operations": OPERATIONS,
-        "cells": pack(np.array(digits) @ 5 ** np.arange(5, -1, -1), np.uint16),
-        "networks": pack(_networks(), np.uint16),
-        "weights": space.weights,
-        "batchSize": BATCH_SIZE,
-        "unit": UNIT,
-        "datasets": datasets,
-    }
+    return {"networks": pack(_networks(), np.uint16), "unit": UNIT, "datasets": datasets}
 
 
-def metrics() -> dict[str, Any]:
-    """Return the scores of the competing metrics that are stored.
+def metrics(dataset: str) -> dict[str, Any]:
+    """Return the scores of the competing metrics that are stored for a dataset.
 
     Returns
     -------
     dict
         ``order``: the first architectures of the random order that metrics are computed in, as many
-        as any sample has; uint16. ``datasets``: of each a list of metrics with ``name``, ``title``,
-        ``n`` (for how many architectures, along the order, it was computed) and ``values``: a
-        float32 for each different network among these, by first appearance, NaN without a score;
-        more is better. They are to be multiplied by ``scale``. Where `n` is the whole space,
-        networks come in the order of their numbers.
+        as any sample has; uint16. ``metrics``: a list with ``name``, ``title``, ``n`` (for how many
+        architectures, along the order, it was computed) and ``values``: a float32 for each
+        different network among these, by first appearance, NaN without a score; more is better.
+        They are to be multiplied by ``scale``. Where `n` is the whole space, networks come in the
+        order of their numbers.
     """
-    found = {name: _metrics_of(name) for name in benchmarks.DATASETS}
-    size = len(NASBench201())
-    samples = [metric["n"] for of in found.values() for metric in of if metric["n"] < size]
+    found = _metrics_of(dataset)
+    samples = [metric["n"] for metric in found if metric["n"] < len(NASBench201())]
     order = scoring.order("nasbench201")[: max(samples, default=0)]
-    return {"order": pack(order, np.uint16), "datasets": found}
+    return {"order": pack(order, np.uint16), "metrics": found}
 
 
 def pack(values: Sequence[float] | NDArray, kind: type[np.generic]) -> str:

@@ -74,21 +74,30 @@ def test_without_data_accuracies_are_absent_and_the_files_are_named(monkeypatch)
         assert values["needs"] == benchmarks.needs(dataset)
 
 
-def test_metrics_are_those_that_are_stored(metrics):
-    """The values of a sample and of the whole space, decoded as the page does."""
-    networks = play._networks()
-    order = scoring.order("nasbench201")
-    for name in ("grad_norm", "synflow"):
-        for dataset in ("cifar10", "cifar100"):
-            (found,) = [m for m in metrics[dataset]["metrics"] if m["name"] == name]
-            group = {"grad_norm": "gradients-b64", "synflow": "synflow-b1"}[name]
-            (file,) = paths.RECORDED_SCORES.glob(f"nasbench201-{dataset}-{group}-s42-*.parquet")
-            stored = pd.read_parquet(file)[name]
-            archs = order[: found["n"]] if found["n"] < len(SPACE) else np.arange(len(SPACE))
-            seen: dict = {}
-            places = [seen.setdefault(network, len(seen)) for network in networks[archs]]
-            values = unpacked(found["values"], "<f4").astype(float) * found["scale"]
-            np.testing.assert_allclose(values[places], stored.loc[archs], rtol=1e-6)
+STORED = {"grad_norm": "gradients-b64", "synflow": "synflow-b1", "ntk": "ntk-b72"}
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_metrics_are_those_that_are_stored(metrics, name, dataset):
+    """The values of a sample and of the whole space, decoded as the page does; ntk negated."""
+    (file,) = paths.RECORDED_SCORES.glob(f"nasbench201-{dataset}-{STORED[name]}-s42-*.parquet")
+    stored = pd.read_parquet(file)[name]
+    values, archs = decoded(metrics, name, dataset)
+    assert sorted(archs) == sorted(stored.index)
+    sign = -1 if name == "ntk" else 1
+    np.testing.assert_allclose(values, sign * stored.loc[archs], rtol=1e-6)
+
+
+def decoded(metrics, name, dataset):
+    """Return a metric's values as its page decodes them, and the architectures that they are of."""
+    (found,) = [m for m in metrics[dataset]["metrics"] if m["name"] == name]
+    archs = np.arange(len(SPACE))
+    if found["n"] < len(SPACE):
+        archs = unpacked(metrics[dataset]["order"], "<u2")[: found["n"]]
+    seen: dict = {}
+    places = [seen.setdefault(network, len(seen)) for network in play._networks()[archs]]
+    return unpacked(found["values"], "<f4")[places].astype(float) * found["scale"], archs
 
 
 def test_all_that_is_loaded_is_small(tmp_path):
@@ -112,13 +121,12 @@ def test_pages_name_no_other_host():
 
 
 @pytest.fixture(scope="module")
-def scripts(browser, tmp_path_factory):
+def scripts(browser):
     """A page without content in which the scripts run that are no page's own."""
-    folder = tmp_path_factory.mktemp("scripts") / "play"
-    play.write(folder)
     page = browser.new_page()
-    for name in ("common", "cells", "collapse"):
-        page.add_script_tag(path=folder / f"{name}.js")
+    page.add_script_tag(path=paths.BOOK / "_play" / "common.js")
+    page.add_script_tag(content=f"PLAY.data.cells = {json.dumps(play.cells())}")
+    page.add_script_tag(path=paths.BOOK / "_play" / "collapse.js")
     yield page
     page.close()
 
@@ -195,10 +203,9 @@ def cell_of(page):
 
 def check_explorer(page, arch):
     """The page shows this architecture, with the scores that are stored."""
-    page.wait_for_function(
-        "(t) => document.getElementById('explorer-string').value === t", arg=arch
-    )
     index = SPACE.index(arch)
+    page.locator("#explorer-summary", has_text=f"Cell {index:,} has").wait_for()
+    assert page.input_value("#explorer-string") == arch
     table = explored(page)
     for row, dtype in (("1 Epsilon, float32", "float32"), ("3 Epsilon, float64", "float64")):
         assert table[row] == [shown(recorded(d, dtype)[index]) for d in benchmarks.DATASETS]
@@ -451,18 +458,12 @@ def test_spearman_is_scipys(scripts):
 
 
 def of_page(scores, metrics, name, dataset):
-    """Return a metric as stored by the committed files, by architecture; and what was trained."""
+    """Return what a plot shows: a metric, the architectures that it is of, and all accuracies."""
     of = scores["datasets"][dataset]
     target = unpacked(of["accuracy"], "<u2") / scores["unit"]
     if name.startswith("epsilon "):
         return recorded(dataset, name.split()[1]), np.arange(len(SPACE)), target
-    (found,) = [m for m in metrics[dataset]["metrics"] if m["name"] == name]
-    archs = scoring.order("nasbench201")[: found["n"]]
-    if found["n"] == len(SPACE):
-        archs = np.arange(found["n"])
-    seen: dict = {}
-    places = [seen.setdefault(n, len(seen)) for n in play._networks()[archs]]
-    return unpacked(found["values"], "<f4")[places].astype(float), archs, target
+    return *decoded(metrics, name, dataset), target
 
 
 CORRELATED = [
@@ -564,7 +565,7 @@ def test_a_site_built_without_data_says_so(browser, address, scores):
             check_explorer(page, page.input_value("#explorer-string"))
             assert page.is_disabled("#explorer-best-accuracy")
         else:
-            assert "number of parameters" in page.inner_text("#scatter-says")
+            assert "and number of parameters on" in page.inner_text("#scatter-says")
         assert errors == []
         page.close()
 
@@ -578,7 +579,10 @@ def test_pages_work_from_disk(visit, site):
     by_hand, more = visit("book/by_hand.html", base=f"file://{site}/")
     by_hand.click("#hand-deep")
     assert check_by_hand(by_hand)["cell"] == SPACE.index(DEEP) == cell_of(by_hand)
-    assert trouble + more == []
+    plot, most = visit("book/scatter.html", base=f"file://{site}/")
+    plot.select_option("#scatter-dataset", "cifar100")  # whose metrics are then loaded
+    plot.locator("#scatter-says", has_text="CIFAR-100").wait_for()
+    assert trouble + more + most == []
 
 
 @pytest.mark.site

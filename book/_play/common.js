@@ -259,7 +259,8 @@ const PLAY = (() => {
       const short = String(Number(mantissa));
       return `${short === "1" ? "" : `${short.replace("-", "−")}·`}10${raised}`;
     }
-    return String(Number(value.toPrecision(digits))).replace("-", "−");
+    const rounded = Number(value.toPrecision(digits));
+    return rounded.toLocaleString("en", { maximumFractionDigits: 9 }).replace("-", "−");
   }
 
   /** Write a whole number with commas. */

@@ -112,8 +112,8 @@
   function trained(name) {
     const { accuracy } = dataset(name);
     return accuracy
-      ? { values: accuracy, title: "test accuracy (%)" }
-      : { ...metric("params", name), title: "number of parameters" };
+      ? { values: accuracy, title: "test accuracy (%)", written: (value) => value.toFixed(2) }
+      : { ...metric("params", name), title: "number of parameters", written: whole };
   }
 
   const isLoaded = (name) => `metrics-${name}` in PLAY.data;
@@ -154,7 +154,7 @@
     const cell = (index) => element("a", { href: link(index) }, `Cell ${whole(index)}`);
     const rows = best.map((index) => element(
       "tr", {}, element("th", { scope: "row" }, cell(index)),
-      element("td", {}, number(values[index])), element("td", {}, number(up.values[index])),
+      element("td", {}, number(values[index])), element("td", {}, up.written(up.values[index])),
     ));
     const head = ["Cell", title(), up.title].map((word) => element("th", { scope: "col" }, word));
     byId("scatter-best").replaceChildren(
@@ -184,10 +184,10 @@
   /** Say what the numbers stand for. */
   function says() {
     const { asked, computed, n, unscored, up, rho } = shown;
-    const of = computed ? `the ${whole(computed.length)} random cells that it was computed for` : `all ${whole(PLAY.size())} cells`;
+    const of = computed ? `the ${whole(computed.length)} random cells that it was computed for` : `the ${whole(PLAY.size())} cells`;
     const without = unscored
       ? `${whole(unscored)} of ${of} have no score; they ${asked.unscored === "last" ? "rank last" : "are left out"}.`
-      : `It scores ${of}.`;
+      : `All of ${of} have a score.`;
     const value = Number.isNaN(rho) ? "undefined" : rho.toFixed(3).replace("-", "−");
     return `Spearman's ρ of ${title()} and ${up.title.replace(" (%)", "")} on ${dataset(asked.dataset).title} is ${value} over ${whole(n)} cells. ${without}`;
   }
@@ -244,7 +244,7 @@
     const { values, up } = shown;
     const lines = [
       `Cell ${whole(index)}`, PLAY.text(PLAY.operations(index)),
-      `${title()}: ${number(values[index])}`, `${up.title}: ${number(up.values[index])}`,
+      `${title()}: ${number(values[index])}`, `${up.title}: ${up.written(up.values[index])}`,
     ];
     tip.replaceChildren(...lines.map((line) => element("div", {}, line)));
     const isRight = event.offsetX > plot.clientWidth / 2;

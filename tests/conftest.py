@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from browser import address, browser, site, visit  # noqa: F401  fixtures
 from hypothesis import settings
 
 # No deadline: the first call compiles. CI tries the same examples every time, developers new ones.

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from test_site import CONTENT, address, browser, site, visit  # noqa: F401
+from test_site import CONTENT
 
 from epsutil import cli, paths
 from epsutil.book import pdf

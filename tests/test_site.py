@@ -4,39 +4,20 @@
 ``make test`` the tests are skipped where either is missing.
 """
 
-import functools
-import http.server
 import os
 import re
-import shutil
 import sys
-import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import PHONE, SITE
 
 from epsutil import paths
 
 pytestmark = pytest.mark.site
 
-SITE = Path(os.environ.get("EPSUTIL_SITE") or paths.BUILD / "html").resolve()
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",  # WebGL without a graphics card
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
 # The theme leaves two templates in _static, and plots are shown within pages.
 PAGES = sorted(
     str(page.relative_to(SITE))
@@ -46,19 +27,6 @@ PAGES = sorted(
 CONTENT = [page for page in PAGES if page.startswith(("book/", "notebooks/"))]
 WITH_PLOTS = [page for page in CONTENT if 'class="plot"' in (SITE / page).read_text("utf-8")]
 FIGURES = [page for page in CONTENT if Path(page).name.startswith("figure")]
-
-
-def unavailable(reason):
-    if os.environ.get("EPSUTIL_SITE_REQUIRED"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def site():
-    if not (SITE / "index.html").exists():
-        unavailable(f"no built site in {SITE}; run `make book` first")
-    return SITE
 
 
 # --- As files -----------------------------------------------------------------------------------
@@ -198,73 +166,6 @@ def test_pages_name_no_folder_of_this_machine(site):
 # --- In the browser -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def address(site, tmp_path_factory):
-    """Serve the site from a sub-folder, as on a project page."""
-    root = tmp_path_factory.mktemp("host")
-    (root / "a").mkdir()
-    (root / "a" / "book").symlink_to(site)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/a/book/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser(site):
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        unavailable("no Chromium on the PATH; install it (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Open a page, wait until it has settled, and return it with a list of what went wrong."""
-    contexts = []
-
-    def open_page(path, base=address, **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page, trouble = context.new_page(), []
-
-        def requested(request):
-            url = urlsplit(request.url)
-            if url.scheme in ("http", "https") and url.netloc != urlsplit(address).netloc:
-                trouble.append(f"asks another host: {request.url}")
-
-        def answered(response):
-            if response.status >= 400:
-                trouble.append(f"{response.status}: {response.url}")
-
-        def said(message):
-            # The page that only redirects names no icon, so the browser asks the host for one.
-            if message.type == "error" and not message.location["url"].endswith("/favicon.ico"):
-                trouble.append(f"console: {message.text}")
-
-        page.on("request", requested)
-        page.on("response", answered)
-        page.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
-        page.on("pageerror", lambda error: trouble.append(f"script error: {error}"))
-        page.on("console", said)
-        page.goto(base + path, wait_until="networkidle")
-        page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
-        return page, trouble
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
 def plots(page):
     """Scroll to each interactive plot, which is loaded only then, and return its frame."""
     frames = []
@@ -384,13 +285,15 @@ def test_interactive_plots_show_their_points(visit, path, width):
 
 @pytest.mark.parametrize("path", CONTENT or ["index.html"])
 def test_page_is_light(browser, address, path):
-    """1.5 MB as files, which a host compresses; MathJax is 1.2 MB, on pages with formulas alone."""
-    page, loaded = browser.new_page(), []
+    """1.5 MB as files, which a host compresses, and what some pages need on top."""
+    page, loaded, urls = browser.new_page(), [], []
     page.on("response", lambda answer: loaded.append(len(answer.body())))
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(address + path, wait_until="networkidle")
     has_formulas = page.locator("mjx-container").count() > 0
     page.close()
-    assert sum(loaded) < (2.7e6 if has_formulas else 1.5e6)
+    mathjax, numbers = 1.2e6 * has_formulas, 0.7e6 * any("/play/" in url for url in urls)
+    assert sum(loaded) < 1.5e6 + mathjax + numbers
 
 
 def test_a_table_sorts_by_a_column(visit):

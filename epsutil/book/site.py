@@ -21,7 +21,7 @@ import plotly.offline
 import yaml
 
 from epsutil import paths, sources
-from epsutil.book import execution, meta, tables
+from epsutil.book import execution, meta, play, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.results import MYST, OPENING, PLOTLY, readable
 from epsutil.names import ITEMS
@@ -85,7 +85,7 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     stage = paths.BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static"))
+    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static", "_play"))
     if (paths.BOOK / "_static").is_dir():
         shutil.copytree(paths.BOOK / "_static", stage / "_static")
     shutil.copy(paths.ROOT / "_toc.yml", stage)
@@ -104,6 +104,9 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     # Interactive plots load this one copy by a relative address.
     (stage / "_extra").mkdir(exist_ok=True)
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
+
+    if (paths.BOOK / "_play").is_dir():
+        play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
 
     generate(stage / "book" / "_generated")
     return stage

@@ -391,6 +391,10 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         for page in ("book/howto", "book/index", "notebooks/table")
     ]
 
+    built = index.stat().st_ino
+    site.build("test")
+    assert index.stat().st_ino == built  # unchanged, not built again
+
     (paths.BOOK / "index.md").write_text("# Start\n\nSee [](nowhere.md).\n")
     with pytest.raises(execution.BuildError, match="nowhere"):
         site.build("test")

@@ -222,6 +222,15 @@ def _key(name: str, values: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def digest(stage: Path) -> str:
+    """Return a digest of what the site depends on: its sources, the package, the lock."""
+    found = hashlib.sha256(sys.version.encode())
+    package = Path(__file__).parent.parent
+    lock = paths.ROOT / "requirements.txt"
+    _add_contents(found, [lock, *stage.rglob("*"), *package.rglob("*.py")])
+    return found.hexdigest()
+
+
 def _results_of(name: str) -> str | None:
     """Return a digest of the results that a notebook wrote, None where its page is incomplete.
 

@@ -122,7 +122,10 @@ def assembled(site: Path, pages: Sequence[str]) -> Iterator[Any]:
         try:
             page = browser.new_page()
             page.set_default_timeout(600_000)
-            page.goto(f"http://127.0.0.1:{server.server_port}/{pages[0]}", wait_until="networkidle")
+            # The page that becomes the book is one with MathJax, which only some pages load.
+            hosts = [name for name in pages if "mathjax" in (site / name).read_text("utf-8")]
+            host = f"http://127.0.0.1:{server.server_port}/{(hosts or pages)[0]}"
+            page.goto(host, wait_until="networkidle")
             page.emulate_media(media="print")
             page.evaluate(_SCRIPT, [list(pages), meta.site_url()])
             yield page

@@ -350,7 +350,12 @@ def _write_config(stage: Path) -> None:
 
 
 def _build_site(stage: Path) -> Path:
-    work = paths.BUILD / "site"
+    work, site, record = (paths.BUILD / name for name in ("site", "html", "site.key"))
+    key = execution.digest(stage)
+    if (site / "index.html").exists() and record.exists() and record.read_text("utf-8") == key:
+        log.info("the site: unchanged, not built again")
+        return site / "index.html"
+    record.unlink(missing_ok=True)
     shutil.rmtree(work, ignore_errors=True)
     log.info("building the site")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
@@ -368,9 +373,9 @@ def _build_site(stage: Path) -> Path:
         said = execution.plain(done.stdout).strip()
         raise BuildError(f"jupyter-book failed or warned:\n\n{said}")
     _keep_used_icons(built)
-    site = paths.BUILD / "html"
     shutil.rmtree(site, ignore_errors=True)
     built.replace(site)
+    record.write_text(key, "utf-8")
     shutil.rmtree(work, ignore_errors=True)
     return site / "index.html"
 

@@ -189,7 +189,7 @@ def test_a_notebook_shows_recorded_results_for_other_images(
         assert (folder / file).read_bytes() == (paths.RECORDED_RESULTS / name / file).read_bytes()
     assert record["unstored"]
     text = json.dumps(nbformat.read(executed, as_version=4))
-    assert all(f"`{file.partition('.')[0]}`" in text for file in recorded)
+    assert all(f"`{file}`" in text for file in recorded)
 
 
 @pytest.mark.needs(CIFAR, *NEEDS101)

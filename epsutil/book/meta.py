@@ -158,7 +158,7 @@ def changed(name: str) -> tuple[str, int]:
     """Return a parameter of a page and another value of it: fewer architectures, or images."""
     for key, value in parameters.defaults(name).items():
         if key.startswith("n_archs"):
-            return key, min(500, value // 2)
+            return key, 500 if value > 500 else max(20, value // 20)
     return "batch_size", 64
 
 

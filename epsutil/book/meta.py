@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -126,8 +127,8 @@ def run_box(name: str) -> Any:
     public, private = _data(name)
     if public:
         commands.append(f"epsutil fetch {' '.join(public)}")
-    key, value = changed(name)
-    commands += [f"epsutil run {name}", f"epsutil run {name} -p {key} {value}"]
+    given = (f"-p {key} {shlex.quote(str(value))}" for key, value in changed(name).items())
+    commands += [f"epsutil run {name}", f"epsutil run {name} {' '.join(given)}"]
     words = "" if url else "In a copy of this book's repository, with Python 3.11 or newer:\n\n"
     if private:
         words += (
@@ -154,12 +155,15 @@ def _data(name: str) -> tuple[list[str], list[str]]:
     return public, [file for file in names if file not in public]
 
 
-def changed(name: str) -> tuple[str, int]:
-    """Return a parameter of a page and another value of it: fewer architectures, or images."""
-    for key, value in parameters.defaults(name).items():
+def changed(name: str) -> dict[str, Any]:
+    """Return parameters of a page with other values, by which it computes less."""
+    defaults = parameters.defaults(name)
+    if "batch_sizes" in defaults:  # each of many batches is scored anew
+        return {"n_archs": 100, "batch_sizes": [8, 32]}
+    for key, value in defaults.items():
         if key.startswith("n_archs"):
-            return key, 500 if value > 500 else max(20, value // 20)
-    return "batch_size", 64
+            return {key: 500 if value > 500 else max(20, value // 20)}
+    return {"batch_size": 64}
 
 
 # Colab ---------------------------------------------------------------------------------------

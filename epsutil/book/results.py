@@ -256,7 +256,7 @@ class Page:
             text = self._table(table, columns, about, name, options | {"where": where})
             parts.append((DATASETS[dataset], text))
         myst = "\n".join(
-            f"::::{{tab-item}} {title}\n:sync: {title}\n{text}::::" if tabs else text
+            f"::::{{tab-item}} {title}\n:sync: {title}\n\n{text}::::" if tabs else text
             for title, text in parts
         )
         myst = f":::::{{tab-set}}\n{myst}\n:::::\n" if tabs else myst

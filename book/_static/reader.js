@@ -82,7 +82,7 @@ function enlarge(image) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  document.querySelectorAll(".bd-article table:has(thead)").forEach(makeSortable);
+  document.querySelectorAll(".bd-article table:has(thead):not(.play table)").forEach(makeSortable);
   document.querySelectorAll(".bd-article table").forEach(showMore);
   document.querySelectorAll(".bd-article a.image-reference").forEach((link) => {
     link.title = "Enlarge";

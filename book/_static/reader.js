@@ -1,6 +1,6 @@
 "use strict";
-// What a reader can do on every page: sort a table by a column, see that it goes on to the right, and
-// enlarge a figure.
+// What a reader can do on every page: sort a table by a column, see that it goes on to the right,
+// enlarge a figure, and use a plot.
 
 /**
  * The value by which a cell is sorted: its first number, or its text; null for an empty cell.
@@ -81,7 +81,29 @@ function enlarge(image) {
   dialog.showModal();
 }
 
+/** Load each interactive plot, megabytes with its library, when the reader comes near it. */
+function loadPlots() {
+  const observer = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      target.src = target.dataset.src;
+      observer.unobserve(target);
+    }
+  }, { rootMargin: "150px" });
+  document.querySelectorAll("iframe.plot").forEach((frame) => observer.observe(frame));
+}
+
+/** Name the buttons that unfold a chapter in the contents, which the theme leaves without a name. */
+function nameFolds() {
+  document.querySelectorAll("nav summary").forEach((summary) => {
+    const chapter = summary.closest("li").querySelector("a").textContent.trim();
+    summary.setAttribute("aria-label", `Pages of ${chapter}`);
+  });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  loadPlots();
+  nameFolds();
   document.querySelectorAll(".bd-article table:has(thead):not(.play table)").forEach(makeSortable);
   document.querySelectorAll(".bd-article table").forEach(showMore);
   document.querySelectorAll(".bd-article a.image-reference").forEach((link) => {

@@ -242,9 +242,12 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     (project / "requirements.txt").write_text("a==2\n")
     assert changed() == 3
     for count, folder in enumerate((paths.PAPER, paths.RECORDED_SCORES, paths.RECORDED_RESULTS), 4):
-        (folder / "deep").mkdir(parents=True)
-        (folder / "deep" / "values.csv").write_text("1\n")
+        (folder / "table").mkdir(parents=True)
+        (folder / "table" / "values.csv").write_text("1\n")
         assert changed() == count
+    (paths.RECORDED_RESULTS / "another").mkdir()
+    (paths.RECORDED_RESULTS / "another" / "values.csv").write_text("1\n")
+    assert changed() == 6  # another page's results
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     (data / "images" / "x.bin").write_bytes(b"1")

@@ -5,6 +5,7 @@ changes scores, a ``VERSION`` is raised (of the space, the metric or the proxy):
 version before are then no longer found.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -160,17 +161,21 @@ class Chunks:
         for path in self.folder.glob("*.json"):
             try:
                 rows |= {key: tuple(row) for key, row in json.loads(path.read_text()).items()}
-            except ValueError:
+            except (ValueError, FileNotFoundError):  # or removed meanwhile, see `write`
                 continue
         return rows
 
     def write(self, rows: Mapping[str, Row]) -> None:
-        """Add a chunk, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Add a chunk, whole or not at all.
+
+        Where another process has just stored the same run, its chunks are gone: nothing is lost.
+        """
         name = hashlib.sha256("".join(rows).encode()).hexdigest()[:16]
         temporary = self.folder / f".{name}.{os.getpid()}"
-        temporary.write_text(json.dumps(rows))
-        os.replace(temporary, self.folder / f"{name}.json")
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(rows))
+            os.replace(temporary, self.folder / f"{name}.json")
 
     def remove(self) -> None:
         """Forget all chunks."""

@@ -510,7 +510,9 @@ def test_unknown_scheme():
 
 
 def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
-    rows = re.findall(r"^\| `([a-z_]+)` \|(.*)\|$", (paths.BOOK / "howto.md").read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \|(.*)\|$", (paths.BOOK / "howto.md").read_text("utf-8"), re.M
+    )
     listed = {name: [cell.strip() for cell in cells.split("|")[-5:]] for name, cells in rows}
     assert tuple(listed) == proxies.names()
     authors = {name: group.batch_size for group in scoring.GROUPS.values() for name in group.names}

@@ -305,3 +305,23 @@ def test_a_sample_is_taken_from_the_whole_space(folder, monkeypatch):
     calls = count_chunks(monkeypatch)
     pd.testing.assert_frame_equal(score(folder, archs=[3, 1]), whole.loc[[3, 1]])
     assert not calls
+
+
+def test_chunks_survive_that_another_process_stores_the_run(tmp_path, monkeypatch):
+    """Two pages of the book may compute the same scores at once."""
+    run = store.Run(
+        space="nasbench201", dataset="grey", group="epsilon", batch_size=8,
+        input_checksum="0", version="1.1", archs="all",
+    )  # fmt: skip
+    mine = store.Chunks(tmp_path, run)
+    mine.write({"a": (1.0,)})
+    assert mine.read() == {"a": (1.0,)}
+    replace = os.replace
+
+    def removed_first(source, target):
+        store.Chunks(tmp_path, run).remove()
+        replace(source, target)
+
+    monkeypatch.setattr(store.os, "replace", removed_first)
+    mine.write({"b": (2.0,)})
+    assert mine.read() == {}

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from epsutil import paths
 from epsutil.book import parameters
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 2  # notebooks; each takes about a gigabyte, and one core for most of its time
 
 
 class BuildError(RuntimeError):
@@ -78,7 +81,7 @@ def run(
 def execute_all(
     scale: str = "quick", scores: Path | None = None, only: Collection[str] = ()
 ) -> dict[str, Path]:
-    """Execute all notebooks and return where each was written.
+    """Execute all notebooks, two at a time, and return where each was written.
 
     What a notebook cannot compute for want of data it takes from the recorded results.
 
@@ -101,10 +104,15 @@ def execute_all(
     chosen = {name: parameters.scale(name, scale) for name in only or parameters.names()}
     environment = {"EPSUTIL_FALLBACK": "1", "EPSUTIL_SCALE": scale}
     environment |= {"EPSUTIL_SCORES": str(scores)} if scores else {}
-    return {
-        name: _execute_cached(name, values, environment, reuse=scores is None)
-        for name, values in chosen.items()
-    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running = {
+            name: pool.submit(_execute_cached, name, values, environment, reuse=scores is None)
+            for name, values in chosen.items()
+        }
+        try:
+            return {name: future.result() for name, future in running.items()}
+        finally:  # after a failure no other is begun
+            pool.shutdown(cancel_futures=True)
 
 
 def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager]:

@@ -17,12 +17,20 @@ def test_letters_go_on_after_z(number, name):
 def test_every_page_begins_anew():
     env = SimpleNamespace(
         toc_fignumbers={
-            "one": {"table": {"a": (1,), "b": (2,)}, "figure": {"c": (1,)}},
+            "one": {
+                "table": {"a": (1,), "b": (2,)},
+                "figure": {"c": (1,)},
+                "algorithm": {"e": (1,)},
+            },
             "two": {"table": {"d": (3,)}},
         }
     )
     assert extension.letter(None, env) == ["one", "two"]
     assert env.toc_fignumbers == {
-        "one": {"table": {"a": ("A",), "b": ("B",)}, "figure": {"c": ("A",)}},
+        "one": {
+            "table": {"a": ("A",), "b": ("B",)},
+            "figure": {"c": ("A",)},
+            "algorithm": {"e": (1,)},
+        },
         "two": {"table": {"d": ("A",)}},
     }

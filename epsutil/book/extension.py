@@ -31,7 +31,8 @@ def letter(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Give the captions of every page letters of its own."""
     numbers: dict[str, Any] = env.toc_fignumbers
     for of_page in numbers.values():
-        for captions in of_page.values():
+        for kind in ("figure", "table"):  # algorithms and equations are the paper's
+            captions = of_page.get(kind, {})
             for place, name in enumerate(captions, start=1):
                 captions[name] = (letters(place),)
     return sorted(numbers)  # they are written anew

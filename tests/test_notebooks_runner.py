@@ -282,13 +282,20 @@ def test_an_unchanged_notebook_is_executed_once(project):
     assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 5}
 
 
-def test_a_page_that_lacked_scores_is_executed_again(project):
-    """They may be stored by now, as its message says how to."""
+def test_a_page_that_lacked_scores_is_executed_again_when_some_are_stored(project, monkeypatch):
+    """Its message says how to store them."""
+    monkeypatch.setenv("EPSUTIL_SCORES", str(project / "scores"))
     lacking = WRITE_PAGE.replace('{"n": n_archs}', '{"n": n_archs, "unstored": ["no scores"]}')
     write_notebook("table", PARAMETERS, lacking)
-    for _ in range(2):
+
+    def runs():
         execution.execute_all("test")
-    assert (project / "runs.log").read_text().count("run") == 2
+        return (project / "runs.log").read_text().count("run")
+
+    assert (runs(), runs()) == (1, 1)
+    paths.scores().mkdir()
+    (paths.scores() / "new.parquet").write_bytes(b"scores")
+    assert (runs(), runs()) == (2, 2)
 
 
 def test_a_notebook_knows_its_scale(project):

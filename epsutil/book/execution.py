@@ -240,16 +240,19 @@ def digest(stage: Path) -> str:
 
 
 def _results_of(name: str) -> str | None:
-    """Return a digest of the results that a notebook wrote, None where its page is incomplete.
+    """Return a digest of the results that a notebook wrote, None where it wrote no page.
 
-    It is where scores were not stored, which may be by now.
+    Of a page for which scores were not stored, it changes with the scores that are stored.
     """
     folder = paths.results() / name
     page = folder / "page.json"
-    if not page.exists() or json.loads(page.read_text("utf-8")).get("unstored"):
+    if not page.exists():
         return None
     digest = hashlib.sha256()
     _add_contents(digest, folder.rglob("*"))
+    if json.loads(page.read_text("utf-8")).get("unstored"):
+        stored = sorted(file.name for file in paths.scores().glob("*.parquet"))
+        digest.update(json.dumps(stored).encode())
     return digest.hexdigest()
 
 

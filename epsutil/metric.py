@@ -60,8 +60,10 @@ def from_outputs(outputs: ArrayLike) -> float:
 
     .. math::
 
-        \delta = \frac{1}{L_v} \sum_j |V'_{1,j} - V'_{2,j}|, \qquad
-        \mu = \frac{1}{2 L_v} \sum_{i,j} V'_{i,j}, \qquad
+        \delta = \frac{1}{L_v} \sum_j |V'_{1,j} - V'_{2,j}|
+
+        \mu = \frac{1}{2 L_v} \sum_{i,j} V'_{i,j}
+
         \varepsilon = \delta / \mu
 
     where dropped entries (see :func:`normalise`) are left out of both means.

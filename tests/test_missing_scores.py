@@ -112,7 +112,7 @@ def test_a_page_says_which_items_are_recorded_and_why(page, monkeypatch):
     page.finish("all of them")
     about, opening = said
     assert opening["text/markdown"] == (
-        f"Some of this is **recorded results** of {page.recorded['created'][:10]}: no scores by "
+        f"Some of these are **recorded results** of {page.recorded['created'][:10]}: no scores by "
         "draws are stored."
     )
     assert "- **Recorded:** `between.json`, `table09.csv`\n" in about

@@ -381,8 +381,8 @@ class Page:
         if self.absent:
             absent = f"the machine that built this page did not have {_listed([*self.absent])}"
             reasons.insert(0, absent)
-        some = "Some of this" if any(self.items.values()) else "What follows"
-        return f"{some} is **recorded results** of {created}: {'; '.join(reasons)}."
+        some = "Some of these" if any(self.items.values()) else "These"
+        return f"{some} are **recorded results** of {created}: {'; '.join(reasons)}."
 
     # Texts ------------------------------------------------------------------------------------
 

@@ -102,11 +102,6 @@ def _stage(executed: Mapping[str, Path]) -> Path:
         if (paths.results() / name).is_dir():
             shutil.copytree(paths.results() / name, stage / "results" / name)
 
-    # On the site 256 colours are enough; the file is a quarter as large.
-    for file in (stage / "results").rglob("*.png"):
-        few = Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        few.save(file, optimize=True)
-
     # Interactive plots load this one copy by a relative address.
     (stage / "_extra").mkdir(exist_ok=True)
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
@@ -364,6 +359,10 @@ def _build_site(stage: Path) -> Path:
     record.unlink(missing_ok=True)
     shutil.rmtree(work, ignore_errors=True)
     log.info("building the site")
+    # On the site 256 colours are enough; the file is a quarter as large.
+    for file in (stage / "results").rglob("*.png"):
+        few = Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["-W", "-n", "--keep-going", "--all", "--path-output", str(work)]
     done = subprocess.run(

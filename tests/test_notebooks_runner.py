@@ -1,10 +1,14 @@
 """The runner on small notebooks in a temporary project."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import nbformat
 import pytest
@@ -296,6 +300,24 @@ def test_a_page_that_lacked_scores_is_executed_again_when_some_are_stored(projec
     paths.scores().mkdir()
     (paths.scores() / "new.parquet").write_bytes(b"scores")
     assert (runs(), runs()) == (2, 2)
+
+
+def test_an_interrupted_build_stops_its_notebooks(project):
+    """They may run for hours, and run in other threads than the one that is interrupted."""
+    begun = project / "begun"
+    sleeper = f"from pathlib import Path\nimport time\nPath({str(begun)!r}).touch()\ntime.sleep(90)"
+    write_notebook("table", PARAMETERS, sleeper)
+
+    def interrupt():
+        while not begun.exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        execution.execute_all("test")
+    assert time.monotonic() - start < 60
 
 
 def test_a_notebook_knows_its_scale(project):

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+import psutil
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -111,6 +113,11 @@ def execute_all(
         }
         try:
             return {name: future.result() for name, future in running.items()}
+        except KeyboardInterrupt:  # only this thread hears of it
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kernel in psutil.Process().children():
+                kernel.send_signal(signal.SIGINT)
+            raise
         finally:  # after a failure no other is begun
             pool.shutdown(cancel_futures=True)
 

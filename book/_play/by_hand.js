@@ -143,16 +143,10 @@
 
   // The plots -----------------------------------------------------------------------------------
 
-  /** Prepare a canvas: its context, size and the theme's colours. */
+  /** Prepare a canvas, and leave room for a legend above and the axes' names. */
   function prepared(canvas) {
-    const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    const draw = canvas.getContext("2d");
-    draw.scale(ratio, ratio);
-    draw.font = "12px sans-serif";
-    return { draw, theme: PLAY.colours(), box: { left: 56, right: width - 12, top: 28, bottom: height - 42 } };
+    const { draw, width, height, theme } = PLAY.prepared(canvas);
+    return { draw, theme, box: { left: 56, right: width - 12, top: 28, bottom: height - 42 } };
   }
 
   /** Draw both normalised output vectors over the grey level of the images, and their distance. */

@@ -448,6 +448,18 @@ const PLAY = (() => {
     return [0, ...list, ...list.map((v) => -v)].filter((v) => v >= low && v <= high);
   }
 
+  /** Prepare a canvas for the screen's resolution: its context, its size and the theme's colours. */
+  function prepared(canvas) {
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    const draw = canvas.getContext("2d");
+    draw.scale(ratio, ratio);
+    draw.font = "12px sans-serif";
+    return { draw, width, height, theme: colours() };
+  }
+
   /**
    * Draw a scatter plot of architectures; those without a score are in a strip at the left.
    *
@@ -463,13 +475,7 @@ const PLAY = (() => {
    * @returns {function(number, number): ?number} the architecture nearest to a place on the canvas
    */
   function scatter(canvas, plot) {
-    const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    const draw = canvas.getContext("2d");
-    draw.scale(ratio, ratio);
-    const theme = colours();
+    const { draw, width, height, theme } = prepared(canvas);
     const shown = Float64Array.from(plot.y, (y, i) => (Number.isNaN(plot.x[i]) && !plot.strip ? NaN : y));
     const scored = Float64Array.from(plot.x, (x, i) => (Number.isNaN(plot.y[i]) ? NaN : x));
     const [across, up] = [axis(scored), axis(shown)];
@@ -495,7 +501,6 @@ const PLAY = (() => {
 
   /** Draw a plot's axes and their names. */
   function frame(draw, { theme, box, start, strip, across, up, toX, toY, plot }) {
-    draw.font = "12px sans-serif";
     draw.strokeStyle = theme.line;
     draw.fillStyle = theme.text;
     draw.lineWidth = 1;
@@ -580,9 +585,9 @@ const PLAY = (() => {
   const mixed = (low, high, s) => `rgb(${low.map((v, i) => Math.round(v + s * (high[i] - v))).join(" ")})`;
 
   return {
-    OPERATIONS, SHORT, EDGES, STAGES, CELLS, address, axis, byId, cellEditor, cellOfAddress, colours,
+    OPERATIONS, SHORT, EDGES, STAGES, CELLS, address, axis, byId, cellEditor, cellOfAddress,
     copy, data, dataset, datasets, depth, difference, element, flops, indexOf, networks, number, onRedraw,
-    operations, parameters, parse, place, ranks, scatter, size, spearman, terms, text, unpack, whole,
+    operations, parameters, parse, place, prepared, ranks, scatter, size, spearman, terms, text, unpack, whole,
     whyNoAccuracy, whyUnscored,
   };
 })();

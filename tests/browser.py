@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from epsutil import paths
+from epsutil.book import pdf
 
 SITE = Path(os.environ.get("EPSUTIL_SITE") or paths.BUILD / "html").resolve()
 CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    filter(None, map(shutil.which, pdf.CHROMIUM)),
     None,
 )
 CHROMIUM_OPTIONS = [

@@ -31,7 +31,7 @@ from epsutil import (
     store,
 )
 from epsutil.names import DATASETS, METRICS
-from epsutil.spaces.nasbench201 import OPERATIONS, NASBench201
+from epsutil.spaces.nasbench201 import OPERATIONS, NASBench201, operations_of
 
 BATCH_SIZE = 256
 UNIT = 600  # parts of a per cent that accuracies are rounded to, as means of 2 or 3 runs need
@@ -67,7 +67,7 @@ def cells() -> dict[str, Any]:
         number of base 5 whose first digit is the first edge; uint16. ``weights``: the paper's.
     """
     space = NASBench201()
-    digits = [[OPERATIONS.index(op) for op in _operations(arch)] for arch in space]
+    digits = [[OPERATIONS.index(op) for op in operations_of(arch)] for arch in space]
     return {
         "operations": OPERATIONS,
         "cells": pack(np.array(digits) @ 5 ** np.arange(5, -1, -1), np.uint16),
@@ -130,10 +130,6 @@ def pack(values: Sequence[float] | NDArray, kind: type[np.generic]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
-def _operations(arch: str) -> list[str]:
-    return [field.partition("~")[0] for field in arch.replace("+", "").split("|") if field]
-
-
 @functools.cache
 def _networks() -> NDArray[np.int64]:
     """Return each architecture's network as a number, counted by first appearance."""
@@ -179,15 +175,16 @@ def _epsilon(dataset: str, dtype: str) -> pd.Series | None:
 
 
 def _stored(dataset: str, group: str, run: str) -> pd.DataFrame | None:
-    """Read scores as the project has recorded them, or as this machine has computed them.
+    """Read scores as the project has recorded them, None where it has not.
 
     They are found by their names: what images they are of needs not be at hand.
     """
-    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{scoring.version(NASBench201(), group)}"
-    for folder in (paths.RECORDED_SCORES, paths.scores()):
-        for file in sorted(folder.glob(f"{pattern}.parquet")):
-            return store.read(file)
-    return None
+    version = scoring.version(NASBench201(), group)
+    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{version}.parquet"
+    files = list(paths.RECORDED_SCORES.glob(pattern))
+    if len(files) > 1:
+        raise store.StoreError(f"{pattern} are {len(files)} files in {paths.RECORDED_SCORES}")
+    return store.read(files[0]) if files else None
 
 
 def _metrics_of(dataset: str) -> list[dict[str, Any]]:

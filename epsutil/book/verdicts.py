@@ -348,7 +348,11 @@ def per_dataset(answers: pd.Series) -> str:
         return "none"
     if answers.nunique() == 1:
         return f"{answers.iloc[0]}"
-    texts = [f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items()]
+    return listed([f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items()])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Join several texts as a sentence does: one, another and a third."""
     return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 

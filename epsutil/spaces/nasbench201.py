@@ -134,7 +134,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
 
     def mutate(self, arch: str, rng: np.random.Generator) -> str:
         """Change the operation on one edge, drawn uniformly, to another one."""
-        operations = list(_operations(self.parse(arch)))
+        operations = list(operations_of(self.parse(arch)))
         edge = rng.integers(len(EDGES))
         others = [operation for operation in OPERATIONS if operation != operations[edge]]
         operations[edge] = others[rng.integers(len(others))]
@@ -204,7 +204,7 @@ def _string(operations: Sequence[str], nodes: Sequence[int] | None = None) -> st
     return "+".join(f"|{'|'.join(edges[a:b])}|" for a, b in ((0, 1), (1, 3), (3, 6)))
 
 
-def _operations(arch: str) -> tuple[str, ...]:
+def operations_of(arch: str) -> tuple[str, ...]:
     """Read the operations of the six edges from a valid string."""
     return tuple(re.findall(r"\|([^|+~]+)~", arch.replace("+", "")))
 
@@ -237,7 +237,7 @@ class Convolution(NamedTuple):
 
 def _convolutions(arch: str, image_size: int) -> list[Convolution]:
     """List every convolution of an architecture's network."""
-    in_cell = [KERNELS[operation] for operation in _operations(arch) if operation in KERNELS]
+    in_cell = [KERNELS[operation] for operation in operations_of(arch) if operation in KERNELS]
     convolutions = [Convolution(3, 3, STAGES[0], image_size)]
     for stage, channels in enumerate(STAGES):
         if stage:
@@ -258,7 +258,7 @@ def _convolutions(arch: str, image_size: int) -> list[Convolution]:
 @functools.cache
 def _terms(arch: str) -> Terms:
     """Write the output of a cell as a sum of terms of its input."""
-    return _sum(_operations(arch), INPUT, lambda name, inside: (name, inside), _term_text)
+    return _sum(operations_of(arch), INPUT, lambda name, inside: (name, inside), _term_text)
 
 
 def _sum(
@@ -299,7 +299,7 @@ def _structure(arch: str) -> str:
 
     Numbers tell which convolutions are the same; of all ways to give them the first text counts.
     """
-    operations = _operations(arch)
+    operations = operations_of(arch)
     places = [
         [edge for edge, name in enumerate(operations) if name == kernel] for kernel in KERNELS
     ]
@@ -435,7 +435,7 @@ class Cell(nn.Module):
         self.edges = nn.ModuleDict(
             {
                 f"{source}->{target}": _operation(operation, channels)
-                for operation, (target, source) in zip(_operations(arch), EDGES, strict=True)
+                for operation, (target, source) in zip(operations_of(arch), EDGES, strict=True)
             }
         )
 

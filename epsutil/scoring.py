@@ -266,9 +266,9 @@ def score_group(
     Returns
     -------
     pandas.DataFrame or None
-        Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the processor
-        time on one core for all metrics of the group. ``attrs["run"]`` holds the file's metadata. None
-        where nothing is stored and `n_archs` is 0.
+        Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the
+        processor's time on one core for all metrics of the group. ``attrs["run"]`` holds the file's
+        metadata. None where nothing is stored and `n_archs` is 0.
 
     Raises
     ------

@@ -261,7 +261,10 @@ def _score_epsilon(asked: _Asked, space: spaces.Space, dataset: str, weights: _T
     batch = inputs.batch(dataset, asked.batch_size or _BATCH_SIZE, seed)
     archs = None if asked.n_archs is None else list(scoring.sample(space.name, asked.n_archs, seed))
     if asked.arch is not None:
-        click.echo(_number(space.score(asked.arch, batch.x, weights, asked.dtype)))
+        value = space.score(asked.arch, batch.x, weights, asked.dtype)
+        click.echo(_number(value))
+        if math.isnan(value) and asked.dtype == "float32":
+            click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
         if asked.output is None:
             return
         archs = [space.index(asked.arch)]

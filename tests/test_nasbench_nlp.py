@@ -261,7 +261,8 @@ def test_known_cells_equal_torch_s(arch, kind, gates):
     layer = nasbench_nlp.Layer(arch, 400, 600)
     theirs = kind(400, 600)
     with torch.no_grad():
-        linear = [layer.linear[layer.place[gate]] for gate in gates]
+        nodes = [node for node in layer.order if arch[node]["op"] == "linear"]
+        linear = [layer.linear[nodes.index(gate)] for gate in gates]
         theirs.weight_ih_l0.copy_(torch.cat([module.weights[0] for module in linear]))
         theirs.weight_hh_l0.copy_(torch.cat([module.weights[1] for module in linear]))
         theirs.bias_ih_l0.copy_(torch.cat([module.bias for module in linear]))
@@ -270,7 +271,7 @@ def test_known_cells_equal_torch_s(arch, kind, gates):
         if arch is GRU:  # torch multiplies by r after the matrix; equal where that commutes
             hidden = torch.diag(torch.linspace(-1, 1, 600))
             theirs.weight_hh_l0[1200:].copy_(hidden)
-            layer.linear[layer.place["h"]].weights[1].copy_(hidden)
+            linear[gates.index("h")].weights[1].copy_(hidden)
         torch.testing.assert_close(layer(x), theirs(x)[0], rtol=1e-4, atol=1e-5)
 
 

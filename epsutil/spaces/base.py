@@ -1,8 +1,9 @@
 """What every search space can do, and what ``space[i]`` means in all of them."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 import torch
@@ -135,12 +136,15 @@ class Space(ABC, Generic[Arch]):
 
     @abstractmethod
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
-        """Build the full-width network of which epsilon is defined, as torch initialises it."""
+        """Build the full-width network of which epsilon is defined, as torch initialises it.
+
+        It returns `num_classes` outputs for each image or token.
+        """
 
     @property
-    @abstractmethod
     def variants(self) -> Networks:
         """What `network` makes, by the word in a store's identity; first what was trained."""
+        return {"build": self.build}
 
     def network(self, arch: Any, num_classes: int, variant: str = "") -> nn.Module:
         """Build a network as it was trained, or as another metric than epsilon takes it.
@@ -171,8 +175,7 @@ class Space(ABC, Generic[Arch]):
         """Evaluate ``build(arch)`` under constant shared weights.
 
         The benchmarks' spaces do so by width collapse: equal to :func:`epsutil.metric.outputs` of
-        that network up to rounding, and some hundred times faster. Another space is evaluated at
-        full width.
+        that network up to rounding, and some hundred times faster; others do so at full width.
 
         Parameters
         ----------
@@ -196,8 +199,7 @@ class Space(ABC, Generic[Arch]):
         Raises
         ------
         ValueError
-            The architecture, the dtype, or the shape, dtype or a value of `x` is not one of those
-            above.
+            The architecture, the dtype, or the shape, dtype or a value of `x` is none of those.
         """
         self.check_dtype(dtype)
         network, x = self.build(arch), torch.as_tensor(x)
@@ -228,6 +230,58 @@ class Space(ABC, Generic[Arch]):
             raise ValueError(
                 f"{self.name} is not evaluated in {dtype!r}, but in {', '.join(self.dtypes)}"
             )
+
+
+class Convolution(NamedTuple):
+    """One convolution of a full-width network, as its cost needs it."""
+
+    fan_in: int  # weights for each output channel
+    outputs: int
+    image_size: int  # of its output
+    normalised: bool = True  # by a BatchNorm
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has, with the BatchNorm's."""
+        return self.outputs * (self.fan_in + 2 * self.normalised)
+
+    @property
+    def flops(self) -> int:
+        """Its multiply-accumulates for one image."""
+        return self.outputs * self.fan_in * self.image_size**2
+
+
+def stripped(text: Any) -> str:
+    """Return an architecture's text without spaces around it; refuse what is no text."""
+    if not isinstance(text, str):
+        raise ValueError(
+            f"an architecture is a string, not {type(text).__name__}: {one_line(text)}"
+        )
+    return text.strip()
+
+
+def edited(parts: Sequence[str], options: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Change one of some parts, drawn uniformly, to another of the options."""
+    changed, place = list(parts), rng.integers(len(parts))
+    others = [option for option in options if option != changed[place]]
+    changed[place] = others[rng.integers(len(others))]
+    return changed
+
+
+def conv_bn(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    """Return a convolution without bias that keeps the image's size at stride 1, and BatchNorm."""
+    padding = kernel // 2
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+
+
+def md5(text: str) -> str:
+    """Return the MD5 of a text, which is safe enough to tell graphs apart."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def one_line(value: Any) -> str:

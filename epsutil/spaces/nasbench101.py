@@ -15,7 +15,6 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from hashlib import md5
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps, scaled
 from epsutil.collapse.norms import Norms, Scalars, of_stem
-from epsutil.spaces.base import Inputs, Networks, Space, one_line
+from epsutil.spaces.base import Inputs, Space, conv_bn, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -81,9 +80,8 @@ class NASBench101(Space[Arch]):
         Raises
         ------
         ValueError
-            It is not of that form; has too many vertices or edges, an edge that leads back, a
-            vertex that is on no path from input to output (:func:`prune` drops these), or an
-            unknown operation.
+            It is not of that form; has too many vertices or edges, an edge that leads back, an
+            unknown operation, or a vertex on no path from input to output (see :func:`prune`).
 
         Examples
         --------
@@ -152,12 +150,12 @@ conv1x1-bn-relu, maxpool3x3
     def parameters(self, arch: Any, num_classes: int = 10) -> int:
         """Count the trainable parameters of the full-width network."""
         matrix, ops = self.parse(arch)
-        return _total(_sizes(matrix).parameters, ops) + (STACKS[-1] + 1) * num_classes
+        return _total(_sizes(matrix)[0], ops) + (STACKS[-1] + 1) * num_classes
 
     def flops(self, arch: Any, image_size: int = 32, num_classes: int = 10) -> int:
         """Count the multiply-accumulates of all convolutions and the linear layer for one image."""
         matrix, ops = self.parse(arch)
-        return _total(_sizes(matrix, image_size).flops, ops) + STACKS[-1] * num_classes
+        return _total(_sizes(matrix, image_size)[1], ops) + STACKS[-1] * num_classes
 
     def sizes(self, image_size: int = 32, num_classes: int = 10) -> NDArray[np.int64]:
         """Return `parameters` and `flops` of all architectures at once: [len(self), 2]."""
@@ -167,8 +165,7 @@ conv1x1-bn-relu, maxpool3x3
         tables = np.zeros((len(first), 2, MAX_VERTICES - 1, len(OPERATIONS)), dtype=np.int64)
         for row, index in enumerate(first):
             of_shape = _sizes(self[index][0], image_size)
-            for table, sizes in zip(tables[row], of_shape, strict=True):
-                table[: len(sizes)] = sizes
+            tables[row, :, : of_shape.shape[1]] = of_shape
         totals = tables[shape, :, 0, 0] + STACKS[-1] * num_classes
         totals[:, 0] += num_classes  # the biases are parameters only
         for vertex in range(1, MAX_VERTICES - 1):
@@ -176,25 +173,13 @@ conv1x1-bn-relu, maxpool3x3
         return totals
 
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
-        """Build the full-width network, with torch's default initialisation.
-
-        It takes images of shape (batch, 3, height, width), with sides that are multiples of 4, and
-        returns `num_classes` outputs for each.
-        """
+        """Build the full-width network, for images whose sides are multiples of 4."""
         return Network(self.parse(arch), num_classes)
-
-    @property
-    def variants(self) -> Networks:
-        """The network as it was trained."""
-        return {"build": Network}
 
     def outputs(
         self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output by width collapse: [len(weights), batch].
-
-        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
-        """
+        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
         checked = self.parse(arch)
         self.check_dtype(dtype)
         extended = dtype == maps.EXTENDED
@@ -333,21 +318,17 @@ def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
     labels = [-1, *map(OPERATIONS.index, ops[1:-1]), -2]
     incoming = [[v for v in range(n) if matrix[v][w]] for w in range(n)]
     outgoing = [[w for w in range(n) if matrix[v][w]] for v in range(n)]
-    hashes = [_md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
+    hashes = [md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
     for _ in range(n):
         hashes = [
-            _md5(f"{_joined(hashes, incoming[v])}|{_joined(hashes, outgoing[v])}|{hashes[v]}")
+            md5(f"{_joined(hashes, incoming[v])}|{_joined(hashes, outgoing[v])}|{hashes[v]}")
             for v in range(n)
         ]
-    return _md5(str(sorted(hashes)))
+    return md5(str(sorted(hashes)))
 
 
 def _joined(hashes: list[str], vertices: list[int]) -> str:
     return "".join(sorted([hashes[v] for v in vertices]))
-
-
-def _md5(text: str) -> str:
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 # Every graph is one number of 32 bits: its vertices (3), its operations as a number in base 3 (8),
@@ -452,8 +433,7 @@ def _cell(arch: Arch, inputs: int, outputs: int) -> Cell:
     """Give every vertex its channels, by the benchmark's own rule.
 
     The vertices that lead to the output share its channels, the first ones taking one more where
-    they do not come out even. Every other vertex has as many as the widest that it leads to, which
-    cuts off what it does not need.
+    they do not come out even. Every other vertex has as many as the widest that it leads to.
     """
     matrix, ops = arch
     last = len(ops) - 1
@@ -477,19 +457,13 @@ def _cells(arch: Arch) -> list[list[Cell]]:
     ]
 
 
-class Sizes(NamedTuple):
-    """What a graph costs: in row 0 the stem and all projections, in row v vertex v.
-
-    The columns are the operations that a vertex may have.
-    """
-
-    parameters: list[tuple[int, ...]]
-    flops: list[tuple[int, ...]]
-
-
 @functools.cache
-def _sizes(matrix: Matrix, image_size: int = 32) -> Sizes:
-    """Count parameters and multiply-accumulates, which depend on the graph's edges only."""
+def _sizes(matrix: Matrix, image_size: int = 32) -> NDArray[np.int64]:
+    """Count parameters and multiply-accumulates, for which of a graph only the edges matter.
+
+    A table for each: in row 0 the stem and all projections, in row v vertex v, in the columns the
+    operations that it may have.
+    """
     n = len(matrix)
     weights = np.zeros((n - 1, len(OPERATIONS)), dtype=np.int64)  # of convolutions
     norms, flops = np.zeros_like(weights), np.zeros_like(weights)
@@ -509,12 +483,13 @@ def _sizes(matrix: Matrix, image_size: int = 32) -> Sizes:
                         weights[vertex, operation] += (kernel * width) ** 2
                         norms[vertex, operation] += 2 * width
                         flops[vertex, operation] += (kernel * width) ** 2 * pixels
-    return Sizes([*map(tuple, (weights + norms).tolist())], [*map(tuple, flops.tolist())])
+    return np.stack([weights + norms, flops])
 
 
-def _total(rows: list[tuple[int, ...]], ops: tuple[str, ...]) -> int:
-    inner = zip(rows[1:], ops[1:-1], strict=True)
-    return rows[0][0] + sum(row[OPERATIONS.index(op)] for row, op in inner)
+def _total(table: NDArray[np.int64], ops: tuple[str, ...]) -> int:
+    return int(table[0, 0]) + sum(
+        int(row[OPERATIONS.index(op)]) for row, op in zip(table[1:], ops[1:-1], strict=True)
+    )
 
 
 # The width collapse --------------------------------------------------------------------------
@@ -657,8 +632,4 @@ def _operation(operation: str, channels: int) -> nn.Module:
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+    return nn.Sequential(*conv_bn(inputs, outputs, kernel), nn.ReLU())

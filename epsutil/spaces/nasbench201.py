@@ -24,7 +24,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps, scaled
 from epsutil.collapse.norms import Norms, Slots, of_stem
-from epsutil.spaces.base import Inputs, Networks, Space, one_line
+from epsutil.spaces.base import Convolution, Inputs, Networks, Space, conv_bn, edited, stripped
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -82,14 +82,10 @@ class NASBench201(Space[str]):
 '|none~0|+|none~0|conv~1|+|none~0|none~1|none~2|'; the known ones are none, skip_connect, \
 nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
-        if not isinstance(text, str):
-            raise ValueError(
-                f"an architecture is a string, not {type(text).__name__}: {one_line(text)}"
-            )
-        text = text.strip()
+        text = stripped(text)
         edges = re.findall(r"\|?([^|+~]*)~(\d+)\|?", text)
         operations, nodes = [name for name, _ in edges], [int(node) for _, node in edges]
-        if len(edges) != len(EDGES) or _string(operations, nodes) != text:
+        if len(edges) != len(EDGES) or string_of(operations, nodes) != text:
             raise ValueError(f"not an architecture of NAS-Bench-201: {text!r}; {FORM}")
         for operation, (target, source) in zip(operations, EDGES, strict=True):
             if operation not in OPERATIONS:
@@ -97,7 +93,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
                     f"unknown operation {operation!r} on edge {source} -> {target} in {text!r}; "
                     f"the known ones are {', '.join(OPERATIONS)}"
                 )
-        if _string(operations) != text:
+        if string_of(operations) != text:
             raise ValueError(f"edges out of order in {text!r}; {FORM}")
         return text
 
@@ -134,18 +130,13 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
 
     def mutate(self, arch: str, rng: np.random.Generator) -> str:
         """Change the operation on one edge, drawn uniformly, to another one."""
-        operations = list(operations_of(self.parse(arch)))
-        edge = rng.integers(len(EDGES))
-        others = [operation for operation in OPERATIONS if operation != operations[edge]]
-        operations[edge] = others[rng.integers(len(others))]
-        return _string(operations)
+        return string_of(edited(operations_of(self.parse(arch)), OPERATIONS, rng))
 
     def parameters(self, arch: str, num_classes: int = 10) -> int:
         """Count the trainable parameters of the full-width network."""
         convolutions = _convolutions(self.parse(arch), image_size=32)
-        weights = sum(c.kernel**2 * c.inputs * c.outputs for c in convolutions)
-        batch_norms = sum(2 * c.outputs for c in convolutions if c.normalised) + 2 * STAGES[-1]
-        return weights + batch_norms + (STAGES[-1] + 1) * num_classes
+        last = 2 * STAGES[-1] + (STAGES[-1] + 1) * num_classes  # BatchNorm and the linear layer
+        return sum(c.parameters for c in convolutions) + last
 
     def flops(self, arch: str, image_size: int = 32, num_classes: int = 10) -> int:
         """Count the multiply-accumulates of all convolutions and the linear layer for one image.
@@ -153,16 +144,10 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         The field, and NAS-Bench-201 itself, calls these FLOPs.
         """
         convolutions = _convolutions(self.parse(arch), image_size)
-        return STAGES[-1] * num_classes + sum(
-            c.kernel**2 * c.inputs * c.outputs * c.image_size**2 for c in convolutions
-        )
+        return sum(c.flops for c in convolutions) + STAGES[-1] * num_classes
 
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build the full-width network, with torch's default initialisation.
-
-        It takes images of shape (batch, 3, height, width), with sides that are multiples of 4, and
-        returns `num_classes` outputs for each.
-        """
+        """Build the full-width network, for images whose sides are multiples of 4."""
         return Network(self.parse(arch), num_classes)
 
     @property
@@ -179,10 +164,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
     def outputs(
         self, arch: str, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output by width collapse: [len(weights), batch].
-
-        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
-        """
+        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
         terms = _terms(self.parse(arch))
         self.check_dtype(dtype)
         extended = dtype == maps.EXTENDED
@@ -197,7 +179,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
 # The strings ---------------------------------------------------------------------------------
 
 
-def _string(operations: Sequence[str], nodes: Sequence[int] | None = None) -> str:
+def string_of(operations: Sequence[str], nodes: Sequence[int] | None = None) -> str:
     """Write the operations of the six edges as an architecture string."""
     sources = nodes or [source for _, source in EDGES]
     edges = [f"{operation}~{source}" for operation, source in zip(operations, sources, strict=True)]
@@ -212,7 +194,7 @@ def operations_of(arch: str) -> tuple[str, ...]:
 @functools.cache
 def _strings() -> tuple[str, ...]:
     """All architectures in the benchmark's order: every combination, shuffled with seed 88."""
-    strings = [_string(operations) for operations in itertools.product(OPERATIONS, repeat=6)]
+    strings = [string_of(operations) for operations in itertools.product(OPERATIONS, repeat=6)]
     random.Random(88).shuffle(strings)
     return tuple(strings)
 
@@ -225,30 +207,20 @@ def _indices() -> dict[str, int]:
 # Its size ------------------------------------------------------------------------------------
 
 
-class Convolution(NamedTuple):
-    """One convolution of the full-width network, as its cost needs it."""
-
-    kernel: int
-    inputs: int
-    outputs: int
-    image_size: int  # of its output
-    normalised: bool = True  # by a BatchNorm
-
-
 def _convolutions(arch: str, image_size: int) -> list[Convolution]:
     """List every convolution of an architecture's network."""
-    in_cell = [KERNELS[operation] for operation in operations_of(arch) if operation in KERNELS]
-    convolutions = [Convolution(3, 3, STAGES[0], image_size)]
+    windows = [KERNELS[name] ** 2 for name in operations_of(arch) if name in KERNELS]  # pixels
+    convolutions = [Convolution(9 * 3, STAGES[0], image_size)]
     for stage, channels in enumerate(STAGES):
         if stage:
             image_size //= 2
             half = STAGES[stage - 1]
             convolutions += [
-                Convolution(3, half, channels, image_size),
-                Convolution(3, channels, channels, image_size),
-                Convolution(1, half, channels, image_size, normalised=False),
+                Convolution(9 * half, channels, image_size),
+                Convolution(9 * channels, channels, image_size),
+                Convolution(half, channels, image_size, normalised=False),
             ]
-        convolutions += CELLS * [Convolution(k, channels, channels, image_size) for k in in_cell]
+        convolutions += CELLS * [Convolution(n * channels, channels, image_size) for n in windows]
     return convolutions
 
 
@@ -315,8 +287,6 @@ def _structure(arch: str) -> str:
 
 
 # The width collapse --------------------------------------------------------------------------
-
-
 #
 # Every term of the normal form has one map, in a slot of its own; slot 0 is the cell's input. The
 # kernels are in :mod:`epsutil.collapse.cells`.
@@ -410,10 +380,7 @@ class Network(nn.Module):
         self, arch: str, num_classes: int, stages: Sequence[int] = STAGES, cells: int = CELLS
     ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [
-            nn.Conv2d(3, stages[0], 3, padding=1, bias=False),
-            nn.BatchNorm2d(stages[0]),
-        ]
+        blocks = conv_bn(3, stages[0], 3)
         for stage, channels in enumerate(stages):
             if stage:
                 blocks.append(ResidualBlock(stages[stage - 1], channels))
@@ -526,11 +493,7 @@ def _operation(operation: str, channels: int) -> nn.Module:
 
 
 def _relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-    )
+    return nn.Sequential(nn.ReLU(), *conv_bn(inputs, outputs, kernel, stride))
 
 
 # Networks that other metrics take ------------------------------------------------------------
@@ -539,9 +502,8 @@ def _relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn
 def _biased(arch: str, num_classes: int) -> nn.Module:
     """Build the network with biases in its cells, as Abdelfattah et al. (2021) do.
 
-    There the convolutions of cells have biases. BatchNorm takes them away again, so that the
-    network computes the same function; but the output of a convolution, at which fisher looks, has
-    them.
+    BatchNorm takes the biases away again, so that the network computes the same function; but the
+    output of a convolution, at which fisher looks, has them.
     """
     network = Network(arch, num_classes)
     cells = (module for module in network.modules() if isinstance(module, Cell))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil.collapse import maps, scaled
-from epsutil.spaces.base import Inputs, Networks, Space, one_line
+from epsutil.spaces.base import Convolution, Inputs, Space, conv_bn, edited, one_line, stripped
 
 BLOCKS = "012"
 STAGES = (2, 3, 3)  # blocks
@@ -69,11 +69,7 @@ class NASBenchMacro(Space[str]):
         ValueError: not an architecture of NAS-Bench-Macro: '0201210'; it is eight digits \
 from 0 to 2
         """
-        if not isinstance(text, str):
-            raise ValueError(
-                f"an architecture is a string, not {type(text).__name__}: {one_line(text)}"
-            )
-        text = text.strip()
+        text = stripped(text)
         if len(text) != LENGTH or not set(text) <= set(BLOCKS):
             raise ValueError(
                 f"not an architecture of NAS-Bench-Macro: {one_line(text)}; "
@@ -109,56 +105,34 @@ from 0 to 2
 
     def mutate(self, arch: str, rng: np.random.Generator) -> str:
         """Change the block at one place, drawn uniformly, to another one."""
-        code = list(self.parse(arch))
-        place = rng.integers(LENGTH)
-        others = [block for block in BLOCKS if block != code[place]]
-        code[place] = others[rng.integers(len(others))]
-        return "".join(code)
+        return "".join(edited(self.parse(arch), BLOCKS, rng))
 
     def parameters(self, arch: str, num_classes: int = 10) -> int:
         """Count the trainable parameters of the full-width network."""
         convolutions = _convolutions(self.parse(arch), image_size=32)
-        weights = sum(c.fan_in * c.outputs + 2 * c.outputs for c in convolutions)
-        return weights + (LAST + 1) * num_classes
+        return sum(c.parameters for c in convolutions) + (LAST + 1) * num_classes
 
     def flops(self, arch: str, image_size: int = 32, num_classes: int = 10) -> int:
         """Count the multiply-accumulates of the convolutions and the linear layer for one image."""
         convolutions = _convolutions(self.parse(arch), image_size)
-        return LAST * num_classes + sum(
-            c.fan_in * c.outputs * c.image_size**2 for c in convolutions
-        )
+        return sum(c.flops for c in convolutions) + LAST * num_classes
 
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
-        """Build the full-width network, with torch's default initialisation.
-
-        It takes images of shape (batch, 3, height, width) and returns `num_classes` outputs for
-        each.
-        """
+        """Build the full-width network, for images of any size."""
         return Network(self.parse(arch), num_classes)
-
-    @property
-    def variants(self) -> Networks:
-        """The network as it was trained."""
-        return {"build": Network}
 
     def outputs(
         self, arch: str, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate a network with one output by width collapse: [len(weights), batch].
-
-        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
-        """
+        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
         places = list(_places(self.key(arch)))
         self.check_dtype(dtype)
         kernels = scaled if dtype == maps.EXTENDED else maps
         colours = maps.colours(x, dtype)  # H, W, B
         weight = np.array(weights, dtype=colours.dtype)
         # Two weights at a time keep the maps of a usual batch in the processor's cache.
-        pairs = [
-            _collapsed(places, colours, weight[i : i + 2], kernels)
-            for i in range(0, len(weight), 2)
-        ]
-        return np.concatenate(pairs)
+        pairs = np.split(weight, range(2, len(weight), 2))
+        return np.concatenate([_collapsed(places, colours, two, kernels) for two in pairs])
 
 
 # The chain -----------------------------------------------------------------------------------
@@ -199,14 +173,6 @@ def _places(code: str) -> Iterator[Place]:
             yield Place(block, channels, channels, 1)
 
 
-class Convolution(NamedTuple):
-    """One convolution of the full-width network, as its cost needs it."""
-
-    fan_in: int  # weights for each output channel
-    outputs: int
-    image_size: int  # of its output
-
-
 def _convolutions(code: str, image_size: int) -> Iterator[Convolution]:
     """List every convolution of an architecture's network; each has a BatchNorm."""
     yield Convolution(3 * 9, STEM, image_size)
@@ -224,8 +190,7 @@ def _convolutions(code: str, image_size: int) -> Iterator[Convolution]:
 
 
 # The width collapse --------------------------------------------------------------------------
-
-
+#
 # The kernels are a module: `maps`, or `scaled`, which has the same functions.
 
 
@@ -261,9 +226,9 @@ class Network(nn.Module):
     def __init__(self, arch: str, num_classes: int) -> None:
         super().__init__()
         places = list(_places(arch))
-        self.stem = nn.Sequential(*_conv_bn(3, STEM, 3), nn.ReLU())
+        self.stem = nn.Sequential(*conv_bn(3, STEM, 3), nn.ReLU())
         self.features = nn.Sequential(*map(_torch_block, places))
-        self.out = nn.Sequential(*_conv_bn(places[-1].outputs, LAST, 1), nn.ReLU())
+        self.out = nn.Sequential(*conv_bn(places[-1].outputs, LAST, 1), nn.ReLU())
         self.classifier = nn.Linear(LAST, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -280,11 +245,11 @@ class InvertedResidual(nn.Module):
         hidden = place.hidden
         self.same_shape = place.same_shape
         self.convolutions = nn.Sequential(
-            *_conv_bn(place.inputs, hidden, 1),
+            *conv_bn(place.inputs, hidden, 1),
             nn.ReLU(),
-            *_conv_bn(hidden, hidden, KERNELS[place.block], place.stride, groups=hidden),
+            *conv_bn(hidden, hidden, KERNELS[place.block], place.stride, groups=hidden),
             nn.ReLU(),
-            *_conv_bn(hidden, place.outputs, 1),
+            *conv_bn(hidden, place.outputs, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -295,15 +260,5 @@ class InvertedResidual(nn.Module):
 
 def _torch_block(place: Place) -> nn.Module:
     if place.block == "0":
-        return nn.Sequential(*_conv_bn(place.inputs, place.outputs, 1, place.stride))
+        return nn.Sequential(*conv_bn(place.inputs, place.outputs, 1, place.stride))
     return InvertedResidual(place)
-
-
-def _conv_bn(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
-) -> list[nn.Module]:
-    padding = kernel // 2
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]

@@ -11,7 +11,6 @@ around the cell is always the same: an embedding of 10,000 words, then three lay
 """
 
 import functools
-import hashlib
 import itertools
 import json
 import re
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from epsutil import sources
 from epsutil.collapse import recurrent
-from epsutil.spaces.base import Inputs, Networks, Space, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, md5, one_line
 
 WORDS = 10_000  # in the vocabulary of Penn Treebank
 EMBEDDING = 400  # units
@@ -59,8 +58,7 @@ class NASBenchNLP(Space[Recipe]):
     Parameters
     ----------
     embedding : str
-        How the embedding is drawn, one of `EMBEDDINGS` (Section 3.4). The paper's own choice is
-        the default.
+        How the embedding is drawn, one of `EMBEDDINGS` (Section 3.4), by default as in the paper.
     """
 
     name = "nasbench_nlp"
@@ -115,8 +113,7 @@ linear, blend, elementwise_prod, elementwise_sum, activation_tanh, activation_si
 activation_leaky_relu
         """
         recipe = _read(text)
-        n_states = _n_states(recipe)
-        known = {"x", *recipe, *(f"h_prev_{i}" for i in range(n_states))}
+        known = {*recipe, *_cell_inputs(recipe)}
         for node, what in recipe.items():
             _check_node(node, what["op"], what["input"], known)
         _in_order(recipe)
@@ -215,10 +212,7 @@ activation_leaky_relu
     def outputs(
         self, arch: Given, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
-        """Evaluate the last layer's first unit by width collapse: [len(weights), time * batch].
-
-        Parameters and errors are those of :meth:`epsutil.spaces.base.Space.outputs`.
-        """
+        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), time * batch]."""
         program = _program(self.parse(arch))
         self.check_dtype(dtype)
         tokens = _tokens(x)
@@ -305,6 +299,10 @@ def _n_states(recipe: Recipe) -> int:
     if len(numbers) > MAX_STATES:
         raise ValueError(f"{len(numbers)} hidden states; at most {MAX_STATES} are allowed")
     return len(numbers)
+
+
+def _cell_inputs(recipe: Recipe) -> list[str]:
+    return [*(f"h_prev_{state}" for state in range(_n_states(recipe))), "x"]
 
 
 def _check_node(node: str, operation: str, inputs: list[str], known: set[str]) -> None:
@@ -402,7 +400,7 @@ def _needed(recipe: Recipe) -> Recipe:
 def _complete(recipe: Recipe) -> bool:
     """Return whether the cell uses all its inputs."""
     used = {name for what in recipe.values() for name in what["input"]}
-    return {"x", *(f"h_prev_{i}" for i in range(_n_states(recipe)))} <= used
+    return {*_cell_inputs(recipe)} <= used
 
 
 def _reads_directly(recipe: Recipe) -> bool:
@@ -424,8 +422,7 @@ def _acyclic(recipe: Recipe) -> bool:
 
 def _edits(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
     """List all nodes with one thing changed; some edits make a cycle."""
-    names = [*recipe, *(f"h_prev_{i}" for i in range(_n_states(recipe)))]
-    edits = []
+    names, edits = [*recipe, *_cell_inputs(recipe)], []
     for node, before in recipe.items():
         operation, inputs = before["op"], before["input"]
         changed = [
@@ -438,7 +435,7 @@ def _edits(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
         changed += [
             {"op": operation, "input": [*inputs[:place], name, *inputs[place + 1 :]]}
             for place in range(len(inputs))
-            for name in (*names, "x")
+            for name in names
             if name not in (*inputs, node) and (operation == "linear" or name != "x")
         ]
         edits += [(node, what) for what in changed]
@@ -487,9 +484,7 @@ def _ordered_program(recipe: Recipe, order: Sequence[int]) -> Program:
         operation, inputs = recipe[node]["op"], recipe[node]["input"]
         parts = [digests.get(name, name) for name in inputs]
         parts = sorted(parts) if operation in _COMMUTE else parts
-        digests[node] = hashlib.md5(
-            f"{operation}{parts}".encode(), usedforsecurity=False
-        ).hexdigest()
+        digests[node] = md5(f"{operation}{parts}")
 
     registers = {"x": 0} | {f"h{i}": i + 1 for i in range(len(order))}  # by digest
     labels = {"x": "x"} | {f"h{i}": f"h{i}" for i in range(len(order))}
@@ -624,11 +619,10 @@ class Layer(nn.Module):
         self.recipe = recipe
         self.order = _in_order(recipe)
         self.initial = nn.Parameter(torch.zeros(_n_states(recipe), units))
-        linear = [node for node in self.order if recipe[node]["op"] == "linear"]
-        self.place = {node: place for place, node in enumerate(linear)}  # in the list of modules
         self.linear = nn.ModuleList(
             MultiLinear([inputs if name == "x" else units for name in recipe[node]["input"]], units)
-            for node in linear
+            for node in self.order
+            if recipe[node]["op"] == "linear"
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -637,12 +631,11 @@ class Layer(nn.Module):
         outputs = []
         for step in x:  # batch, inputs
             values = {"x": step} | {f"h_prev_{i}": state for i, state in enumerate(states)}
+            linear = iter(self.linear)
             for node in self.order:
                 operands = [values[name] for name in self.recipe[node]["input"]]
                 operation = self.recipe[node]["op"]
-                function = (
-                    self.linear[self.place[node]] if node in self.place else _FUNCTIONS[operation]
-                )
+                function = next(linear) if operation == "linear" else _FUNCTIONS[operation]
                 values[node] = function(*operands)
             states = [values[f"h_new_{i}"] for i in range(len(states))]
             outputs.append(states[0])

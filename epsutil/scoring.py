@@ -48,6 +48,7 @@ class Group(NamedTuple):
     data: str = "real"  # or "shape", "patches"
     one_output: bool = False
     apart: bool = False  # the same metrics as in another group, of other networks
+    ranked_with: tuple[str, ...] = ()  # sizes: ranks by these and `names` are one more metric
     channels_last: bool = False  # images' layout: a faster forward pass, other rounding
     second_derivatives: bool = False  # which take memory, see `Space.gib`
     chunk: int = 8  # networks evaluated between two writes
@@ -55,6 +56,7 @@ class Group(NamedTuple):
 
 _GRADIENTS = ("grad_norm", "snip", "grasp")
 _FISHER = ("fisher", "fisher_weighted")
+_AZ_NAS = ("expressivity", "progressivity", "trainability")
 _DRAWS = tuple(name for name in proxies.names() if name.startswith("epsilon_"))  # Table 9
 GROUPS = {
     "synflow": Group(("synflow",), 1, reads=("images", "tokens"), data="shape"),
@@ -67,7 +69,7 @@ GROUPS = {
     "ntk": Group(("ntk",), 72, network="thin"),
     "linear_regions": Group(("linear_regions",), 3000, network="single_cell", data="patches"),
     "meco": Group(("meco",), 1),
-    "az_nas": Group(("expressivity", "progressivity", "trainability"), 64, data="shape"),
+    "az_nas": Group(_AZ_NAS, 64, data="shape", ranked_with=("flops",)),
     "swap": Group(("swap",), 16, channels_last=True),
     "zico": Group(("zico", "zico_released"), 128, channels_last=True),
     "draws": Group(_DRAWS, 256, one_output=True),
@@ -150,8 +152,7 @@ def score(
     rebuild : bool, default False
         Compute again, and replace what is stored.
     folder : pathlib.Path, optional
-        Where to store the result: by default the user's cache. Results recorded in the project
-        are found in any case.
+        Where to store the result, by default the user's cache. The project's own are found, too.
     largest : int, optional
         How many architectures to compute at most.
 
@@ -351,8 +352,7 @@ def remove_outdated(folder: Path) -> list[Path]:
 def version(space: spaces.Space, group_name: str = EPSILON) -> str:
     """Return the version of a group's scores: the space's own, and one for the metrics.
 
-    The latter is 1, and one more for every time that the version of a metric of the group, or of
-    what they share, was raised.
+    The latter is 1, and one more for each time that a metric's or what they share was raised.
     """
     if group_name == EPSILON:
         return f"{space.VERSION}.{metric.VERSION}"

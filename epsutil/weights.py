@@ -1,13 +1,11 @@
 """Choosing the two constant weights of epsilon (Section 3.1, Table 8), without any training.
 
 A rule sees the scores of a few random architectures under all pairs of some weights, and nothing
-else. It counts **comparisons** between two of the architectures, of which a score makes all or
-some: an architecture without a score can be compared with none. With a share u unscored, about
-(1 - u)^2 of the comparisons are left.
+else. It counts **comparisons** between two of the architectures: one without a score can be
+compared with none. With a share u unscored, about (1 - u)^2 of the comparisons are left.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -47,14 +45,12 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
 
         - ``w1``, ``w2``, and ``decades``, the width log10(w2 / w1);
         - ``n``, ``n_scored``, and ``unscored``, the share without a score;
-        - ``apart``: the share of all comparisons in which both have a score, and the scores differ
-          by more than rounding, `ROUNDING`;
+        - ``apart``: the share of all comparisons whose two scores differ by more than `ROUNDING`;
         - ``spread``: how far the scores of two architectures are apart on average over all
           comparisons, 0 where one has no score;
         - ``agreement``: Kendall's tau-a with the neighbouring pairs, one step of the grid away in
-          one of the two weights, averaged over these. Of all comparisons it is the share that both
-          pairs make alike, minus the share that they make the other way round; NaN where there is
-          no neighbour.
+          one of the two weights, averaged over these: the share of all comparisons that both make
+          alike, minus the share that they make the other way round; NaN without a neighbour.
 
     Examples
     --------
@@ -103,18 +99,15 @@ def widest(table: pd.DataFrame, largest_share: float) -> tuple[float, float] | N
 def highest(table: pd.DataFrame, column: str) -> tuple[float, float] | None:
     """Return the pair with the highest value, the widest of several; None where none is above 0."""
     values = table[column]
-    if not values.gt(0).any():
-        return None
-    return _two(table.loc[values.idxmax()])
+    return _two(table.loc[values.idxmax()]) if values.gt(0).any() else None
 
 
 def _two(row: pd.Series) -> tuple[float, float]:
     return float(row["w1"]), float(row["w2"])
 
 
-Rule = Callable[[pd.DataFrame], tuple[float, float] | None]
 # What each takes, of a table as `describe` returns it:
-RULES: dict[str, Rule] = {
+RULES: dict[str, Callable[[pd.DataFrame], tuple[float, float] | None]] = {
     # The authors' code: the widest pair that leaves fewer than a tenth without a score.
     "published": lambda table: widest(table, 0.1),
     # Most architectures have a score. Unscored are then under a half, but comparisons lost only
@@ -152,8 +145,7 @@ def select(
     ----------
     source : Space, str or sequence of torch.nn.Module
         A search space or its name (:func:`epsutil.spaces.get`), of which random architectures
-        decide; or at least `LEAST_NETWORKS` networks, as different as those to be scored later.
-        Networks are left as they were.
+        decide; or `LEAST_NETWORKS` or more networks, as different as those to be scored later.
     x : torch.Tensor or ndarray
         A batch that the networks take, without labels; its inputs must differ.
     weights : sequence of float, default `GRID`
@@ -258,31 +250,6 @@ def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(items, "weights", total, unit="network", leave=False, delay=2)
 
 
-def choose(
-    problem: Problem, exponents: Sequence[int], largest_share: float
-) -> tuple[float, float] | None:
-    """Choose two weights by the published rule.
-
-    The rule takes pairs of powers of ten, the widest first and of equally wide ones the smallest
-    first, until a pair leaves less than some share of a few random architectures without a score.
-
-    Parameters
-    ----------
-    problem : epsutil.experiments.Problem
-        Its architectures decide; training does not enter.
-    exponents : sequence of int
-        Of the powers of ten.
-    largest_share : float
-        The share without a score has to be below it.
-
-    Returns
-    -------
-    (float, float) or None
-        None where no pair satisfies the rule.
-    """
-    return widest(describe(scored(problem, exponents)), largest_share)
-
-
 def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
     """Return the scores of a problem's architectures under all pairs of some powers of ten.
 
@@ -292,42 +259,3 @@ def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
     scores = problem.scores(weights)
     pairs = combinations(sorted(weights), 2)
     return pd.DataFrame({scoring.pair(two): problem.scored(scores, two) for two in pairs})
-
-
-def against_paper(
-    problem: Problem, exponents: Sequence[int], largest_share: float, n_evaluated: int
-) -> pd.DataFrame:
-    """Compare the rule's choice with the paper's.
-
-    Parameters
-    ----------
-    problem, exponents, largest_share
-        See :func:`choose`.
-    n_evaluated : int
-        How many random architectures the two choices are then evaluated on.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per choice (``chosen_by``: ``"paper"`` or ``"rule"``): ``space``, ``dataset``, ``w1``,
-        ``w2`` (NaN where no pair satisfies the rule), ``unscored`` (the share of the problem's
-        architectures), ``n``, ``n_scored`` and ``rho`` on the `n_evaluated`.
-    """
-    rows = []
-    choices = {
-        "paper": spaces.get(problem.space).weights,
-        "rule": choose(problem, exponents, largest_share),
-    }
-    for chosen_by, two in choices.items():
-        row: dict[str, Any] = {
-            "space": problem.space,
-            "dataset": problem.dataset,
-            "chosen_by": chosen_by,
-        }
-        row["w1"], row["w2"] = two or (np.nan, np.nan)
-        if two:
-            row["unscored"] = problem.epsilon(two).isna().mean()
-            many = replace(problem, n_archs=n_evaluated, weights=two)
-            row |= many.evaluate()[["n", "n_scored", "rho"]].to_dict()
-        rows.append(row)
-    return pd.DataFrame(rows)

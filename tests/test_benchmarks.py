@@ -180,7 +180,7 @@ def test_unknown_numbers_of_epochs_and_runs():
 @pytest.mark.needs(sources.ANALOG)
 def test_analog_nasbench_is_complete():
     frame = analog_nasbench()
-    assert list(frame) == ["arch", "test_accuracy", "params"]
+    assert list(frame) == ["arch", "test_accuracy", "params", "flops"]
     assert_covers_the_space(frame)
     assert frame["test_accuracy"].between(10, 95).all()
 

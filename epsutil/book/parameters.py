@@ -334,7 +334,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         "highest_perplexity": _above(1, 1e300),
         "image_size": _pixels,
         "largest_share": _above(0, 1),
-        "later_groups": _some_of(experiments.later_groups(about[0])),
+        "later_groups": _some_of(experiments.shown_groups(about[0], experiments.LATER)),
         "learning_rate": _above(0, 10),
         "lowest": _from_to(0, 100),
         "lowest_epsilon": _above(0, 100),

@@ -194,8 +194,9 @@ def _metrics_of(dataset: str) -> list[dict[str, Any]]:
         if stored is not None:
             sign = -1 if proxies.get(name).lower_is_better else 1
             scores[name] = sign * stored[name]
-    if {*scoring.GROUPS[experiments.AZ_NAS].names} <= {*scores}:
-        scores[experiments.AZ_NAS] = _az_nas(dataset, scores)
+    parts = scoring.GROUPS["az_nas"].names
+    if {*parts} <= {*scores}:
+        scores["az_nas"] = _az_nas(dataset, {name: scores[name] for name in parts})
     *earlier, _ = experiments.order("nasbench201")
     return [
         _metric(name, scores[name]) for name in (*earlier, *experiments.LATER) if name in scores
@@ -204,7 +205,7 @@ def _metrics_of(dataset: str) -> list[dict[str, Any]]:
 
 def _az_nas(dataset: str, scores: dict[str, pd.Series]) -> pd.Series:
     """Rank the architectures that have AZ-NAS's three scores, as the tables do."""
-    parts = pd.DataFrame({name: scores[name] for name in scoring.GROUPS[experiments.AZ_NAS].names})
+    parts = pd.DataFrame(scores)
     space, size = NASBench201(), inputs.image_size(dataset)
     classes = benchmarks.num_classes(dataset)
     parts["flops"] = [space.flops(space[int(i)], size, classes) for i in parts.index]

@@ -59,14 +59,12 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Parameters
     ----------
     score : array-like of shape (n_archs,)
-        The zero-cost metric, higher meaning better; NaN, ``pd.NA``, None or a mask where an
-        architecture has no score.
+        The zero-cost metric, higher is better; NaN, ``pd.NA``, None or masked without a score.
     target : array-like of shape (n_archs,)
         What training gave, in the same order: accuracy or, with `minimise`, loss.
     minimise : bool, default=False
         Whether a lower target is better. The best architectures are then those below the 10th and
-        the 5th percentile of the loss; correlations are against the loss, their sign not reversed,
-        so that a good metric has negative ones.
+        the 5th percentile of the loss, and a good metric has negative correlations with it.
 
     Returns
     -------
@@ -89,8 +87,7 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Raises
     ------
     ValueError
-        Inputs are not real numbers, differ in length, index or shape; a score is infinite; a target
-        is missing (NaN, masked) or infinite.
+        Inputs are not real numbers, are infinite, or differ in shape or index; a target is missing.
 
     References
     ----------
@@ -140,8 +137,7 @@ def bootstrap(
     Returns
     -------
     pandas.DataFrame
-        Indexed by `SCORES`, columns ``low`` and ``high``; NaN where the score is undefined, and
-        throughout where there is no interval.
+        Indexed by `SCORES`, columns ``low`` and ``high``; NaN where undefined or not drawn.
 
     Raises
     ------
@@ -154,9 +150,8 @@ def bootstrap(
     the score over the whole space; it is a little wide, since it takes the space to be endless.
     Where the **whole** space is scored nothing has been sampled, and the score is exact for this
     space. The interval then says how much it hangs on which architectures happen to be in the
-    space: how it would vary were they a random draw from a larger family of their kind. In both
-    cases it leaves out other sources of variation, such as the batch, the data set or the noise of
-    training.
+    space: how it would vary were they a random draw from a larger family of their kind. It never
+    holds other sources of variation, such as the batch, the data set or the noise of training.
 
     A drawing repeats architectures, so that its top 64 hold fewer than 64 distinct ones: take the
     interval of ``top64_top5`` as a rough one, which need not even hold the value itself.
@@ -190,10 +185,7 @@ def bootstrap(
     for i in tqdm(range(n_resamples), "bootstrap", leave=False, disable=None, delay=3):
         drawn = rng.integers(max(len(scores), 1), size=len(scores))
         draws[i] = _evaluate(scores[drawn], targets[drawn], minimise)
-    tail = (1 - level) / 2
-    # pandas leaves out the drawings in which a score is undefined
-    interval = pd.DataFrame(draws, columns=list(SCORES)).quantile([tail, 1 - tail]).T
-    return interval.set_axis(["low", "high"], axis="columns")
+    return _interval(draws, level)
 
 
 def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.Series:
@@ -256,8 +248,7 @@ def steiger(
 ) -> Comparison:
     r"""Test whether two metrics correlate equally well with the same target.
 
-    Steiger's Z for two dependent correlations that share a variable, in the version with pooled
-    correlations, over the architectures that both metrics score.
+    Steiger's Z for two correlations that share a variable, in the version with pooled correlations.
 
     Parameters
     ----------
@@ -299,8 +290,7 @@ def steiger(
     On ranks the test is approximate. Simulated with equally good metrics (binormal, n = 200 and
     1,000) it rejects at the 5% level in 5% of cases for rho near 0, in 6-7% at 0.6 and in 7-9% at
     0.85, against 4-6% throughout for Pearson's correlation. As for `bootstrap`, a whole space is no
-    sample: read the p-value as how easily the difference would come about in another space of its
-    kind.
+    sample: the p-value says how easily another space of its kind would show the difference.
 
     References
     ----------
@@ -320,18 +310,13 @@ def steiger(
     """
     if method not in ("spearman", "pearson"):
         raise ValueError(f"unknown method {method!r}; choose 'spearman' or 'pearson'")
-    a, targets = _checked(score_a, target)
-    b, _ = _checked(score_b, target)
-    both = ~(np.isnan(a) | np.isnan(b))
-    n = int(both.sum())
-    if n < 3 or any(_constant(x[both]) for x in (a, b, targets)):
+    rows, n = _with_both(score_a, score_b, target)
+    if n < 3 or any(map(_constant, rows)):
         return Comparison(np.nan, np.nan, np.nan, np.nan, n)
-    columns = np.stack([a[both], b[both], targets[both]])
-    if method == "spearman":
-        columns = stats.rankdata(columns, axis=1)
-    r: Floats = np.atleast_2d(np.corrcoef(columns))
-    z = _steiger_z(r[0, 2], r[1, 2], r[0, 1], n) * (-1 if minimise else 1)
-    return Comparison(z, float(2 * stats.norm.sf(abs(z))), float(r[0, 2]), float(r[1, 2]), n)
+    rows = stats.rankdata(rows, axis=1) if method == "spearman" else rows
+    (_, r_ab, r_a), (_, _, r_b), _ = np.atleast_2d(np.corrcoef(rows))
+    z = _steiger_z(r_a, r_b, r_ab, n) * (-1 if minimise else 1)
+    return Comparison(z, float(2 * stats.norm.sf(abs(z))), float(r_a), float(r_b), n)
 
 
 def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
@@ -367,8 +352,7 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
         Over the ``n`` architectures that have both scores: the ``partial`` rank correlation, in
         [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
         ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
-        an input that is constant, and ``partial`` alone where `given` ranks just as the metric or
-        the target does, or in reverse.
+        an input that is constant, ``partial`` alone where `given` ranks just as one of the others.
 
     Raises
     ------
@@ -394,14 +378,10 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     >>> round(partial([1, 2, 3, 4], [1, 3, 2, 4], given=[2, 1, 3, 4]).partial, 3)
     0.873
     """
-    scores, targets = _checked(score, target)
-    others, _ = _checked(given, target)
-    both = ~(np.isnan(scores) | np.isnan(others))
-    columns = np.stack([scores, others, targets], axis=1)[both]
-    n = int(both.sum())
-    if n < 3 or any(map(_constant, columns.T)):
+    rows, n = _with_both(score, given, target)
+    if n < 3 or any(map(_constant, rows)):
         return Partial(np.nan, np.nan, np.nan, n)
-    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(columns, axis=0).T)
+    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(rows, axis=1))
     left = (1 - with_given**2) * (1 - of_given**2)  # 0 where two rank alike, rounding aside
     value = (rho - with_given * of_given) / np.sqrt(left) if left > 1e-9 else np.nan
     return Partial(float(value), float(rho), float(with_given), n)
@@ -469,8 +449,7 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     rhos, sizes = [], [0]
     for a, b in combinations(table.T, 2):
         both = ~np.isnan(a + b)
-        constant = both.sum() < 3 or _constant(a[both]) or _constant(b[both])
-        rhos.append(np.nan if constant else float(stats.spearmanr(a[both], b[both]).statistic))
+        rhos.append(_correlations(a[both], b[both])[0])
         sizes.append(int(both.sum()))
     found = [rho for rho in rhos if not np.isnan(rho)]
     rho = float(np.mean(found)) if found else np.nan
@@ -502,8 +481,7 @@ def ceiling(
     -------
     pandas.DataFrame
         Indexed by `SCORES`: ``value``, the mean over the draws; ``low`` and ``high``, a percentile
-        interval for which each draw is evaluated on architectures drawn with replacement. NaN where
-        `expected` is.
+        interval of the draws on architectures drawn with replacement. NaN where `expected` is.
 
     Raises
     ------
@@ -534,9 +512,7 @@ def ceiling(
             drawn = rng.integers(len(targets), size=len(targets))
             resampled.append(_evaluate(truth[drawn], targets[drawn], False))
     frame = pd.DataFrame({"value": np.mean(values, axis=0)}, list(SCORES))
-    tail = (1 - level) / 2
-    interval = pd.DataFrame(resampled, columns=list(SCORES), dtype=float)
-    return frame.assign(low=interval.quantile(tail), high=interval.quantile(1 - tail))
+    return frame.join(_interval(resampled, level))
 
 
 def expected(
@@ -688,6 +664,13 @@ def rank_product(scores: pd.DataFrame) -> pd.Series:
     return np.log(ranks / len(scores)).sum(axis=1)
 
 
+def _interval(draws: ArrayLike, level: float) -> pd.DataFrame:
+    """Return percentiles of drawings of the six scores; those that are undefined are left out."""
+    ends = [(1 - level) / 2, 1 - (1 - level) / 2]
+    percentiles = pd.DataFrame(draws, columns=list(SCORES), dtype=float).quantile(ends).T
+    return percentiles.set_axis(["low", "high"], axis="columns")
+
+
 def _evaluate(score: Floats, target: Floats, minimise: bool) -> tuple[float, ...]:
     """Return the six scores in the order of `SCORES` for finite arrays."""
     if len(score) < 3 or _constant(score) or _constant(target):
@@ -723,6 +706,13 @@ def _best(x: Floats, percent: float, minimise: bool = False) -> NDArray[np.bool_
 
 def _constant(x: Floats) -> bool:
     return bool(np.all(x == x[:1]))
+
+
+def _with_both(a: ArrayLike, b: ArrayLike, target: ArrayLike) -> tuple[Floats, int]:
+    """Return two scores and the target, a row each, of the architectures with both scores."""
+    (first, targets), (second, _) = _checked(a, target), _checked(b, target)
+    both = ~(np.isnan(first) | np.isnan(second))
+    return np.stack([first[both], second[both], targets[both]]), int(both.sum())
 
 
 def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:

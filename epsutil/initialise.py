@@ -80,23 +80,28 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
         if isinstance(module, nn.RNNBase | nn.RNNCellBase) or getattr(module, "recurrent", False)
         for inner in module.modules()
     }
+
+    def constant(module: nn.Module, name: str) -> float:
+        return 0.0 if "bias" in name and id(module) not in recurrent else weight
+
     for module in network.modules():
         if isinstance(module, parametrize.ParametrizationList):
             continue
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) not in kept and parameter.is_floating_point():
-                parameter.fill_(_constant(module, name, weight, recurrent))
-        if parametrize.is_parametrized(module):
-            with _assigned(module) as tensors:
-                for name, tensor in tensors.items():
-                    tensor.fill_(_constant(module, name, weight, recurrent))
-            for name in tensors:
-                made, value = getattr(module, name), _constant(module, name, weight, recurrent)
-                if not torch.allclose(made, torch.full_like(made, value), rtol=1e-4, atol=0):
-                    raise ValueError(
-                        f"{name} of {type(module).__name__}, as {_ways(module, name)} makes it, "
-                        f"cannot be {value:g} throughout"
-                    )
+                parameter.fill_(constant(module, name))
+        with _assigned(module) as tensors:
+            for name, tensor in tensors.items():
+                tensor.fill_(constant(module, name))
+        for name in tensors:
+            made, value = getattr(module, name), constant(module, name)
+            if not torch.allclose(made, torch.full_like(made, value), rtol=1e-4, atol=0):
+                ways: Any = module.parametrizations
+                raise ValueError(
+                    f"{name} of {type(module).__name__}, as "
+                    f"{', '.join(type(way).__name__.strip('_') for way in ways[name])} makes it, "
+                    f"cannot be {value:g} throughout"
+                )
     return network
 
 
@@ -107,10 +112,6 @@ def embeddings(network: nn.Module) -> set[int]:
         for layer in network.modules()
         if isinstance(layer, EMBEDDINGS) and not parametrize.is_parametrized(layer)
     }
-
-
-def _constant(module: nn.Module, name: str, weight: float, recurrent: set[int]) -> float:
-    return 0.0 if "bias" in name and id(module) not in recurrent else weight
 
 
 @torch.no_grad()
@@ -130,8 +131,7 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
         The global random states are left as they were.
     scheme : str, optional
         One of `SCHEMES`, for convolutions, with torch's default arguments. As in the authors' code
-        for Table 9, BatchNorm then starts at scale 1 and shift 0, a linear layer at normal(0, 0.01)
-        and bias 0.
+        for Table 9, BatchNorm then starts at 1 and 0, a linear layer at normal(0, 0.01) and 0.
 
     Returns
     -------
@@ -225,8 +225,3 @@ def _assigned(module: nn.Module) -> Iterator[dict[str, Tensor]]:
                 left, _, right = torch.linalg.svd(matrix, full_matrices=False)
                 way._u.copy_(left[:, 0])
                 way._v.copy_(right[0])
-
-
-def _ways(module: nn.Module, name: str) -> str:
-    made: Any = module.parametrizations
-    return ", ".join(type(way).__name__.strip("_") for way in made[name])

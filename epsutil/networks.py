@@ -28,8 +28,7 @@ def isolated() -> Iterator[None]:
     """Compute as if nothing were set outside, and leave everything set as it was.
 
     Gradients are on, also under ``torch.no_grad`` and ``torch.inference_mode``, autocast is off,
-    attention takes the plain kernel, which has second derivatives, and random numbers are
-    those of one seed.
+    attention takes the plain kernel, which has second derivatives, and one seed is set.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as settings:
@@ -123,9 +122,7 @@ def duplicate(network: nn.Module) -> nn.Module:
 class _Detached(TorchFunctionMode):
     """Lets deepcopy take tensors that have a graph, by their values, and lazy buffers."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.__deepcopy__:
             tensor, memo = args
             if is_lazy(tensor):
@@ -218,9 +215,7 @@ class _OwnParameters(TorchFunctionMode):
         super().__init__()
         self.own = {id(parameter) for parameter in network.parameters()}
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for value in tree_leaves((args, kwargs)):
             if type(value) is nn.Parameter and id(value) not in self.own:
                 raise ValueError(

@@ -37,8 +37,7 @@ class Passes:
     Attributes
     ----------
     drawn, network : torch.nn.Module
-        With the weights of `seed`, as it is and with parametrised weights made plain. Neither is
-        ever called, but copies of them.
+        With the weights of `seed`, parametrised ones plain in the latter. Only copies are called.
     labels : torch.Tensor
         Checked; not there where no metric asks for them.
     axis, axis_of_logits : int
@@ -141,6 +140,17 @@ class Passes:
             )
         return tensor.movedim(axes[0], 0)
 
+    def active(self, inputs: Tensor, n: int) -> Tensor:
+        """Return which inputs of a ReLU are above 0, a row for each of n inputs of the network."""
+        return (self.by_input(inputs, n, "the inputs of a ReLU") > 0).flatten(1)
+
+    def gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return the loss's gradients by the weights for some inputs, in a pass of their own."""
+        network = self.fresh()
+        weights = list(named_weights(network).values())
+        loss = self.loss(self.call(network, x), labels)
+        return torch.autograd.grad(loss, weights, materialize_grads=True)
+
     @cached_property
     def weights(self) -> list[nn.Parameter]:
         """Return the weights, see :mod:`epsutil.proxies`."""
@@ -169,7 +179,7 @@ class Passes:
 
     @cached_property
     def loss_gradients(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the loss's gradients by the weights and by the activations of `forward`.
+        """Return the loss's gradients by the weights and by `forward`'s activations.
 
         With grasp among the wanted, they can be differentiated once more.
         """
@@ -221,20 +231,14 @@ class Passes:
         return values
 
     def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
-        """Run the network; `use` gets the number and the inputs of each ReLU that is called.
-
-        It may return others in their place.
-        """
+        """Run the network; `use` is that of :func:`watch_relus`."""
         network = self.fresh()
         watch_relus(network, use)
         return self.call(network, x)
 
 
 def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None]) -> None:
-    """Hand the number and the inputs of each ReLU that is called to a function.
-
-    What it returns, if not None, takes the place of the inputs.
-    """
+    """Hand number and inputs of each ReLU that is called to a function, which may replace them."""
     calls = 0
 
     def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:

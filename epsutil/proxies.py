@@ -115,8 +115,7 @@ def compute(
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
         Left as it was: a copy is scored, see :func:`epsutil.networks.private`.
     batch : tuple of inputs and labels
-        Arrays or tensors; labels are whole numbers, 0 to classes - 1, of the logits' shape without
-        the classes, or None.
+        Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str
         See :func:`names`. Metrics that need the same pass share it.
     seed : int or None, default 42
@@ -226,9 +225,7 @@ class _Products(TorchDispatchMode):
         super().__init__()
         self.flops, self.unknown = 0, set[Any]()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         outputs = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
         formula: Any = flop_registry.get(packet) or _PRODUCTS.get(packet)
@@ -285,8 +282,7 @@ def synflow(passes: Passes) -> float:
 
     :math:`\sum |\theta \odot \partial R / \partial \theta|` with the parameters' absolute values, R
     the sum of the outputs for one input of ones. As Abdelfattah et al. (arXiv:2101.08134) do:
-    without BatchNorm, in float64. Where the network begins with an embedding, the ones take the
-    place of the embedded tokens.
+    without BatchNorm, in float64. Ones also replace what an embedding gives.
     """
     network = passes.fresh().double()
     for module in network.modules():
@@ -441,8 +437,7 @@ def naswot(passes: Passes) -> float:
 
     def add(number: int, inputs: Tensor) -> None:
         if number in reaching:
-            inputs = passes.by_input(inputs, passes.size, "the inputs of a ReLU")
-            on = (inputs > 0).flatten(1).float()
+            on = passes.active(inputs, passes.size).float()
             both = on @ on.T
             count = both.diagonal()
             kernel.add_(2 * both - count - count[:, None] + on.shape[1])
@@ -494,10 +489,7 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
     signs: list[Tensor] = []
     parts = passes.x.split(1, passes.axis), passes.labels.split(1, passes.axis_of_logits)
     for x, label in zip(*parts, strict=True):
-        network = passes.fresh()
-        loss = passes.loss(passes.call(network, x), label)
-        weights = list(named_weights(network).values())
-        gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
+        gradients = passes.gradients(x, label)
         signs = [g.sign() + (signs[i] if signs else 0) for i, g in enumerate(gradients)]
     return signs
 
@@ -506,8 +498,7 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
 def cv(passes: Passes) -> float:
     """Return the coefficient of variation of untrained accuracy (Gracheva, arXiv:2103.08312).
 
-    The standard deviation over the mean of the accuracy on the batch, over 100 random
-    initialisations.
+    Of the accuracy on the batch, over 100 random initialisations.
     """
     accuracies = []
     for seed in range(INITIALISATIONS):
@@ -560,8 +551,7 @@ def linear_regions(passes: Passes) -> float:
         patterns: list[NDArray] = []
 
         def keep(_: int, inputs: Tensor, n: int = x.shape[passes.axis]) -> None:
-            inputs = passes.by_input(inputs, n, "the inputs of a ReLU")
-            patterns.append((inputs > 0).flatten(1).numpy())  # noqa: B023
+            patterns.append(passes.active(inputs, n).numpy())  # noqa: B023
 
         with torch.no_grad():
             passes.relus(x, keep)
@@ -598,15 +588,9 @@ def _gradients_of_halves(passes: Passes) -> list[tuple[Tensor, Tensor]]:
     """Return each weight's gradients of the loss on the first and the second half of the batch."""
     if passes.size == 1:
         raise ValueError("zico compares two halves of a batch, which has only one input")
-    halves = []
     inputs = passes.x.tensor_split(2, passes.axis)
     labels = passes.labels.tensor_split(2, passes.axis_of_logits)
-    for x, label in zip(inputs, labels, strict=True):
-        network = passes.fresh()
-        loss = passes.loss(passes.call(network, x), label)
-        weights = list(named_weights(network).values())
-        halves.append(torch.autograd.grad(loss, weights, materialize_grads=True))
-    return list(zip(*halves, strict=True))
+    return list(zip(*map(passes.gradients, inputs, labels), strict=True))
 
 
 def _steadiness(layers: Sequence[Sequence[Tensor]]) -> float:
@@ -661,12 +645,7 @@ def swap(passes: Passes) -> float:
     """
     network, counts, neurons = passes.fresh(passes.drawn), [], list[Tensor]()
     buffers = [buffer.clone() for buffer in network.buffers()]
-
-    def keep(_: int, inputs: Tensor) -> None:
-        inputs = passes.by_input(inputs, passes.size, "the inputs of a ReLU")
-        neurons.append((inputs > 0).flatten(1))
-
-    watch_relus(network, keep)
+    watch_relus(network, lambda _, inputs: neurons.append(passes.active(inputs, passes.size)))
     with torch.no_grad():
         for draw in range(SWAP_DRAWS):
             neurons.clear()
@@ -707,10 +686,7 @@ def expressivity(passes: Passes) -> float:
 
 @proxy()
 def progressivity(passes: Passes) -> float:
-    """Return the least gain of :func:`expressivity` from block to block (arXiv:2403.19232).
-
-    In nats.
-    """
+    """Return the least gain of `expressivity` from block to block (arXiv:2403.19232), in nats."""
     return float(np.min(np.diff(passes.entropies)))
 
 

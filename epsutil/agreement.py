@@ -55,9 +55,8 @@ def compare(
     space_name : str
         See :func:`epsutil.spaces.get`.
     batch : epsutil.inputs.Batch
-    n_archs : int
-    seed : int
-        Of the architectures and of their weights.
+    n_archs, seed : int
+        How many architectures; of the draw of them and of their weights.
     dtypes : sequence of {"float32", "float64"}
     exponents : two floats
         Of the smallest and the largest weight.

@@ -56,11 +56,9 @@ class Batch:
     Attributes
     ----------
     x : ndarray
-        Images: float32, shape (batch_size, 3, image_size, image_size). Tokens: int64, shape
-        (70, batch_size).
+        Images: float32, (batch_size, 3, image_size, image_size). Tokens: int64, (70, batch_size).
     labels : ndarray of int64, or None
-        The classes of real images, shape (batch_size,), and for text the words that follow, shape
-        (70, batch_size). None for synthetic images.
+        The classes of real images, or for tokens, in the shape of `x`, the words that follow.
     kind : str
         One of `KINDS`.
     seed : int
@@ -102,8 +100,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
 
     Real images are drawn without replacement from a pool, which does not depend on the file
     (`epsutil.pools`), divided by 255 and normalised per channel as in the benchmark. Synthetic
-    images stay as they are. Text is cut into as many columns as the batch is large, and their first
-    70 tokens are taken.
+    images stay as they are. Text is cut into `batch_size` columns, whose first 70 tokens are taken.
 
     Parameters
     ----------
@@ -113,8 +110,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     seed : int
         Without effect on ``"grey"`` and ``"ptb"``.
     image_size : int, optional
-        Pixels along a side. Synthetic images take any, by default 32; real ones only their own,
-        and tokens none.
+        Pixels along a side: of synthetic images any, by default 32; real ones have their own.
 
     Raises
     ------
@@ -204,11 +200,6 @@ def needs(kind: str) -> tuple[str, ...]:
     return (next((name for name in files if sources.available(name)), files[-1]),)
 
 
-def available(kind: str) -> bool:
-    """Return whether :func:`batch` can draw this kind without a download."""
-    return sources.available(*needs(kind))
-
-
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"unknown kind of inputs {kind!r}; the known ones are {', '.join(KINDS)}")
@@ -241,8 +232,7 @@ def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batc
 def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
     if image_size < 1:
         raise ValueError(f"image_size is {image_size}; it must be at least 1")
-    shape = (batch_size, 3, image_size, image_size)
-    random = np.random.default_rng(seed)
+    shape, random = (batch_size, 3, image_size, image_size), np.random.default_rng(seed)
     if kind == "grey":
         x = np.broadcast_to((np.arange(batch_size) / batch_size)[:, None, None, None], shape)
     elif kind == "normal":

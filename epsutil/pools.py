@@ -122,8 +122,7 @@ def _from_tiny_imagenet(kind: str, file: Path) -> Pool:
     """
     expected, names = zip(*_listed(kind), strict=True)
     classes = [name.partition("_")[0] for name in names]  # n02190166 of n02190166_400
-    numbers = {name: number for number, name in enumerate(sorted({*classes}))}
-    labels = np.array([numbers[name] for name in classes])
+    _, labels = np.unique(classes, return_inverse=True)
     members = [
         f"tiny-imagenet-200/train/{folder}/images/{name}.JPEG"
         for folder, name in zip(classes, names, strict=True)

@@ -318,7 +318,7 @@ def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
     Returns
     -------
     ndarray of int, shape [rounds]
-        Where several are best, the one drawn first.
+        Of several that are best, the first drawn.
 
     Examples
     --------
@@ -395,8 +395,8 @@ def evolve(
 ) -> Archs:
     """Ageing evolution: mutate the best of a few of the youngest architectures.
 
-    The first `population` are random. Each step holds a tournament among the `population` youngest,
-    trains a neighbour of its winner, and so the oldest leaves.
+    The first `population` are random. Each step holds a tournament among the `population` youngest
+    and trains a neighbour of its winner.
 
     Parameters
     ----------
@@ -410,13 +410,11 @@ def evolve(
         Whether the same one may enter a tournament twice.
     score : Scored, optional
     pool : int
-        With warm-up, how many are drawn and scored; the best scored are the first population.
-        0 is no warm-up.
+        With warm-up, how many are scored; the best are the first population. 0 is no warm-up.
     move : {"signal", "score", "best neighbour"}
         How a parent and its child are chosen. The winner has the best signal, or, as in the
         paper's "move", the best score; the child is a random neighbour. Or, as in zero-cost-nas'
-        "move", the winner has the best signal, and the child is the best scored neighbour in three
-        of four cases, a random one in the fourth.
+        "move", the signal chooses, and in three of four cases the child is the best neighbour.
 
     Returns
     -------

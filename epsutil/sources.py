@@ -112,8 +112,7 @@ def table() -> pd.DataFrame:
 def load_pickle(file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
     """Load a pickle that may name nothing but a few given globals.
 
-    An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing:
-    it hands out the given objects and refuses every other name.
+    An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing.
 
     Parameters
     ----------

@@ -1,8 +1,7 @@
 """Files of scores: named by what decides them, written whole, grown chunk by chunk.
 
 A file is Parquet; its metadata hold what it was made from, in full. Where a change of the code
-changes scores, a ``VERSION`` is raised (of the space, the metric or the proxy): the files of the
-version before are then no longer found.
+changes scores, a ``VERSION`` is raised (space, metric or proxy), and older files are not found.
 """
 
 import contextlib

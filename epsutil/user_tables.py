@@ -9,7 +9,6 @@ from epsutil import search, spaces
 
 METHODS = ("pick", "random", "random-warmup", "rea", "rea-warmup", "rea-move", "reinforce")
 _SCORED = ("pick", "random-warmup", "rea-warmup", "rea-move")
-_MOVING = ("rea", "rea-warmup", "rea-move", "reinforce")
 
 
 def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd.DataFrame:
@@ -84,8 +83,7 @@ def run(
     accuracy, score, signal : str
         Columns. Without `signal` a search sees the accuracy itself.
     archs : str
-        The column with NAS-Bench-201's strings, of all its architectures, from which evolution and
-        REINFORCE know how to move.
+        The column with all of NAS-Bench-201's strings, by which evolution and REINFORCE move.
     rounds, steps, pool, population, tournament, seed, unscored
         See :mod:`epsutil.search`.
 

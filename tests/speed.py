@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from epsutil import agreement, inputs, proxies, scoring, spaces
+from epsutil import agreement, inputs, proxies, scoring, sources, spaces
 from epsutil.spaces import nasbench101, nasbench201
 from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
@@ -98,10 +98,15 @@ def peak_memory():
         watcher.join()
 
 
+def at_hand(plan: Plan) -> str:
+    """Return the first of a plan's inputs that needs no download."""
+    return next(kind for kind in plan.inputs if sources.available(*inputs.needs(kind)))
+
+
 def whole(name: str, plan: Plan) -> None:
     """Score the whole space, or a sample of a large one, under two weights."""
     space = spaces.get(name)
-    batch = inputs.batch(next(kind for kind in plan.inputs if inputs.available(kind)), 256)
+    batch = inputs.batch(at_hand(plan), 256)
     archs = scoring.sample(name, plan.n_scored, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         arguments = {"n_jobs": plan.n_jobs, "rebuild": True, "folder": Path(folder)}
@@ -241,7 +246,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     space = spaces.get(name)
-    kind = next(kind for kind in plan.inputs if inputs.available(kind))
+    kind = at_hand(plan)
     archs = [int(index) for index in scoring.order(name)[:N_COMPETED]]
     x = inputs.batch(kind, 256).x
     space.score(space[archs[0]], x, space.weights)  # compiles, warms up

@@ -80,11 +80,11 @@ def compare(
         for dtype in dtypes:
             network = space.build(arch).to(getattr(torch, dtype))
             x = torch.from_numpy(batch.x.astype(dtype) if batch.x.dtype.kind == "f" else batch.x)
-            start = time.perf_counter()
+            start = time.process_time()
             outputs = metric.outputs(network, x, weights)
-            middle = time.perf_counter()
+            middle = time.process_time()
             collapsed = space.outputs(arch, x, weights, dtype)
-            end = time.perf_counter()
+            end = time.process_time()
             dropped = np.isnan(metric.normalise(outputs)) != np.isnan(metric.normalise(collapsed))
             rows.append(
                 {

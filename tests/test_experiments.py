@@ -157,7 +157,8 @@ def test_drawn_counts_and_finds_the_first_place(found):
 def test_an_axis_is_logarithmic_where_scores_would_crowd(found, score, scale):
     frame = pd.DataFrame({"synflow": score, "params": 1e6, "test_accuracy": 50.0})
     drawn = pd.DataFrame({"metric": ["synflow"], "n_scored": [len(score)], "rho": [0.5]})
-    figure = plots.metric_grid(frame, drawn, "cifar10")
+    page = notebook.functions("figure06_other_metrics")
+    figure = page["grid"](frame, drawn, "cifar10")
     axes = figure.axes[0]
     figure.canvas.draw()
     assert axes.get_yscale() == scale
@@ -166,7 +167,7 @@ def test_an_axis_is_logarithmic_where_scores_would_crowd(found, score, scale):
 
 
 def test_the_heat_map_has_a_number_in_every_cell(found, relation):
-    figure = plots.correlation_heatmap(relation["correlations"](found))
+    figure = relation["matrix"](relation["correlations"](found))
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert len(shown) == len(found.metrics.evaluated) ** 2 and all(shown)
     plots.plt.close(figure)
@@ -453,7 +454,7 @@ def test_the_linear_layer_of_table_9(found, table09):
     between = verdicts.inside(table["rho_paper"], table[["rho", "rho_averaged"]])
     expected = (table["rho_paper"].abs() <= table["rho"].abs()).sum()
     assert between == f"{expected} of 5"
-    assert verdicts.differences(table[1:], "rho_averaged", "rho") == f"{-2 * rho:+.2f}"
+    assert table09["differences"](table[1:], "rho_averaged", "rho") == f"{-2 * rho:+.2f}"
 
 
 def test_table_9_without_scores_says_how_to_get_them(table09, monkeypatch):
@@ -530,7 +531,8 @@ def test_searches_agree_with_the_paper_within_its_deviation():
             "test_paper_std": [0.5, 0.5, 0.5, np.nan],
         }
     )
-    board = verdicts.within_deviation("Table 2", table)
+    page = notebook.functions("table02_search", learning_rate=0.01)
+    board = page["against_paper"](table)
     assert list(board) == list(tables.SCOREBOARD)
     assert board["row"].tolist() == [
         "epsilon of 100, cifar10",
@@ -603,7 +605,8 @@ def test_a_mean_and_its_deviation_share_a_cell():
 def test_table_2_agrees_with_the_paper():
     """Epsilon's picks within one reported deviation; of others only doubtful values differ."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
-    board = verdicts.within_deviation("Table 2", table)
+    page = notebook.functions("table02_search", learning_rate=0.01)
+    board = page["against_paper"](table)
     epsilon = board[board["row"].str.startswith("epsilon")]
     assert len(epsilon) == 6 and (epsilon["verdict"] == "reproduced").all()
     differing = board.loc[board["verdict"] == "differs", "row"]

@@ -4,6 +4,7 @@ What the unusual values give is tested in test_book.py, which executes the noteb
 """
 
 import nbformat
+import notebook
 import numpy as np
 import pandas as pd
 import papermill
@@ -175,7 +176,8 @@ def test_least_resamples_is_what_the_pages_say():
 def test_figures_of_no_architecture(n):
     """Nothing above the lowest accuracy, or nothing with a score."""
     frame = pd.DataFrame({"test_accuracy": [90.0] * n, "epsilon": np.nan, "params": 1.0})
-    for figure in (plots.scatter(frame, "cifar10"), plots.density(frame, 80.0)):
+    density = notebook.functions("figure02_scatter", lowest=80.0)["density"]
+    for figure in (plots.scatter(frame, "cifar10"), density(frame)):
         assert "no architecture to draw" in [text.get_text() for text in figure.axes[0].texts]
     assert len(plots.interactive_scatter(frame, "cifar10", spaces.get("nasbench201")).data) == 1
     problem = experiments.Problem("nasbench201", "cifar10", n, (1e-7, 1.0))

@@ -36,7 +36,7 @@ def compare(
     item: str,
     table: pd.DataFrame,
     quantities: Sequence[str],
-    tolerance: float = TOLERANCE,
+    tolerance: float | pd.Series = TOLERANCE,
     n_least: int = 0,
     of: str = "epsilon",
 ) -> pd.DataFrame:
@@ -51,8 +51,9 @@ def compare(
         ``<quantity>_paper``.
     quantities : sequence of str
         Which of the six scores count.
-    tolerance : float
-        Largest difference that counts as reproduced, beyond rounding.
+    tolerance : float or pandas.Series
+        Largest difference that counts as reproduced, beyond rounding; a Series has one for each
+        row, in order.
     n_least : int
         With fewer architectures the verdict is ``"too few"``, for chance would decide it.
     of : {"epsilon", "others"}
@@ -63,29 +64,15 @@ def compare(
     pandas.DataFrame
         A row per row and quantity, with the columns of :data:`epsutil.book.tables.SCOREBOARD`.
     """
-    rows = []
-    for _, row in table.iterrows():
-        for quantity in quantities:
-            ours, paper = row[quantity], row[f"{quantity}_paper"]
-            close = abs(ours - paper) <= tolerance + 0.005  # printed with two decimals
-            rows.append(
-                {
-                    "item": item,
-                    "of": of,
-                    "row": row["row"],
-                    "quantity": quantity,
-                    "paper": paper,
-                    "reproduced": ours,
-                    "n_scored": row["n_scored"],
-                    "n": row["n"],
-                    "verdict": "too few"
-                    if row["n"] < n_least
-                    else "reproduced"
-                    if close
-                    else "differs",
-                }
-            )
-    return pd.DataFrame(rows, columns=list(SCOREBOARD))
+    table = table.reset_index(drop=True)
+    boards = []
+    for quantity in quantities:
+        ours, paper = table[quantity], table[f"{quantity}_paper"]
+        close = (ours - paper).abs() <= tolerance + 0.005  # printed with two decimals
+        verdict = np.select([table["n"] < n_least, close], ["too few", "reproduced"], "differs")
+        about = {"item": item, "of": of, "quantity": quantity, "verdict": verdict}
+        boards.append(table.assign(**about, paper=paper, reproduced=ours)[[*SCOREBOARD]])
+    return pd.concat(boards).sort_index(kind="stable", ignore_index=True)
 
 
 def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFrame:
@@ -129,55 +116,6 @@ def ablation(
     """Compare a table that has a row per setting, called by the column `name`, as reported."""
     named = table.dropna(subset="rho_paper").rename(columns={name: "row", "archs": "n_scored"})
     return compare(item, named, ("rho", "tau"), tolerance, n_least)
-
-
-def within_deviation(item: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Compare mean test accuracies of searches with reported ones, epsilon's first.
-
-    A mean is reproduced within the reported standard deviation over rounds. `table` has the columns
-    ``dataset``, ``method``, ``pool``, ``n``, ``n_scored``, ``test``, ``test_paper`` and
-    ``test_paper_std``.
-    """
-    rows = table.dropna(subset=["test", "test_paper"])
-    rows = rows.sort_values("method", key=lambda names: names != "epsilon", kind="stable")
-    pool = rows["pool"].map(lambda n: f" of {n:,.0f}" if n else "")
-    close = (rows["test"] - rows["test_paper"]).abs() <= rows["test_paper_std"] + 0.005
-    board = pd.DataFrame(
-        {
-            "item": item,
-            "of": np.where(rows["method"] == "epsilon", "epsilon", "others"),
-            "row": rows["method"] + pool + ", " + rows["dataset"],
-            "quantity": "test accuracy",
-            "paper": rows["test_paper"],
-            "reproduced": rows["test"],
-            "n_scored": rows["n_scored"],
-            "n": rows["n"],
-            "verdict": np.where(close, "reproduced", "differs"),
-        }
-    )
-    return board.reset_index(drop=True)
-
-
-def weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare the weights that the published rule selects with the paper's (Table 8)."""
-    rows = []
-    for (space, dataset), group in table.groupby(["space", "dataset"], sort=False):
-        paper, rule = (group[group["chosen_by"] == name].iloc[0] for name in ("paper", "rule"))
-        for weight in ("w1", "w2"):
-            rows.append(
-                {
-                    "item": "Table 8",
-                    "of": "epsilon",
-                    "row": f"{space}, {dataset}",
-                    "quantity": f"log10 {weight}",
-                    "paper": np.log10(paper[weight]),
-                    "reproduced": np.log10(rule[weight]),
-                    "n_scored": rule["n_scored"],
-                    "n": rule["n"],
-                    "verdict": "reproduced" if paper[weight] == rule[weight] else "differs",
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 # In words ------------------------------------------------------------------------------------
@@ -260,11 +198,6 @@ def largest_difference(table: pd.DataFrame) -> str:
         f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
         f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
     )
-
-
-def differences(table: pd.DataFrame, column: str = "rho", other: str = "rho_paper") -> str:
-    """Say by how much ρ differs from the paper, or one column from another: least and most."""
-    return span(table[column] - table[other], "+.2f", "unknown: too few architectures")
 
 
 def span(values: pd.Series, spec: str, none: str = "unknown") -> str:

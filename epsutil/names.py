@@ -15,14 +15,13 @@ SPACES = {
 }
 CEILING = "ceiling"  # in a table of metrics, one that knows every expected accuracy
 METRICS = {
-    "epsilon": "**epsilon**",
     "params": "number of parameters",
     "flops": "FLOPs",
     "fisher_weighted": "fisher, weighted",
     "cv": "cv (negated)",
     "ntk": "NTK (negated)",
     "linear_regions": "linear regions",
-    CEILING: "*noise ceiling*",
+    CEILING: "noise ceiling",
     "zico": "ZiCo",
     "zico_released": "ZiCo, as released",
     "meco": "MeCo",

@@ -32,27 +32,36 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 MOSTLY = 0.75  # of the values of an item that agree, from which it is mostly reproduced
 
 
-def _named(names: Mapping[str, str]) -> Callable[[Any], str]:
-    return lambda value: names.get(value, str(value))
+Form = str | Mapping[Any, str] | Callable[[Any], str]
 
 
-def _format(spec: str) -> Callable[[Any], str]:
-    return lambda value: "" if pd.isna(value) else format(value, spec)
+class Column(NamedTuple):
+    """How a column is headed, and its values are written: by a format, a function, or names.
+
+    Values with names are texts, aligned to the left.
+    """
+
+    heading: str
+    form: Form
 
 
-def _count(value: float) -> str:
-    return "" if pd.isna(value) else f"{int(value):,}"
+def _write(value: Any, form: Form) -> str:
+    if isinstance(form, Mapping):
+        return form.get(value, str(value))
+    if callable(form):
+        return form(value)
+    return "" if pd.isna(value) else format(value, form)
 
 
 def _pvalue(value: float) -> str:
-    return "" if pd.isna(value) else "< 1e-16" if value < 1e-16 else f"{value:.1e}"
+    return "< 1e-16" if value < 1e-16 else _write(value, ".1e")
 
 
 def _seconds(value: float) -> str:
-    return "" if pd.isna(value) else format(value, ".2g" if value < 99.5 else ".0f")
+    return _write(value, ".2g" if value < 99.5 else ".0f")
 
 
-def _number(value: float) -> str:
+def _or_dropped(value: float) -> str:
     return "dropped" if pd.isna(value) else f"{value:.4f}"
 
 
@@ -60,148 +69,89 @@ def _saved(value: float) -> str:
     return "not reached" if value == -math.inf else f"{value:,.0f}"
 
 
-class Column(NamedTuple):
-    """How a column is headed and its values are written; texts are aligned to the left."""
-
-    heading: str
-    write: Callable[[Any], str]
-    is_text: bool = False
+def _columns(form: Form, **headings: str) -> dict[str, Column]:
+    return {name: Column(heading, form) for name, heading in headings.items()}
 
 
+_COUNT = ",.0f"
+_EVALUATED = {
+    f"{wide}_{part}": f"{wide}, only those {word} in float32"
+    for wide in ("float64", "extended")
+    for part, word in {"same": "scored", "rest": "not scored"}.items()
+}
+_LOSSES = {
+    "val_loss_last": "last validation loss",
+    "test_loss_last": "last test loss",
+    "val_loss_best": "lowest validation loss",
+    "test_loss_at_best_val": "test loss of the same epoch",
+}
+_METRICS = METRICS | {"epsilon": "**epsilon**", CEILING: f"*{METRICS[CEILING]}*"}
 COLUMNS = {
-    "dataset": Column("Dataset", _named(DATASETS), True),
-    "searched_on": Column("Searched on", _named(DATASETS), True),
-    "space": Column("Space", _named(SPACES), True),
-    "metric": Column("Metric", _named(METRICS), True),
-    "method": Column("Method", _named(METRICS), True),
-    "other": Column("epsilon against", _named(METRICS), True),
-    "score": Column("Score", _named(SCORES), True),
-    "evaluated": Column(
-        "Evaluated in",
-        _named(
-            {
-                f"{wide}_{part}": f"{wide}, only those {word} in float32"
-                for wide in ("float64", "extended")
-                for part, word in {"same": "scored", "rest": "not scored"}.items()
-            }
-        ),
-        True,
-    ),
-    "biased": Column("Biases", _named({True: "with", False: "without"}), True),  # type: ignore[dict-item]
-    "chosen_by": Column("Chosen by", str, True),
-    "counted": Column("Counted", str, True),
-    "dtype": Column("Precision", str, True),
-    "loss": Column(
-        "Loss",
-        _named(
-            {
-                "val_loss_last": "last validation loss",
-                "test_loss_last": "last test loss",
-                "val_loss_best": "lowest validation loss",
-                "test_loss_at_best_val": "test loss of the same epoch",
-            }
-        ),
-        True,
-    ),
-    "embedding": Column("Embedding", str, True),
-    "initialisation": Column("Weights", str, True),
-    "image": Column("Image", _count),
-    "v1": Column("$V_1$", _format(".3e")),
-    "v2": Column("$V_2$", _format(".3e")),
-    "v1_normalised": Column("$V'_1$", _number),
-    "v2_normalised": Column("$V'_2$", _number),
-    "difference": Column(r"$\lvert V'_1 - V'_2 \rvert$", _number),
-    "n_runs": Column("With two runs", _count),
-    "reached": Column("Share of the ceiling", _format(".1%")),
-    "reached_all": Column("Share, unscored last", _format(".1%")),
-    "reached_top10": Column("Share, top-10%", _format(".1%")),
-    "n": Column("Computed", _count),
-    "n_scored": Column("Scored", _count),
-    "archs": Column("Archs", _count),
-    "n_computed": Column("Computed", _count),
-    "n_epsilon": Column("Scored by both", _count),
-    "batches": Column("Batches", _count),
-    "w1": Column("Weight 1", _format("g")),
-    "w2": Column("Weight 2", _format("g")),
-    "coverage": Column("Coverage", _format(".1%")),
-    "top10_unscored": Column("Unscored of the true top-10%", _format(".1%")),
-    "unscored": Column("Unscored", _format(".0%")),
-    "pool": Column("N", _count),
-    "steps": Column("Trained", _count),
-    "lead": Column("Lead", _format("+.2f")),
-    "saved": Column("Trainings saved", _saved),
-    "validation": Column("Validation", _format(".2f")),
-    "test": Column("Test", _format(".2f")),
-    "test_epsilon": Column("Test, epsilon", _format(".2f")),
-    "cost_hours": Column("Hours, paper", _format("g")),
-    "seconds": Column("Seconds", _seconds),
-    "z": Column("z", _format(".1f")),
-    "pvalue": Column("p", _pvalue),
-    "rho_a": Column("ρ epsilon", _format(".3f")),
-    "rho_b": Column("ρ other", _format(".3f")),
-    "rho_common": Column("ρ, all scored", _format(".3f")),
-    "tau_common": Column("τ, all scored", _format(".3f")),
-    "rho_last": Column("ρ, unscored last", _format(".3f")),
-    "tau_last": Column("τ, unscored last", _format(".3f")),
-    "rho_size": Column("ρ with size", _format(".3f")),
-    "rho_params": Column("ρ of size", _format(".3f")),
-    "partial": Column("ρ beyond size", _format(".3f")),
-    "partial_epsilon": Column("ρ beyond size, both", _format(".3f")),
-    "rho_averaged": Column("ρ mean", _format(".3f")),
-    "tau_averaged": Column("τ mean", _format(".3f")),
-    "best": Column("Best accuracy of all", _format(".2f")),
-    "best_scored": Column("Best accuracy drawn", _format(".2f")),
-    "highest_epsilon": Column("Accuracy of the highest epsilon", _format(".2f")),
-    "highest": Column("Accuracy of the highest score", _format(".2f")),
-    "largest_difference": Column("Largest relative difference", _format(".1e")),
-    "unscored_differ": Column("Scored in one only", _count),
-    "at_limit": Column("At the limit", _count),
-    "largest_absolute": Column("Largest abs. diff.", _format(".1e")),
-    "largest_relative": Column("Largest rel. diff.", _format(".1e")),
-    "ill": Column("By rounding", _count),
-    "outside": Column("Others beyond", _count),
-    "speedup": Column("Times faster", _format(".0f")),
-    "agree": Column("Both agree", _count),
-    "differ": Column("Differ by more than 1%", _count),
-    "float32 only": Column("Score in float32 only", _count),
-    "float64 only": Column("Score in float64 only", _count),
-    "no score": Column("No score", _count),
+    **_columns(DATASETS, dataset="Dataset", searched_on="Searched on"),
+    **_columns(SPACES, space="Space"),
+    **_columns(_METRICS, metric="Metric", method="Method", other="epsilon against"),
+    **_columns(SCORES, score="Score"),
+    **_columns(_EVALUATED, evaluated="Evaluated in"),
+    **_columns(_LOSSES, loss="Loss"),
+    **_columns({True: "with", False: "without"}, biased="Biases"),
+    **_columns({}, chosen_by="Chosen by", counted="Counted", dtype="Precision"),
+    **_columns({}, embedding="Embedding", initialisation="Weights"),
+    **_columns(_COUNT, n="Computed", n_scored="Scored", archs="Archs", n_computed="Computed"),
+    **_columns(_COUNT, n_epsilon="Scored by both", n_runs="With two runs", batches="Batches"),
+    **_columns(_COUNT, pool="N", steps="Trained", image="Image"),
+    **_columns(_COUNT, unscored_differ="Scored in one only", at_limit="At the limit"),
+    **_columns(_COUNT, ill="By rounding", outside="Others beyond"),
+    **_columns(_COUNT, agree="Both agree", differ="Differ by more than 1%"),
+    "float32 only": Column("Score in float32 only", _COUNT),
+    "float64 only": Column("Score in float64 only", _COUNT),
+    "no score": Column("No score", _COUNT),
+    **_columns(".0%", unscored="Unscored"),
+    **_columns(".1%", coverage="Coverage", top10_unscored="Unscored of the true top-10%"),
+    **_columns(".1%", reached="Share of the ceiling", reached_top10="Share, top-10%"),
+    **_columns("g", w1="Weight 1", w2="Weight 2", cost_hours="Hours, paper"),
+    **_columns(".3e", v1="$V_1$", v2="$V_2$"),
+    **_columns(_or_dropped, v1_normalised="$V'_1$", v2_normalised="$V'_2$"),
+    **_columns(_or_dropped, difference=r"$\lvert V'_1 - V'_2 \rvert$"),
+    **_columns(".3f", rho_a="ρ epsilon", rho_b="ρ other"),
+    **_columns(".3f", rho_common="ρ, all scored", tau_common="τ, all scored"),
+    **_columns(".3f", rho_last="ρ, unscored last", tau_last="τ, unscored last"),
+    **_columns(".3f", rho_averaged="ρ mean", tau_averaged="τ mean"),
+    **_columns(".3f", rho_size="ρ with size", rho_params="ρ of size"),
+    **_columns(".3f", partial="ρ beyond size", partial_epsilon="ρ beyond size, both"),
+    **_columns(".1f", z="z"),
+    **_columns(_pvalue, pvalue="p"),
+    **_columns(".2f", validation="Validation", test="Test", test_epsilon="Test, epsilon"),
+    **_columns(".2f", best="Best accuracy of all", best_scored="Best accuracy drawn"),
+    **_columns(".2f", highest_epsilon="Accuracy of the highest epsilon"),
+    **_columns(".2f", highest="Accuracy of the highest score"),
+    **_columns("+.2f", lead="Lead"),
+    **_columns(_saved, saved="Trainings saved"),
+    **_columns(".1e", largest_absolute="Largest abs. diff.", largest_relative="Largest rel. diff."),
+    **_columns(".1e", largest_difference="Largest relative difference"),
+    **_columns(_seconds, seconds="Seconds"),
+    **_columns(".0f", speedup="Times faster", stored_seconds="Seconds for all"),
     "stored": Column("Stored run", lambda created: created[:10]),
-    "stored_seconds": Column("Seconds for all", _format(".0f")),
 }
-# What combines columns, see above.
-WORDS = ("difference", "beside", "interval", "share", "of n", "and w2", "range", "deviation")
+# What combines two columns, see above: the other one, how their texts are joined and headed.
+_JOINS: dict[str, tuple[str, Callable[[str, str], str], Column | None]] = {
+    "of n": ("n", "{} of {}".format, Column("Drawn", _COUNT)),
+    "and w2": ("w2", lambda a, b: f"{a}, {b}" if a else "none", Column("Weights", {})),
+    "range": ("{}_most", lambda a, b: a if a == b else f"{a} to {b}", None),
+    "deviation": ("{}_std", lambda mean, std: mean and f"{mean} ± {std}", None),
+}
+WORDS = ("difference", "beside", "interval", "share", *_JOINS)
 # The columns of tables that several pages show; without a heading they have their own.
-RHO = {
-    "metric": "",
-    "n": "",
-    "n_scored": "",
-    "rho_paper": "",
-    "rho": "ρ ours",
-    "rho difference": "",
-    "rho interval": "",
-    "seconds": "",
-}
-STEIGER = {
-    "other": "",
-    "n_computed": "",
-    "n": "Scored by both",
-    "rho_a": "",
-    "rho_b": "",
-    "z": "",
-    "pvalue": "",
-}
+RHO = dict.fromkeys(
+    ["metric", "n", "n_scored", "rho_paper", "rho", "rho difference", "rho interval", "seconds"], ""
+) | {"rho": "ρ ours"}
+STEIGER = dict.fromkeys(["other", "n_computed", "n", "rho_a", "rho_b", "z", "pvalue"], "")
+STEIGER["n"] = "Scored by both"
 MARKS = ("agree", "differ", "float32 only", "float64 only", "no score")
 ROUNDING = ("dataset", "n", *(f"{mark} share" for mark in MARKS))
-RECHECK = {
-    "dataset": "",
-    "n": "Computed anew",
-    "seconds": "",
-    "largest_difference": "",
-    "unscored_differ": "",
-    "stored": "",
-    "stored_seconds": "",
-}
+RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(
+    ["largest_difference", "unscored_differ", "stored", "stored_seconds"], ""
+)
+_RANKED = (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")  # have a best value
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {
     "paper": "Paper",
@@ -251,17 +201,15 @@ def render(
     headings = columns if isinstance(columns, Mapping) else {}
     texts, numeric = {}, []
     for spec in _expanded(columns):
-        column = _column(spec, frame)
+        column, cells = _cells(spec, frame)
         heading = headings.get(spec) or column.heading
         if heading in texts:
             raise ValueError(f"two columns are headed {heading!r}; give one another heading")
-        texts[heading] = _written(spec, column, frame)
-        if best and (name := _parts(spec)[0]) in _ranked(spec):
-            ranked = (
-                frame[name].mask(frame["metric"] == CEILING) if "metric" in frame else frame[name]
-            )
-            texts[heading] = _bold(texts[heading], ranked, spec, best)
-        if not column.is_text:
+        name, word = _parts(spec)
+        if best and name in _RANKED and word not in ("difference", "interval"):
+            cells = _bold(cells, frame, name, best)
+        texts[heading] = cells
+        if not isinstance(column.form, Mapping):
             numeric.append(heading)
     return markdown(pd.DataFrame(texts), numeric)
 
@@ -294,93 +242,65 @@ def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     return both.iloc[last.get_indexer(pd.MultiIndex.from_frame(both[on])).argsort()]
 
 
-def _column(spec: str, frame: pd.DataFrame) -> Column:
+def _column(name: str, frame: pd.DataFrame) -> Column:
     """Return how a column is headed and written."""
-    name, word = _parts(spec)
+    of = name.rpartition("_")[0]
     if name.endswith("_paper"):
-        score = name.removesuffix("_paper")
-        return Column(f"{_heading(score)} paper", _format(".0f" if "top64" in score else ".2f"))
+        as_printed = {"archs": _COUNT, "top64_top5": ".0f"}.get(of, ".2f")
+        return Column(f"{_column(of, frame).heading} paper", as_printed)
     if name.endswith("_all"):
-        return Column(f"{_heading(name.removesuffix('_all'))}, unscored last", _score(name))
-    if word == "interval":
-        write = COLUMNS[name].write if name in COLUMNS else _score(name)
-        return Column(_interval_title(frame, name), write)
-    if word == "and w2":
-        return Column("Weights", _format("g"), True)
-    if word == "difference":
-        return Column("Difference", _score(name, "+"))
+        return Column(f"{_column(of, frame).heading}, unscored last", _score(name))
     if name in SCORES:
         return Column(SCORES[name], _score(name))
     if name in BY_SCORE and "score" in frame:
-        counted = {"ours": ("n_scored", " scored"), "last": ("n", "")}.get(name)
-        count = f" ({_count(frame[counted[0]].iloc[0])}{counted[1]})" if counted else ""
-        return Column(BY_SCORE[name] + count, str)
-    if word == "range":
-        return Column(_heading(name), _count)
-    if word == "of n":
-        return Column("Drawn", _count)
-    if word == "share":
-        return Column(_column(name, frame).heading, _format(".1%"))
+        counted, word = {"ours": ("n_scored", " scored"), "last": ("n", "")}.get(name, ("", ""))
+        count = f" ({_write(frame[counted].iloc[0], _COUNT)}{word})" if counted else ""
+        return Column(BY_SCORE[name] + count, _COUNT)
     if name in COLUMNS:
         return COLUMNS[name]
-    if spec in frame:  # of one page
-        is_number = pd.api.types.is_numeric_dtype(frame[spec])
-        return Column(
-            spec.replace("_", " ").capitalize(),
-            _format(",.4g") if is_number else str,
-            not is_number,
-        )
-    raise KeyError(f"no column {spec!r}; the table has {', '.join(frame)}")
+    if name not in frame:
+        raise KeyError(f"no column {name!r}; the table has {', '.join(frame)}")
+    form: Form = ",.4g" if pd.api.types.is_numeric_dtype(frame[name]) else {}  # of one page
+    return Column(name.replace("_", " ").capitalize(), form)
 
 
-def _heading(name: str) -> str:
-    return SCORES[name] if name in SCORES else COLUMNS[name].heading
-
-
-def _written(spec: str, column: Column, frame: pd.DataFrame) -> list[str]:
-    """Return a column's cells."""
+def _cells(spec: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
+    """Return how a column is headed and written, and its cells."""
     name, word = _parts(spec)
-    write = column.write
-    if word == "share":
-        values = frame.get(name, pd.Series(0.0, frame.index))
-        return [write(value) for value in values.fillna(0) / frame["n"]]
-    values = frame[name]
-    if word == "difference":
-        return [write(value) for value in values - frame[f"{name}_paper"]]
-    if word == "deviation":
-        both = zip(values, frame[f"{name}_std"], strict=True)
-        return ["" if pd.isna(mean) else f"{mean:.2f} ± {std:.2f}" for mean, std in both]
-    if word == "range":
-        both = zip(values, frame[f"{name}_most"], strict=True)
-        return [_count(a) if a == b else f"{_count(a)} to {_count(b)}" for a, b in both]
-    if word == "of n":
-        return [f"{_count(a)} of {_count(b)}" for a, b in zip(values, frame["n"], strict=True)]
-    if word == "and w2":
-        both = zip(values, frame["w2"], strict=True)
-        return ["none" if pd.isna(a) else f"{write(a)}, {write(b)}" for a, b in both]
     if word == "interval":
-        by_row = "score" in frame
-        return [
-            _interval(row, *(("low", "high") if by_row else (f"{name}_low", f"{name}_high")),
-                      _score(row["score"]) if by_row else write, row[name])
-            for _, row in frame.iterrows()
-        ]  # fmt: skip
-    if word == "beside":
-        paper = _column(f"{name}_paper", frame).write if name != "archs" else _count
-        reported = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
-        both = zip(values, reported, strict=True)
-        return [write(a) + (f"{NO_BREAK}({paper(b)})" if pd.notna(b) else "") for a, b in both]
+        return _intervals(name, frame)
+    column = _column(name, frame)
+    if word == "share":
+        shares = frame.get(name, pd.Series(0.0, frame.index)).fillna(0) / frame["n"]
+        return column, _all(shares, ".1%")
+    if word == "difference":
+        column = Column("Difference", _score(name, "+"))
+        return column, _all(frame[name] - frame[f"{name}_paper"], column.form)
     if name in BY_SCORE and "score" in frame:
-        both = zip(frame["score"], values, strict=True)
-        return [_score(score, "+" if name == "difference" else "-")(value) for score, value in both]
-    return [write(value) for value in values]
+        forms = (_score(score, "+" if name == "difference" else "-") for score in frame["score"])
+        return column, [_write(*cell) for cell in zip(frame[name], forms, strict=True)]
+    cells = _all(frame[name], column.form)
+    if word == "beside":
+        paper = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
+        reported = _all(paper, _column(f"{name}_paper", frame).form)
+        both = zip(cells, reported, strict=True)
+        return column, [ours + f"{NO_BREAK}({paper})" * bool(paper) for ours, paper in both]
+    if not word:
+        return column, cells
+    other, join, looks = _JOINS[word]
+    both = zip(cells, _all(frame[other.format(name)], column.form), strict=True)
+    return looks or column, [join(*texts) for texts in both]
 
 
-def _score(name: str, sign: str = "-") -> Callable[[Any], str]:
-    """Write one of the six scores as the paper does, with one more digit for correlations."""
+def _all(values: Iterable[Any], form: Form) -> list[str]:
+    return [_write(value, form) for value in values]
+
+
+def _score(name: str, sign: str = "-") -> str:
+    """Return the format of one of the six scores: as the paper's, a digit more in correlations."""
     if not _has_decimals(name):
-        return _format(f"{sign}.0f")
-    return _format(f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f")
+        return f"{sign}.0f"
+    return f"{sign}.2f" if name.startswith("top10_top10") else f"{sign}.3f"
 
 
 def _has_decimals(name: str) -> bool:
@@ -388,36 +308,28 @@ def _has_decimals(name: str) -> bool:
     return not name.startswith(("top64_top5", "log10", "scores for"))
 
 
-def _interval(row: Any, low: str, high: str, write: Callable[[Any], str], value: float) -> str:
-    """Return the ends of a bootstrap interval, on one line."""
-    if pd.isna(row[low]):
-        return "" if pd.isna(value) else "none"
-    return f"{write(row[low])}{NO_BREAK}to{NO_BREAK}{write(row[high])}"
+def _intervals(name: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
+    """Return the ends of bootstrap intervals; where there are none, the heading says why."""
+    by_row = "score" in frame
+    low, high = (frame[end if by_row else f"{name}_{end}"] for end in ("low", "high"))
+    form = COLUMNS[name].form if name in COLUMNS else _score(name)
+    forms = frame["score"].map(_score) if by_row else [form] * len(frame)
+    cells = []
+    for value, *ends, form in zip(frame[name], low, high, forms, strict=True):
+        found = f"{NO_BREAK}to{NO_BREAK}".join(_all(ends, form))
+        cells.append(found if pd.notna(ends[0]) else "none" if pd.notna(value) else "")
+    why = f": none, under {LEAST_RESAMPLES} resamples" if "none" in cells else ""
+    return Column(f"95% interval{why}", _COUNT), cells
 
 
-def _interval_title(frame: pd.DataFrame, name: str) -> str:
-    """Head the column of intervals; where there are none, it says why."""
-    low = "low" if "low" in frame else f"{name}_low"
-    has_none = bool((frame[name].notna() & frame[low].isna()).any())
-    return "95% interval" + f": none, under {LEAST_RESAMPLES} resamples" * has_none
-
-
-def _ranked(spec: str) -> tuple[str, ...]:
-    """Return the columns of which the best value is printed bold."""
-    if spec.endswith((" difference", " interval")):
-        return ()
-    return (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")
-
-
-def _bold(texts: list[str], values: pd.Series, spec: str, best: str) -> list[str]:
+def _bold(cells: Sequence[str], frame: pd.DataFrame, name: str, best: str) -> list[str]:
+    values = frame[name].mask(frame["metric"] == CEILING) if "metric" in frame else frame[name]
     if best == "absolute":
         values = values.abs()
-    if best == "loss" and spec.startswith(("rho", "tau")):
+    if best == "loss" and name.startswith(("rho", "tau")):
         values = -values
-    return [
-        f"**{text}**" if text and value == values.max() else text
-        for text, value in zip(texts, values, strict=True)
-    ]
+    both = zip(cells, values == values.max(), strict=True)
+    return [f"**{cell}**" if cell and is_best else cell for cell, is_best in both]
 
 
 def markdown(frame: pd.DataFrame, numeric: Sequence[str] = ()) -> str:
@@ -494,10 +406,10 @@ def scoreboard(frame: pd.DataFrame) -> str:
                 "Verdict": _verdict(own),
                 "Epsilon": _agreement(rows[rows["of"] == "epsilon"]),
                 "Others": _agreement(rows[rows["of"] == "others"]),
-                "Ours (paper)": f"{_score(quantity)(far['reproduced'])}{NO_BREAK}("
+                "Ours (paper)": f"{_write(far['reproduced'], _score(quantity))}{NO_BREAK}("
                 f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f})",  # as printed
                 "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
-                "Scored": f"{_count(far['n_scored'])} of {_count(far['n'])}"
+                "Scored": f"{_write(far['n_scored'], _COUNT)} of {far['n']:,.0f}"
                 if pd.notna(far["n"])
                 else "",
             }
@@ -508,9 +420,8 @@ def scoreboard(frame: pd.DataFrame) -> str:
 def _verdict(rows: pd.DataFrame) -> str:
     """Judge an item by the share of its values that agree."""
     share = (rows["verdict"] == "reproduced").mean()
-    if share == 1:
-        return _badge("reproduced", "reproduced")
-    return _badge("mostly", "mostly") if share >= MOSTLY else _badge("differs", "differs")
+    word = "reproduced" if share == 1 else "mostly" if share >= MOSTLY else "differs"
+    return _badge(word, word)
 
 
 def _agreement(rows: pd.DataFrame) -> str:

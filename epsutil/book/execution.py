@@ -128,7 +128,8 @@ def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
     relative = ("EPSUTIL_DATA", "EPSUTIL_CACHE", "EPSUTIL_RESULTS", "EPSUTIL_SCORES")
     # The kernel starts in another folder, where a relative path would mean something else.
-    moved = {v: str(Path(os.environ[v]).expanduser().resolve()) for v in relative if _is_set(v)}
+    given = {name: path for name in relative if (path := os.environ.get(name))}
+    moved = {name: str(Path(path).expanduser().resolve()) for name, path in given.items()}
     spec = KernelSpec(
         argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
         + ["-f", "{connection_file}"],
@@ -145,12 +146,8 @@ def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager
     return ThisInterpreter
 
 
-def _is_set(variable: str) -> bool:
-    return bool(os.environ.get(variable))
-
-
 def _execute(
-    name: str, values: dict[str, Any], output: Path, environment: Mapping[str, str] | None = None
+    name: str, values: dict[str, Any], output: Path, environment: Mapping[str, str]
 ) -> Path:
     logging.getLogger("papermill").setLevel(logging.WARNING)  # it repeats what is said here
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +159,7 @@ def _execute(
             parameters=values,
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_this_interpreter(environment or {}),
+            kernel_manager_class=_this_interpreter(environment),
             cwd=str(paths.ROOT),
             progress_bar={"desc": name},
             iopub_timeout=120,  # for a busy machine to hand over a cell's figures
@@ -221,29 +218,22 @@ _OF_THE_SITE = [
 def _key(name: str, values: dict[str, Any]) -> str:
     """Return a digest of everything that an executed notebook depends on."""
     package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    digest.update(json.dumps([sys.version, values], sort_keys=True).encode())
     sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
-    recorded = (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER)
-    modules = [file for file in package.rglob("*.py") if file not in _OF_THE_SITE]
-    _add_contents(digest, [*sources, *modules, *package.rglob("*.txt")])
-    for folder in recorded:
-        _add_contents(digest, folder.rglob("*"))
-    for given in (paths.data(), paths.cache() / "data"):  # gigabytes: not their contents
-        for file in sorted(given.rglob("*")) if given else []:
-            if file.is_file():
-                state = file.stat()
-                digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-    return digest.hexdigest()
+    sources += [file for file in package.rglob("*.py") if file not in _OF_THE_SITE]
+    for folder in (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER):
+        sources += folder.rglob("*")
+    data = [folder for folder in (paths.data(), paths.cache() / "data") if folder]
+    given = [file for folder in data for file in sorted(folder.rglob("*")) if file.is_file()]
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in given]
+    # The data are gigabytes, and so they enter without their contents.
+    return _digest([sys.version, values, states], [*sources, *package.rglob("*.txt")])
 
 
 def digest(stage: Path) -> str:
     """Return a digest of what the site depends on: its sources, the package, the lock."""
-    found = hashlib.sha256(sys.version.encode())
     package = Path(__file__).parent.parent
     lock = paths.ROOT / "requirements.txt"
-    _add_contents(found, [lock, *stage.rglob("*"), *package.rglob("*.py")])
-    return found.hexdigest()
+    return _digest(sys.version, [lock, *stage.rglob("*"), *package.rglob("*.py")])
 
 
 def _results_of(name: str) -> str | None:
@@ -255,17 +245,17 @@ def _results_of(name: str) -> str | None:
     page = folder / "page.json"
     if not page.exists():
         return None
-    digest = hashlib.sha256()
-    _add_contents(digest, folder.rglob("*"))
-    if json.loads(page.read_text("utf-8")).get("unstored"):
-        stored = sorted(file.name for file in paths.scores().glob("*.parquet"))
-        digest.update(json.dumps(stored).encode())
-    return digest.hexdigest()
+    is_waiting = json.loads(page.read_text("utf-8")).get("unstored")
+    stored = sorted(file.name for file in paths.scores().glob("*.parquet")) if is_waiting else []
+    return _digest(stored, folder.rglob("*"))
 
 
-def _add_contents(digest: Any, files: Iterable[Path]) -> None:
+def _digest(value: Any, files: Iterable[Path]) -> str:
+    """Return a digest of a value and of the names and contents of files."""
+    found = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
     for file in sorted(files):
         if file.is_file():
             content = file.read_bytes()
-            digest.update(f"{file}\0{len(content)}\0".encode())
-            digest.update(content)
+            found.update(f"\0{file}\0{len(content)}\0".encode())
+            found.update(content)
+    return found.hexdigest()

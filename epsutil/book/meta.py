@@ -218,12 +218,8 @@ if "google.colab" in sys.modules:
 
 def opens_in_colab() -> bool:
     """Return whether each notebook begins with the :func:`preamble` of this repository."""
-    cells = {
-        name: json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
-        for name in parameters.names()
-    }
     url, _ = repository()
-    return bool(url) and all(
-        first["id"] == COLAB and f' {url}"' in "".join(first["source"])
-        for first, *_ in cells.values()
-    )
+    files = [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]
+    firsts = [json.loads(file.read_text("utf-8"))["cells"][0] for file in files]
+    colab = ["".join(first["source"]) for first in firsts if first["id"] == COLAB]
+    return bool(url) and len(colab) == len(files) and all(f' {url}"' in code for code in colab)

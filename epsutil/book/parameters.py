@@ -223,31 +223,27 @@ def _parameters(name: str) -> list[_Parameter]:
 def _assignments(name: str, source: str) -> Iterator[_Parameter]:
     """Yield the assignments of a parameters cell, which is read but never run."""
     for statement in ast.parse(source).body:
-        target: ast.expr | None = None
-        value: ast.expr | None = None
-        annotation: ast.expr | None = None
-        if isinstance(statement, ast.AnnAssign):
-            target, value, annotation = statement.target, statement.value, statement.annotation
-        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, value = statement.targets[0], statement.value
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            continue  # a text that explains
+        types: frozenset[str] = frozenset()
         try:
-            if not isinstance(target, ast.Name) or value is None:
-                raise ValueError
-            default = ast.literal_eval(value)
+            match statement:
+                case ast.Expr(ast.Constant()):
+                    continue  # a text that explains
+                case ast.Assign([ast.Name(target)], value):
+                    default = ast.literal_eval(value)
+                case ast.AnnAssign(ast.Name(target), annotation, ast.expr() as value):
+                    default, types = ast.literal_eval(value), _annotated(annotation)
+                case _:
+                    raise ValueError
         except ValueError:
             raise ParameterError(
                 f"notebooks/{name}.ipynb: a parameter is a plain `name = value`, not "
                 f"`{ast.unparse(statement)}`"
             ) from None
-        yield _Parameter(target.id, default, _annotated(annotation))
+        yield _Parameter(target, default, types)
 
 
-def _annotated(annotation: ast.expr | None) -> frozenset[str]:
+def _annotated(annotation: ast.expr) -> frozenset[str]:
     """Return the types of ``int | None`` as ``{"int", "None"}``; a list's come from its default."""
-    if annotation is None:
-        return frozenset()
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
         return _annotated(annotation.left) | _annotated(annotation.right)
     return frozenset({ast.unparse(annotation).partition("[")[0]})
@@ -315,65 +311,51 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     least = LEAST_ARCHS if "Problem(" in code else 1
     is_ablation = len(of_notebook.get("weights", ())) > 2  # takes any number of weights
     has_data = of_notebook.get("dataset") in benchmarks.DATASETS
-    archs, some, some_or_none = _from_to(least, size), _from_to(1, size), _from_to(0, size)
-    batch, seed = _from_to(2, LARGEST_BATCH), _from_to(0, LARGEST_SEED)
-    return {
-        "arch": _arch,
-        "my_arch": _arch,
-        "architectures": _one_of(experiments.ARCHITECTURES),
-        "batch_seeds": _list_of(seed),
-        "batch_size": batch,
-        "batch_sizes": _list_of(batch, least=2),
-        "budgets": _list_of(_from_to(1, 10_000)),
-        "dataset": _one_of(benchmarks.DATASETS if has_data else inputs.IMAGES),
-        "datasets": _some_of(benchmarks.DATASETS),
-        "dtypes": _some_of(scoring.PRECISIONS),
-        "epochs": _one_of(tuple(benchmarks.VALIDATION)),
-        "exponents": _list_of(_from_to(-30, 30), least=2),
-        "groups": _some_of(experiments.shown_groups(about[0])),
-        "highest_perplexity": _above(1, 1e300),
-        "image_size": _pixels,
-        "largest_share": _above(0, 1),
-        "later_groups": _some_of(experiments.shown_groups(about[0], experiments.LATER)),
-        "learning_rate": _above(0, 10),
-        "lowest": _from_to(0, 100),
-        "lowest_epsilon": _above(0, 100),
-        "metrics": _some_of(experiments.order(about[0])),
-        "mutation": _one_of(search.MUTATIONS),
-        "n_archs": archs,
-        "n_archs101": _from_to(least, SIZES["nasbench101"]),
-        "n_archs_nlp": _from_to(least, SIZES["nasbench_nlp"]),
-        "n_batch_archs": archs,
-        "n_bohb": _from_to(0, 10_000),
-        "n_competitors": some_or_none,
-        "n_draws": some_or_none,
-        "n_deciding": _from_to(weights.LEAST_NETWORKS, size),
-        "n_drawn": _from_to(1, SIZES["nasbench101"]),
-        "n_evaluated": archs,
-        "n_few": archs,
-        "n_jobs": jobs,
-        "n_least": some,
-        "n_neighbours": _from_to(1, 1000),
-        "n_pool": some,
-        "n_recheck": some,
-        "n_resamples": _from_to(0, 100_000),
-        "n_rounding": archs,
-        "n_rounds": _from_to(1, 10_000),
-        "n_small": some,
-        "n_speed_archs": archs,
-        "n_trained": _from_to(10, 10_000),
-        "population": _from_to(1, 10_000),
-        "runs": _file,
-        "rule": _one_of(tuple(weights.RULES)),
-        "seed": seed,
-        "speed_batch_size": batch,
-        "signal": _one_of(benchmarks.SIGNALS),
-        "speed_image_size": _pixels,
-        "tournament": _from_to(1, 10_000),
-        "unscored": _one_of(search.UNSCORED),
-        "warm_up": _one_of(search.WARM_UP),
-        "weights": _weights(None if is_ablation else 2),
-    }
+    seed = _from_to(0, LARGEST_SEED)
+    named = [
+        (_from_to(least, size), "n_archs n_batch_archs n_evaluated n_few n_rounding n_speed_archs"),
+        (_from_to(least, SIZES["nasbench101"]), "n_archs101"),
+        (_from_to(least, SIZES["nasbench_nlp"]), "n_archs_nlp"),
+        (_from_to(weights.LEAST_NETWORKS, size), "n_deciding"),
+        (_from_to(1, SIZES["nasbench101"]), "n_drawn"),
+        (_from_to(1, size), "n_least n_pool n_recheck n_small"),
+        (_from_to(0, size), "n_competitors n_draws"),
+        (_from_to(1, 1000), "n_neighbours"),
+        (_from_to(0, 100_000), "n_resamples"),
+        (_from_to(1, 10_000), "n_rounds population tournament"),
+        (_from_to(10, 10_000), "n_trained"),
+        (_from_to(0, 10_000), "n_bohb"),
+        (_list_of(_from_to(1, 10_000)), "budgets"),
+        (jobs, "n_jobs"),
+        (seed, "seed"),
+        (_list_of(seed), "batch_seeds"),
+        (_from_to(2, LARGEST_BATCH), "batch_size speed_batch_size"),
+        (_list_of(_from_to(2, LARGEST_BATCH), least=2), "batch_sizes"),
+        (_pixels, "image_size speed_image_size"),
+        (_list_of(_from_to(-30, 30), least=2), "exponents"),
+        (_weights(None if is_ablation else 2), "weights"),
+        (_above(0, 1), "largest_share"),
+        (_above(0, 10), "learning_rate"),
+        (_from_to(0, 100), "lowest"),
+        (_above(0, 100), "lowest_epsilon"),
+        (_above(1, 1e300), "highest_perplexity"),
+        (_arch, "arch my_arch"),
+        (_file, "runs"),
+        (_one_of(benchmarks.DATASETS if has_data else inputs.IMAGES), "dataset"),
+        (_some_of(benchmarks.DATASETS), "datasets"),
+        (_one_of(tuple(benchmarks.VALIDATION)), "epochs"),
+        (_one_of(benchmarks.SIGNALS), "signal"),
+        (_one_of(experiments.ARCHITECTURES), "architectures"),
+        (_some_of(experiments.shown_groups(about[0])), "groups"),
+        (_some_of(experiments.shown_groups(about[0], experiments.LATER)), "later_groups"),
+        (_some_of(experiments.order(about[0])), "metrics"),
+        (_some_of(scoring.PRECISIONS), "dtypes"),
+        (_one_of(search.MUTATIONS), "mutation"),
+        (_one_of(search.UNSCORED), "unscored"),
+        (_one_of(search.WARM_UP), "warm_up"),
+        (_one_of(tuple(weights.RULES)), "rule"),
+    ]
+    return {name: rule for rule, names in named for name in names.split()}
 
 
 def _from_to(low: float, high: float) -> Rule:

@@ -137,9 +137,10 @@ def _networks() -> NDArray[np.int64]:
     return pd.factorize(np.array([space.structure(arch) for arch in space]))[0]
 
 
-def _of_networks(scores: pd.Series, archs: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """Return a score for each different network, by first appearance among some architectures."""
-    archs = np.arange(len(NASBench201())) if archs is None else archs
+def _of_networks(scores: pd.Series) -> NDArray[np.float64]:
+    """Return a score for each different network, by first appearance along `metrics`' order."""
+    is_whole = len(scores) == len(NASBench201())
+    archs = np.arange(len(scores)) if is_whole else scoring.order("nasbench201")[: len(scores)]
     _, first = np.unique(_networks()[archs], return_index=True)
     return scores.loc[archs[np.sort(first)]].to_numpy(float)
 
@@ -213,8 +214,7 @@ def _az_nas(dataset: str, scores: dict[str, pd.Series]) -> pd.Series:
 
 
 def _metric(name: str, scores: pd.Series) -> dict[str, Any]:
-    archs = None if len(scores) == len(NASBench201()) else scoring.order("nasbench201")
-    values = _of_networks(scores, archs if archs is None else archs[: len(scores)])
+    values = _of_networks(scores)
     values = np.where(np.isfinite(values), values, np.nan)
     too_large = np.nanmax(np.abs(values)) > np.finfo(np.float32).max
     scale = 2.0**64 if too_large else 1.0  # a power of two changes no digit

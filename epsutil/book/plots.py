@@ -245,10 +245,8 @@ def courses(
         for method, line in rows.groupby("method", sort=False):
             colour, dash = looks[str(method)]
             axes.plot(line["step"], line[curve], color=colour, linestyle=dash, linewidth=1.6)
-            axes.fill_between(
-                line["step"], line[f"{curve}_low"], line[f"{curve}_high"],
-                color=colour, alpha=0.12, linewidth=0,
-            )  # fmt: skip
+            ends = (line["step"], line[f"{curve}_low"], line[f"{curve}_high"])
+            axes.fill_between(*ends, color=colour, alpha=0.12, linewidth=0)
         axes.set_title(f"{algorithm}\n{DATASETS[str(dataset)]}", fontsize=11)
         axes.set_ylim(*_from_tenth_step(rows, curve))
         axes.tick_params(labelsize=10)
@@ -294,8 +292,9 @@ def interactive_courses(frame: pd.DataFrame) -> go.Figure:
         horizontal_spacing=0.07, vertical_spacing=0.14,
     )  # fmt: skip
     looks = _looks(frame["method"].unique())
-    curves, drawn, legend = ("oracle", "honest"), [], set()
-    for curve in curves:
+    labels = {"oracle": "best test so far", "honest": "test of the best by signal"}
+    drawn, legend = [], set()
+    for curve in labels:
         for (algorithm, dataset, method), line in frame.groupby(
             ["algorithm", "dataset", "method"], sort=False
         ):
@@ -304,7 +303,7 @@ def interactive_courses(frame: pd.DataFrame) -> go.Figure:
             figure.add_trace(
                 go.Scatter(
                     x=line["step"], y=line[curve].round(3), name=name, legendgroup=name,
-                    showlegend=(curve, name) not in legend, visible=curve == curves[0],
+                    showlegend=(curve, name) not in legend, visible=curve == "oracle",
                     line={"color": looks[method][0], "width": 2},
                     customdata=line[[f"{curve}_low", f"{curve}_high"]].round(2),
                     hovertemplate=f"{name}<br>%{{x}} trained: %{{y:.2f}} (quartiles "
@@ -315,12 +314,11 @@ def interactive_courses(frame: pd.DataFrame) -> go.Figure:
             legend.add((curve, name))
             drawn.append(curve)
             rows = frame[(frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)]
-            ends = [end for curve in curves for end in _from_tenth_step(rows, curve)]
+            ends = [end for curve in labels for end in _from_tenth_step(rows, curve)]
             figure.update_yaxes(range=(min(ends), max(ends)), **place)
-    labels = {"oracle": "best test so far", "honest": "test of the best by signal"}
     buttons = [
-        {"label": labels[c], "method": "update", "args": [{"visible": [c == d for d in drawn]}]}
-        for c in curves
+        {"label": label, "method": "update", "args": [{"visible": [curve == d for d in drawn]}]}
+        for curve, label in labels.items()
     ]
     figure.update_layout(
         template="plotly_white", height=330 * len(algorithms), hovermode="closest",

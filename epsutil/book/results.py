@@ -109,11 +109,8 @@ class Page:
             The sources are not at hand, or scores are not stored and take too long to compute, and
             no result is recorded for these parameters.
         """
-
-        def write(path: Path) -> None:
-            compute().to_csv(path, index=False)
-
-        return pd.read_csv(self._item(f"{key}.csv", write, needs))
+        path = self._item(f"{key}.csv", lambda path: compute().to_csv(path, index=False), needs)
+        return pd.read_csv(path)
 
     def number(
         self, key: str, compute: Callable[[], Any], needs: Sequence[str] | None = None
@@ -122,11 +119,11 @@ class Page:
 
         Parameters as in :meth:`table`.
         """
-
-        def write(path: Path) -> None:
-            path.write_text(json.dumps(_plain(compute())), "utf-8")
-
-        path = self._item(f"{key}.json", write, needs)
+        path = self._item(
+            f"{key}.json",
+            lambda path: path.write_text(json.dumps(_plain(compute())), "utf-8"),
+            needs,
+        )
         self.numbers[key] = json.loads(path.read_text("utf-8"))
         path.unlink()
         return self.numbers[key]
@@ -137,7 +134,7 @@ class Page:
         self.items |= {f"{key}.json": True for key in numbers}
 
     def _item(
-        self, filename: str, write: Callable[[Path], None], needs: Sequence[str] | None
+        self, filename: str, write: Callable[[Path], object], needs: Sequence[str] | None
     ) -> Path:
         needs = self.needs if needs is None else tuple(needs)
         path = self.folder / filename
@@ -243,22 +240,20 @@ class Page:
         tabs : bool, default True
             Or one below the other.
         """
-        label, first, parts = label or self._label(table), "", []
-        for dataset in datasets or [problem.dataset for problem in self.problems]:
-            name = f"{label}-{_SHORT.get(dataset, dataset)}"
-            about = f"{DATASETS[dataset]}. {caption}"
-            if first:
-                about = f"{DATASETS[dataset]}, as {{numref}}`{first}`."
+        datasets = datasets or [problem.dataset for problem in self.problems]
+        label, parts = label or self._label(table), []
+        first, *_ = names = [f"{label}-{_SHORT.get(dataset, dataset)}" for dataset in datasets]
+        for dataset, name in zip(datasets, names, strict=True):
+            title = DATASETS[dataset]
+            as_first = f"{title}, as {{numref}}`{first}`."
+            about = f"{title}. {caption}" if name == first else as_first
             about += f" {notes[dataset]}" if notes and dataset in notes else ""
-            first = first or name
             where = f"dataset == '{dataset}'"
             where += f" and ({options['where']})" if options.get("where") else ""
             text = self._table(table, columns, about, name, options | {"where": where})
-            parts.append((DATASETS[dataset], text))
-        myst = "\n".join(
-            f"::::{{tab-item}} {title}\n:sync: {title}\n\n{text}::::" if tabs else text
-            for title, text in parts
-        )
+            tab = f"::::{{tab-item}} {title}\n:sync: {title}\n\n{text}::::"
+            parts.append(tab if tabs else text)
+        myst = "\n".join(parts)
         myst = f":::::{{tab-set}}\n{myst}\n:::::\n" if tabs else myst
         self._display(myst + self._download(table))
 
@@ -363,14 +358,9 @@ class Page:
         os.replace(temporary, self.folder / "page.json")
         about = now if live or self.recorded is None else self.recorded
         self._display(tables.about(about | {"recorded": record["recorded"]}, self.numbers))
-        opening = "".join(
-            f":::{{div}} {kind}\n{text}\n:::\n\n"
-            for kind, text in (
-                ("found", self.numbers.get("found")),
-                ("status", self._said_of_status(live)),
-            )
-            if text
-        )
+        said = {"found": self.numbers.get("found"), "status": self._said_of_status(live)}
+        boxes = [f":::{{div}} {kind}\n{text}\n:::\n\n" for kind, text in said.items() if text]
+        opening = "".join(boxes)
         self._opening.update(_bundle(readable(opening), opening), raw=True, metadata=OPENING)
 
     def _said_of_status(self, live: bool) -> str:

@@ -153,15 +153,8 @@ RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(
 )
 _RANKED = (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")  # have a best value
 # Of a table whose rows are scores; see `values` and `spread`.
-BY_SCORE = {
-    "paper": "Paper",
-    "ours": "Ours",
-    "difference": "Difference",
-    "last": "Unscored last",
-    "lowest": "Lowest",
-    "median": "Median",
-    "highest_of": "Highest",
-}
+BY_SCORE = {name: name.capitalize() for name in ("paper", "ours", "difference", "lowest", "median")}
+BY_SCORE |= {"last": "Unscored last", "highest_of": "Highest"}
 
 
 def render(

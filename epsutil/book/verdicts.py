@@ -87,14 +87,13 @@ def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFra
     epsilon = joined["metric"] == "epsilon"
     names = joined["dataset"].where(epsilon, joined["metric"] + ", " + joined["dataset"])
     joined = joined.assign(row=names)
-    boards = [compare(item, joined[epsilon], ("rho", "tau"))]
-    if not epsilon.all():
-        others = joined[~epsilon].dropna(subset="rho")
-        if of_loss:
-            others = others.assign(rho_paper=-others["rho_paper"])
-        boards.append(
-            compare(item, others, ("rho",), COMPETITORS_TOLERANCE, COMPETITORS_LEAST, "others")
-        )
+    others = joined[~epsilon].dropna(subset="rho")
+    others = others.assign(rho_paper=(-1 if of_loss else 1) * others["rho_paper"])
+    least = (COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
+    boards = [
+        compare(item, joined[epsilon], ("rho", "tau")),
+        compare(item, others, ("rho",), *least, of="others"),
+    ]
     return pd.concat(boards, ignore_index=True)
 
 

@@ -68,7 +68,7 @@ def compare(
     boards = []
     for quantity in quantities:
         ours, paper = table[quantity], table[f"{quantity}_paper"]
-        close = (ours - paper).abs() <= tolerance + 0.005  # printed with two decimals
+        close = (ours - paper).abs() <= np.asarray(tolerance) + 0.005  # printed with two decimals
         verdict = np.select([table["n"] < n_least, close], ["too few", "reproduced"], "differs")
         about = {"item": item, "of": of, "quantity": quantity, "verdict": verdict}
         boards.append(table.assign(**about, paper=paper, reproduced=ours)[[*SCOREBOARD]])
@@ -100,9 +100,7 @@ def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFra
 def pairs(item: str, table: pd.DataFrame, first: Sequence[float] | None = None) -> pd.DataFrame:
     """Compare a table of pairs of weights with the reported one, some pair first."""
     table = table.dropna(subset="rho_paper")
-    named = table.assign(
-        row=[f"{w1:g}, {w2:g}" for w1, w2 in zip(table["w1"], table["w2"], strict=True)]
-    )
+    named = table.assign(row=table["w1"].map("{:g}, ".format) + table["w2"].map("{:g}".format))
     if first is not None:
         chosen = (named["w1"] == first[0]) & (named["w2"] == first[1])
         named = pd.concat([named[chosen], named[~chosen]])

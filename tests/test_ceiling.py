@@ -136,3 +136,11 @@ def test_in_a_table_the_ceiling_is_the_last_row_and_never_the_best():
     text = tables.render(pd.concat([ours, row]), ["metric", "rho"], best="largest")
     lines = text.splitlines()
     assert "**0.500**" in lines[-2] and "*noise ceiling*" in lines[-1] and "**0" not in lines[-1]
+
+
+def test_a_share_is_written_as_one():
+    """Also where a column's name ends like one of scores, in which the unscored rank last."""
+    text = tables.render(
+        pd.DataFrame({"reached_all": [0.0102], "rho_all": [0.01]}), ["reached_all", "rho_all"]
+    )
+    assert "Share, unscored last" in text and "1.0%" in text and "0.010" in text

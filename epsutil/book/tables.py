@@ -108,6 +108,7 @@ COLUMNS = {
     **_columns(".0%", unscored="Unscored"),
     **_columns(".1%", coverage="Coverage", top10_unscored="Unscored of the true top-10%"),
     **_columns(".1%", reached="Share of the ceiling", reached_top10="Share, top-10%"),
+    **_columns(".1%", reached_all="Share, unscored last"),
     **_columns("g", w1="Weight 1", w2="Weight 2", cost_hours="Hours, paper"),
     **_columns(".3e", v1="$V_1$", v2="$V_2$"),
     **_columns(_or_dropped, v1_normalised="$V'_1$", v2_normalised="$V'_2$"),
@@ -241,8 +242,6 @@ def _column(name: str, frame: pd.DataFrame) -> Column:
     if name.endswith("_paper"):
         as_printed = {"archs": _COUNT, "top64_top5": ".0f"}.get(of, ".2f")
         return Column(f"{_column(of, frame).heading} paper", as_printed)
-    if name.endswith("_all"):
-        return Column(f"{_column(of, frame).heading}, unscored last", _score(name))
     if name in SCORES:
         return Column(SCORES[name], _score(name))
     if name in BY_SCORE and "score" in frame:
@@ -251,6 +250,8 @@ def _column(name: str, frame: pd.DataFrame) -> Column:
         return Column(BY_SCORE[name] + count, _COUNT)
     if name in COLUMNS:
         return COLUMNS[name]
+    if name.endswith("_all"):
+        return Column(f"{_column(of, frame).heading}, unscored last", _score(name))
     if name not in frame:
         raise KeyError(f"no column {name!r}; the table has {', '.join(frame)}")
     form: Form = ",.4g" if pd.api.types.is_numeric_dtype(frame[name]) else {}  # of one page

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ _OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored"}.union(
 )
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_SCALE = click.option(
-    "--scale", type=click.Choice(parameters.SCALES), default="quick", show_default=True
-)
+_shown = partial(click.option, show_default=True)
+_SCALE = _shown("--scale", type=click.Choice(parameters.SCALES), default="quick")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,6 +59,8 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     public address.
     """
     if list_only:
+        if names:
+            raise ValueError("--list shows all files; leave out either it or the names")
         for source in sources.SOURCES.values():
             where = "here" if sources.available(source.name) else source.url or "to be supplied"
             size = f"{source.size / 1e6:.1f} MB" if source.size else "-"
@@ -144,7 +146,7 @@ class _Asked:
     "--dataset",
     type=click.Choice(inputs.KINDS),
     help="Where the images or tokens come from; by default cifar10, for nasbench_nlp ptb. grey, "
-    "normal, uniform and random_tokens need no data.",
+    "normal, uniform and random_tokens need no data, but nasbench_nlp's architectures do.",
 )
 @click.option(
     "--weights",
@@ -242,6 +244,10 @@ def _score_module(asked: _Asked, module: str, names: list[str]) -> None:
     chosen = asked.weights or (1e-7, 1.0)
     values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
     _tell(values, batch, asked.output, "" if asked.batch_kind else "; --batch names another")
+    if math.isnan(values.get("epsilon", 0)):
+        click.echo(
+            "With a weight, all outputs are equal or one is not finite; try others", err=True
+        )
 
 
 def _score_arch(
@@ -291,7 +297,7 @@ def _score_sample(
         )
     labels = [name for name in names if proxies.get(name).labels]
     if labels and not inputs.needs(dataset) and inputs.batch(dataset, 2).labels is None:
-        raise ValueError(f"{labels[0]} needs labels, and {dataset} images have none")
+        raise ValueError(f"{labels[0]} needs labels, and {dataset} images have none; cifar10 has")
     columns, origins = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
         seed = proxies.SEED if asked.seed is None else asked.seed
@@ -318,7 +324,8 @@ def _score_sample(
 def _summarise(scores: pd.Series, metric: str, source: str, space: spaces.Space) -> None:
     """Print the best of a sample."""
     click.echo(f"inputs: {source}")
-    click.echo(f"scored: {scores.notna().sum():,} of {len(scores):,}; the others have no {metric}")
+    others = f"; the others have no {metric}" if scores.isna().any() else ""
+    click.echo(f"scored: {scores.notna().sum():,} of {len(scores):,}{others}")
     click.echo(f"best by {metric}:")
     best = scores.nsmallest(5) if proxies.get(metric).lower_is_better else scores.nlargest(5)
     for index, value in best.items():
@@ -364,7 +371,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
     "that returns a list. Repeatable.",
 )
 @click.option("--batch", "kind", metavar="KIND|FILE", help="As for `score`; for a SPACE, a KIND.")
-@click.option("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
+@_shown("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
 @click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
 @click.option("--batch-size", type=click.IntRange(2), help=f"By default {_BATCH_SIZE}.")
 @click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
@@ -382,8 +389,8 @@ def weights(
     """  # noqa: D301
     if (space is None) == (not modules):
         raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
-    if space is None and n_archs is not None:
-        raise ValueError("--n-archs goes with a search space; of a --module all networks decide")
+    if space is None and (n_archs is not None or jobs != -1):
+        raise ValueError("--n-archs and --jobs go with a search space, not with a --module")
     if output is not None and not output.absolute().parent.is_dir():
         raise ValueError(f"--output: there is no folder {output.absolute().parent}")
     if space is not None:
@@ -410,13 +417,13 @@ def weights(
 @click.option("--signal", metavar="COLUMN", help="What it sees; by default the accuracy.")
 @click.option("--score", metavar="COLUMN", help="What is known before training.")
 @click.option("--archs", metavar="COLUMN", default="arch", help="NAS-Bench-201's strings.")
-@click.option("--method", type=click.Choice(user_tables.METHODS), default="random-warmup")
-@click.option("--unscored", type=click.Choice(search_.UNSCORED), default="worst")
-@click.option("--rounds", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--pool", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--population", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--tournament", type=click.IntRange(1), default=10, show_default=True)
+@_shown("--method", type=click.Choice(user_tables.METHODS), default="random-warmup")
+@_shown("--unscored", type=click.Choice(search_.UNSCORED), default="worst", help="Where they rank.")
+@_shown("--rounds", type=click.IntRange(1), default=100, help="How many searches.")
+@_shown("--steps", type=click.IntRange(1), default=300, help="Trainings in each; pick has one.")
+@_shown("--pool", type=click.IntRange(1), default=1000, help="Scored first: pick, *-warmup.")
+@_shown("--population", type=click.IntRange(1), default=64, help="Of the methods rea*.")
+@_shown("--tournament", type=click.IntRange(1), default=10, help="Of the methods rea*.")
 @click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
 @click.option("--output", type=_FILE, help="Also write the whole curves to this CSV file.")
 def search(file: Path, output: Path | None, **given: Any) -> None:
@@ -433,6 +440,8 @@ def search(file: Path, output: Path | None, **given: Any) -> None:
     found = user_tables.run(table, **given)
     shown = [n for n in (1, 3, 10, 30, 64, 100, 300, 1000, 3000) if n < len(found)]
     click.echo(found.loc[[*shown, len(found)]].to_string(float_format="{:.3f}".format))
+    what = f"{given['accuracy']} by {given['method']}"
+    click.echo(f"{what}: median and quartiles (low, high) of {given['rounds']:,} searches")
     _write(found, output)
 
 

@@ -72,6 +72,8 @@ def private(network: nn.Module, x: Tensor) -> nn.Module:
     >>> torch.equal(copied(x), copied(x)), network.training
     (True, True)
     """
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"a network is a torch.nn.Module, made already, not {network!r}")
     network = getattr(network, "_orig_mod", network)  # torch.compile's
     name = type(network).__name__
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):

@@ -148,6 +148,8 @@ def compute(
     """
     if isinstance(names, str):
         raise ValueError(f"names is a list of metrics: [{names!r}]")
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError("a batch is (x, labels), or (x, None) without labels")
     wanted = [get(name) for name in names]
     values = {}
     with networks.isolated():
@@ -155,7 +157,7 @@ def compute(
         labels = None if batch[1] is None else torch.as_tensor(batch[1]).detach().clone()
         for chosen in wanted:
             if chosen.labels and labels is None:
-                raise ValueError(f"{chosen.name} needs labels, and the batch has none")
+                raise ValueError(f"{chosen.name} needs labels, and the batch has none; cifar10 has")
         labelled = [chosen.name for chosen in wanted if chosen.labels]
         private = networks.private(network, x)
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)

@@ -37,6 +37,8 @@ def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd
     ...     read(file, "acc", "epsilon", None)["epsilon"].tolist()
     [0.4, nan]
     """
+    if not file.is_file():
+        raise ValueError(f"--table: there is no file {file}")
     try:
         table = pd.read_csv(file)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -116,7 +118,8 @@ def run(
     if method in _SCORED and score is None:
         raise ValueError(f"{method} needs a score: name its column with --score")
     if method in _SCORED and len(table) < pool:
-        raise ValueError(f"a pool of {pool:,} from {len(table):,} architectures; make it smaller")
+        short = f"a pool of {pool:,} from {len(table):,} architectures"
+        raise ValueError(f"{short}; make it smaller with --pool")
     known = search.scored(table[score], unscored) if method in _SCORED else None
     if method == "pick":
         assert known is not None

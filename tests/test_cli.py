@@ -138,6 +138,8 @@ def test_a_data_folder_that_does_not_exist(run, monkeypatch):
 def test_fetch_lists_every_source(run):
     code, out, _ = run("fetch", "--list")
     assert code == 0 and "nas-bench-201/nats_bench.csv" in out
+    code, out, err = run("fetch", "--list", "nas-bench-201/nats_bench.csv")
+    assert code == 2 and not out and "--list shows all files" in err
 
 
 def test_the_installed_command():
@@ -314,9 +316,10 @@ def test_a_module_that_reads_text(run, own):
 
 
 def test_a_metric_that_is_undefined_says_so(run, own):
-    code, out, _ = run("score", "--module", f"{own}:Constant", "--metrics", "epsilon", "synflow")
+    code, out, err = run("score", "--module", f"{own}:Constant", "--metrics", "epsilon", "synflow")
     assert code == 0
     assert printed(out)["epsilon"] == "undefined (no score)" and printed(out)["synflow"] == "0"
+    assert "not finite; try others" in err
 
 
 @pytest.mark.parametrize(
@@ -345,7 +348,7 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ),
         ("--module own_network:Tiny --metrics", "Option '--metrics' requires an argument"),
         ("--metrics --module own_network:Tiny", "Option '--metrics' requires an argument"),
-        ("--module own_network:Tiny --metrics snip", "snip needs labels, and the batch has none"),
+        ("--module own_network:Tiny --metrics snip", "the batch has none; cifar10 has"),
         ("--module own_network:Tiny --weights 1 1", "two or more different finite numbers"),
         ("--module own_network:Tiny --batch mnist", "'mnist' is neither a .npz file nor one of"),
         ("--module own_network:Tiny --dataset grey", "--dataset does not go with --module"),
@@ -397,7 +400,7 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("nasbench201 --metrics ntk --n-archs 2 --dataset ptb", "nasbench201 does not read ptb"),
         (
             "nasbench201 --metrics synflow snip --n-archs 2 --dataset grey",
-            "snip needs labels, and grey images have none",
+            "snip needs labels, and grey images have none; cifar10 has",
         ),
     ],
 )
@@ -436,7 +439,7 @@ def test_a_sample_by_other_metrics(run, tmp_path):
         assert row["epsilon"] == pytest.approx(epsilon, rel=1e-5, nan_ok=True)
     expected = scoring.score_group("nasbench201", "grey", "synflow", 2)["synflow"]
     assert frame["synflow"].to_dict() == pytest.approx(expected.to_dict())
-    assert "best by epsilon:" in out and "scored: 2 of 2; the others have no synflow" in out
+    assert "best by epsilon:" in out and "scored: 2 of 2\n" in out
     best = frame["arch"][frame["synflow"].idxmax()]
     assert best in out.partition("best by synflow:\n")[2].splitlines()[0]
 
@@ -474,7 +477,8 @@ def test_weights_for_a_space(run):
         ("nasbench2", "'nasbench2' is not one of"),
         ("nasbench201 --batch ptb", "nasbench201 does not read ptb"),
         ("nasbench201 --batch grey --n-archs 9", "n_archs is 9; nasbench201 has 10 to 15,625"),
-        ("--module own_network:few --n-archs 20", "--n-archs goes with a search space"),
+        ("--module own_network:few --jobs 2", "--n-archs and --jobs go with a search"),
+        ("--module own_network:few --n-archs 20", "--n-archs and --jobs go with a search"),
         ("--module own_network:few --batch good.npz", "3 networks are too few"),
         ("--module own_network:severl", "own_network has no severl; did you mean several"),
         ("--module own_network:settings --module own_network:inputs", "has no inputs"),

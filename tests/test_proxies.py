@@ -531,3 +531,11 @@ def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
         size = str(authors[name]) if data else ""
         better = "lower" if proxies.get(name).lower_is_better else "higher"
         assert cells == [*("yes" if need else "" for need in needs), size, better], name
+
+
+def test_a_bare_tensor_or_a_class_is_refused():
+    """A tensor would be taken apart into inputs and labels."""
+    with pytest.raises(ValueError, match="a batch is \\(x, labels\\)"):
+        proxies.compute(network(), torch.ones(2, 3, 8, 8), ["params"])
+    with pytest.raises(ValueError, match="a network is a torch.nn.Module, made already"):
+        proxies.compute(Pair, (torch.ones(2, 3, 8, 8), None), ["epsilon"])

@@ -41,6 +41,7 @@ def test_every_method_is_that_of_the_library(file, table, tmp_path, method):
     done = call(file, "--score", "epsilon", "--signal", "val", "--method", method,
                 "--pool", 200, "--population", 20, "--output", output)  # fmt: skip
     assert done.exit_code == 0, done.output
+    assert f"acc by {method}: median and quartiles (low, high) of 20 searches" in done.output
     curves = pd.read_csv(output, index_col="trained")
     assert list(curves.index) == ([1] if method == "pick" else list(range(1, 91)))
     assert (curves["best"] >= curves["chosen"]).all()
@@ -71,7 +72,7 @@ def test_a_warm_up_is_worth_something(file):
         ({"acc": np.nan}, ["--score", "epsilon"], "'acc' is missing or infinite in 15,625 of"),
         ({"val": "high"}, ["--signal", "val"], "column 'val' holds texts"),
         ({}, ["--method", "rea-warmup"], "rea-warmup needs a score: name its column with --score"),
-        ({}, ["--score", "epsilon", "--pool", 20_000], "a pool of 20,000 from 15,625"),
+        ({}, ["--score", "epsilon", "--pool", 20_000], "smaller with --pool"),
         ({"arch": "x"}, ["--method", "rea"], "has 0 of the 15,625, in 15,625"),
         ({}, ["--method", "rea", "--archs", "cell"], "there is no column 'cell'"),
         ({}, ["--method", "rea", "--population", 1000], "population"),
@@ -83,3 +84,8 @@ def test_mistakes_are_named(table, tmp_path, change, arguments, said):
     done = call(path, *arguments)
     message = str(done.exception) if done.exception else done.output
     assert isinstance(done.exception, ValueError) and said in message
+
+
+def test_a_table_that_does_not_exist_is_named(tmp_path):
+    done = call(tmp_path / "none.csv")
+    assert str(done.exception).startswith("--table: there is no file ")

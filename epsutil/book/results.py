@@ -141,8 +141,8 @@ class Page:
         problem: sources.SourceError | store.NotStored
         if absent := _absent(needs):
             problem = sources.SourceError(
-                f"{self.name} needs {_listed(absent)}, which is not at hand: set EPSUTIL_DATA to a "
-                "folder that has it, or run `epsutil fetch` (see the data page)"
+                f"{self.name} needs {_listed(absent)}, not at hand: set EPSUTIL_DATA to a folder "
+                "with the data, or run `epsutil fetch` (see the data page)"
             )
         else:
             temporary = path.with_name(f".{filename}")

@@ -417,7 +417,7 @@ def weights(
 @click.option("--signal", metavar="COLUMN", help="What it sees; by default the accuracy.")
 @click.option("--score", metavar="COLUMN", help="What is known before training.")
 @click.option("--archs", metavar="COLUMN", default="arch", help="NAS-Bench-201's strings.")
-@_shown("--method", type=click.Choice(user_tables.METHODS), default="random-warmup")
+@_shown("--method", type=click.Choice([*user_tables.METHODS]), default="random-warmup")
 @_shown("--unscored", type=click.Choice(search_.UNSCORED), default="worst", help="Where they rank.")
 @_shown("--rounds", type=click.IntRange(1), default=100, help="How many searches.")
 @_shown("--steps", type=click.IntRange(1), default=300, help="Trainings in each; pick has one.")
@@ -426,7 +426,8 @@ def weights(
 @_shown("--tournament", type=click.IntRange(1), default=10, help="Of the methods rea*.")
 @click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
 @click.option("--output", type=_FILE, help="Also write the whole curves to this CSV file.")
-def search(file: Path, output: Path | None, **given: Any) -> None:
+@click.pass_context
+def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any) -> None:
     """Search on a table of yours, with a score and without.
 
     \b
@@ -436,11 +437,14 @@ def search(file: Path, output: Path | None, **given: Any) -> None:
     Shown is the accuracy of the network that has the best signal after so many trainings, and the
     best of all that were trained, which no search knows: median and quartiles over the rounds.
     """  # noqa: D301
+    method = given["method"]
+    taken = f"file accuracy signal method {user_tables.METHODS[method]} rounds seed"
+    _refuse_others(ctx, f"--method {method}", taken)
     table = user_tables.read(file, given["accuracy"], given["score"], given["signal"])
     found = user_tables.run(table, **given)
     shown = [n for n in (1, 3, 10, 30, 64, 100, 300, 1000, 3000) if n < len(found)]
     click.echo(found.loc[[*shown, len(found)]].to_string(float_format="{:.3f}".format))
-    what = f"{given['accuracy']} by {given['method']}"
+    what = f"{given['accuracy']} by {method}"
     click.echo(f"{what}: median and quartiles (low, high) of {given['rounds']:,} searches")
     _write(found, output)
 

@@ -393,6 +393,9 @@ def check_dataset(space_name: str, dataset: str) -> None:
 
 
 def _check_batch(space_name: str, batch: Batch) -> None:
+    if not isinstance(batch, Batch):
+        kind = type(batch).__name__
+        raise TypeError(f"the batch is what epsutil.inputs.batch returns, not of type {kind}")
     check_dataset(space_name, batch.kind)
     x = batch.x.reshape(-1, 1) if batch.kind in inputs.TOKENS else batch.x
     if not np.isfinite(x).all():

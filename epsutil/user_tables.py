@@ -7,8 +7,15 @@ import pandas as pd
 
 from epsutil import search, spaces
 
-METHODS = ("pick", "random", "random-warmup", "rea", "rea-warmup", "rea-move", "reinforce")
-_SCORED = ("pick", "random-warmup", "rea-warmup", "rea-move")
+METHODS = {  # and which arguments of `run`, of those that not every method uses, each uses
+    "pick": "score unscored pool",
+    "random": "steps",
+    "random-warmup": "score unscored pool steps",
+    "rea": "archs steps population tournament",
+    "rea-warmup": "score unscored pool archs steps population tournament",
+    "rea-move": "score unscored archs steps population tournament",
+    "reinforce": "archs steps",
+}
 
 
 def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd.DataFrame:
@@ -115,12 +122,13 @@ def run(
     """
     result = table[accuracy].to_numpy(float)
     seen = table[signal or accuracy].to_numpy(float)
-    if method in _SCORED and score is None:
+    takes = METHODS[method].split()
+    if "score" in takes and score is None:
         raise ValueError(f"{method} needs a score: name its column with --score")
-    if method in _SCORED and len(table) < pool:
+    if "pool" in takes and len(table) < pool:
         short = f"a pool of {pool:,} from {len(table):,} architectures"
         raise ValueError(f"{short}; make it smaller with --pool")
-    known = search.scored(table[score], unscored) if method in _SCORED else None
+    known = search.scored(table[score], unscored) if "score" in takes else None
     if method == "pick":
         assert known is not None
         history = search.pick(known, pool, rounds, seed)[:, None]

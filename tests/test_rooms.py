@@ -34,10 +34,10 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "sources inputs pools benchmarks": 1120,
     "proxies passes user_modules networks": 1420,
     "store scoring": 680,
-    "experiments agreement weights user_tables": 1320,
+    "experiments agreement weights user_tables": 1340,
     "search": 520,
     "book": 3320,
-    "cli": 540,
+    "cli": 560,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted
 PACKAGE = paths.ROOT / "epsutil"

@@ -325,3 +325,8 @@ def test_chunks_survive_that_another_process_stores_the_run(tmp_path, monkeypatc
     monkeypatch.setattr(store.os, "replace", removed_first)
     mine.write({"b": (2.0,)})
     assert mine.read() == {}
+
+
+def test_a_bare_array_is_no_batch():
+    with pytest.raises(TypeError, match="what epsutil.inputs.batch returns, not of type ndarray"):
+        scoring.score("nasbench201", np.zeros((2, 3, 8, 8)))

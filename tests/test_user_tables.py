@@ -31,15 +31,21 @@ def file(table, tmp_path_factory):
 
 
 def call(file, *arguments):
-    options = ["--table", file, "--accuracy", "acc", "--rounds", 20, "--steps", 90, *arguments]
+    options = ["--table", file, "--accuracy", "acc", "--rounds", 20, *arguments]
     return CliRunner().invoke(cli, ["search", *map(str, options)])
+
+
+def used(method, **values):
+    """Return the options of these values that a method takes."""
+    taken = user_tables.METHODS[method].split()
+    return [word for key in values if key in taken for word in (f"--{key}", values[key])]
 
 
 @pytest.mark.parametrize("method", user_tables.METHODS)
 def test_every_method_is_that_of_the_library(file, table, tmp_path, method):
     output = tmp_path / "curves.csv"
-    done = call(file, "--score", "epsilon", "--signal", "val", "--method", method,
-                "--pool", 200, "--population", 20, "--output", output)  # fmt: skip
+    options = used(method, score="epsilon", pool=200, population=20, steps=90)
+    done = call(file, "--signal", "val", "--method", method, *options, "--output", output)
     assert done.exit_code == 0, done.output
     assert f"acc by {method}: median and quartiles (low, high) of 20 searches" in done.output
     curves = pd.read_csv(output, index_col="trained")
@@ -56,9 +62,19 @@ def test_every_method_is_that_of_the_library(file, table, tmp_path, method):
         assert curves.loc[1, "best"] == pytest.approx(np.median(found))
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [("rea", "score", "epsilon"), ("pick", "steps", 9), ("random", "population", 9),
+     ("rea-move", "pool", 9), ("reinforce", "tournament", 9)],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused(file, method, option, value):
+    done = call(file, "--method", method, *used(method, score="epsilon"), f"--{option}", value)
+    assert f"--{option} does not go with --method {method}" in str(done.exception)
+
+
 def test_a_warm_up_is_worth_something(file):
     plain, warm = (
-        call(file, "--score", "epsilon", "--method", method, "--pool", 500)
+        call(file, "--method", method, *used(method, score="epsilon", pool=500))
         for method in ("rea", "rea-warmup")
     )
     first = [float(done.output.splitlines()[2].split()[1]) for done in (plain, warm)]

@@ -28,6 +28,12 @@ METRICS = {
     "swap": "SWAP",
     "az_nas": "AZ-NAS",
 }
+SIGNALS = {  # what a search chooses by
+    "validation200": "validation, 200 epochs",
+    "validation12": "validation, 12 epochs",
+    "run1": "test, one run",
+    "test": "test, mean of all runs",
+}
 SCORES = {
     "rho": "ρ",
     "rho_top10": "ρ top-10%",
@@ -57,3 +63,8 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
     "Figure 5": "figure05_search_metrics",
     "Figure 6": "figure06_other_metrics",
 }
+
+
+def metric_name(name: str) -> str:
+    """Write a metric's name within a sentence."""
+    return METRICS.get(name, name).strip("*")

@@ -1,5 +1,7 @@
 """What is computed about metrics, on made-up scores, against plain formulas."""
 
+import re
+
 import notebook
 import numpy as np
 import pandas as pd
@@ -275,7 +277,7 @@ def test_steigers_tests_are_counted(against):
     ]
     assert verdicts.tests_made(table) == (
         "8 tests, so that a p-value has to be below 0.05/8 = 0.0063 to count at the 5% level "
-        "(Bonferroni): 2 are"
+        "(Bonferroni): 2 of them are"
     )
     assert verdicts.tests_on_whole_spaces(table) == "0 of 8"
     table.loc[table["other"] == "params", "n_space"] = N
@@ -286,7 +288,7 @@ def test_steigers_tests_are_counted(against):
 def test_what_of_the_stand_in_enters():
     text = verdicts.stand_in()
     assert "had 200 outputs" in text and "not ImageNet16-120's 120" in text
-    names = text.partition(" and ")[2].removesuffix(" had its labels").split(", ")
+    names = re.split(", | and ", text.partition(" and ")[2].removesuffix(" were given its labels"))
     assert set(names) == {
         "grad_norm", "snip", "grasp", "fisher", "fisher_weighted", "grad_sign", "cv"
     }  # fmt: skip

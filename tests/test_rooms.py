@@ -36,7 +36,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 680,
     "experiments agreement weights user_tables": 1340,
     "search": 520,
-    "book": 3320,
+    "book": 3340,
     "cli": 560,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted

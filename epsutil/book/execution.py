@@ -124,7 +124,7 @@ def execute_all(
 
 def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
     """Return what starts the running interpreter, whatever kernels the machine has registered."""
-    # Progress bars are text on a page; tqdm would ask for ipywidgets under every import.
+    # tqdm asks for ipywidgets under every import.
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
     relative = ("EPSUTIL_DATA", "EPSUTIL_CACHE", "EPSUTIL_RESULTS", "EPSUTIL_SCORES")
     # The kernel starts in another folder, where a relative path would mean something else.
@@ -134,7 +134,8 @@ def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager
         argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
         + ["-f", "{connection_file}"],
         language="python",
-        env={"PYTHONWARNINGS": ",".join(warnings), **moved, **environment},
+        # A page is no place for progress bars, which a busy machine would print into it.
+        env={"PYTHONWARNINGS": ",".join(warnings), "TQDM_DISABLE": "1", **moved, **environment},
         metadata={"supported_encryption": "curve"},
     )
 

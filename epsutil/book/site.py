@@ -173,10 +173,10 @@ def _findings() -> str:
             f"- **What holds.** Over the architectures of NAS-Bench-201 that have an epsilon, its "
             f"rank correlation with CIFAR-10 accuracy is {ours['rho']:.2f} "
             f"(the paper: {paper['rho']:.2f}).",
-            f"- **What holds only for these.** They are {ours['n_scored']:,.0f} of "
-            f"{ours['n']:,.0f}. Of the truly best tenth {ours['top10_unscored']:.0%} have no "
-            f"epsilon, for the signal vanishes in float32. When those without one rank last, the "
-            f"correlation is {ours['rho_all']:.2f}. {{doc}}`Table 1 "
+            f"- **For how many.** These are {ours['n_scored']:,.0f} of {ours['n']:,.0f}. Of the "
+            f"truly best tenth, {ours['top10_unscored']:.0%} have no epsilon, for the signal "
+            f"vanishes in float32. When the architectures without one rank last, the correlation "
+            f"is {ours['rho_all']:.2f}. {{doc}}`Table 1 "
             "</notebooks/table01_nasbench201>` has all datasets and metrics.",
         ]
     table = paths.results() / "table02_search" / "table02.csv"
@@ -186,8 +186,9 @@ def _findings() -> str:
         if {"epsilon", "Random", "Optimal"} <= {*mean.dropna().index}:
             items.append(
                 f"- **What it buys in search.** The best by epsilon of 1,000 random architectures "
-                f"has a test accuracy of {mean['epsilon']:.1f}% on average, one drawn at random "
-                f"{mean['Random']:.1f}%, the best of the 1,000 {mean['Optimal']:.1f}%. "
+                f"has a test accuracy of {mean['epsilon']:.1f}% on average; one drawn at random "
+                f"has {mean['Random']:.1f}%, and the truly best of the 1,000 has "
+                f"{mean['Optimal']:.1f}%. "
                 "{doc}`Table 2 </notebooks/table02_search>` compares other searches, and {doc}`the "
                 "budget page </notebooks/search_budget>` says when it is worth it."
             )
@@ -195,11 +196,12 @@ def _findings() -> str:
     if table.exists():
         rows = pd.read_csv(table).set_index("metric")
         ours, flops = rows.loc["epsilon"], rows.loc["flops"]
+        over = f"the {ours['n_scored']:,.0f} of {ours['n']:,.0f} architectures that have an epsilon"
+        over = over if ours["n_scored"] < ours["n"] else f"all {ours['n']:,.0f} architectures"
         items.append(
             f"- **On a space that nobody tuned on.** NAS-Bench-Macro is not in the paper. With "
-            f"weights chosen without its accuracies, the correlation is {ours['rho']:.2f} over the "
-            f"{ours['n_scored']:,.0f} of {ours['n']:,.0f} architectures that have an epsilon; that "
-            f"of FLOPs is {flops['rho']:.2f}. {{doc}}`The protocol and the numbers "
+            f"weights chosen without its accuracies, the correlation is {ours['rho']:.2f} over "
+            f"{over}; that of FLOPs is {flops['rho']:.2f}. {{doc}}`The protocol and the numbers "
             "</notebooks/unseen_space>`."
         )
     return "\n".join(items) + "\n"

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from epsutil.names import CEILING, CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SPACES
+from epsutil.names import CEILING, CORRELATIONS, DATASETS, ITEMS, METRICS, SCORES, SIGNALS, SPACES
 from epsutil.statistics import LEAST_RESAMPLES
 
 # The columns of a scoreboard.csv; `of` is "epsilon" or "others".
@@ -86,6 +86,7 @@ _LOSSES = {
     "test_loss_at_best_val": "test loss of the same epoch",
 }
 _METRICS = METRICS | {"epsilon": "**epsilon**", CEILING: f"*{METRICS[CEILING]}*"}
+_METRICS["warm-up by params"] = f"warm-up by {METRICS['params']}"
 COLUMNS = {
     **_columns(DATASETS, dataset="Dataset", searched_on="Searched on"),
     **_columns(SPACES, space="Space"),
@@ -93,6 +94,7 @@ COLUMNS = {
     **_columns(SCORES, score="Score"),
     **_columns(_EVALUATED, evaluated="Evaluated in"),
     **_columns(_LOSSES, loss="Loss"),
+    **_columns(SIGNALS, signal="Chosen by"),
     **_columns({True: "with", False: "without"}, biased="Biases"),
     **_columns({}, chosen_by="Chosen by", counted="Counted", dtype="Precision"),
     **_columns({}, embedding="Embedding", initialisation="Weights"),
@@ -126,6 +128,7 @@ COLUMNS = {
     **_columns(".2f", highest_epsilon="Accuracy of the highest epsilon"),
     **_columns(".2f", highest="Accuracy of the highest score"),
     **_columns("+.2f", lead="Lead"),
+    **_columns("+.3f", gain="Gain", width_change="Change of the width", beyond="Gain beyond"),
     **_columns(_saved, saved="Trainings saved"),
     **_columns(".1e", largest_absolute="Largest abs. diff.", largest_relative="Largest rel. diff."),
     **_columns(".1e", largest_difference="Largest relative difference"),
@@ -254,8 +257,17 @@ def _column(name: str, frame: pd.DataFrame) -> Column:
         return Column(f"{_column(of, frame).heading}, unscored last", _score(name))
     if name not in frame:
         raise KeyError(f"no column {name!r}; the table has {', '.join(frame)}")
-    form: Form = ",.4g" if pd.api.types.is_numeric_dtype(frame[name]) else {}  # of one page
+    # of one page
+    form: Form = _alike(frame[name]) if pd.api.types.is_numeric_dtype(frame[name]) else {}
     return Column(name.replace("_", " ").capitalize(), form)
+
+
+def _alike(values: pd.Series) -> str:
+    """Return a format with equal decimals: at most four digits for the largest number."""
+    values = values[values.abs() < math.inf]
+    most = 3 - math.floor(math.log10(values.abs().max() or 1)) if len(values) else 0
+    texts = [f"{value:.{max(most, 0)}f}".rstrip("0").partition(".")[2] for value in values]
+    return f",.{max(map(len, texts), default=0)}f"
 
 
 def _cells(spec: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:

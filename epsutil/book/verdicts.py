@@ -227,7 +227,7 @@ def tests_made(table: pd.DataFrame) -> str:
     bound = 0.05 / n  # Bonferroni
     return (
         f"{n} tests, so that a p-value has to be below 0.05/{n} = {bound:.2g} to count at the 5% "
-        f"level (Bonferroni): {(pvalues < bound).sum()} are"
+        f"level (Bonferroni): {(pvalues < bound).sum()} of them are"
     )
 
 
@@ -266,9 +266,9 @@ def stand_in(space_name: str = "nasbench201", dataset: str = "ImageNet16-120") -
         n for n in experiments.order(space_name) if n in proxies.names() and proxies.get(n).labels
     ]
     return (
-        f"the networks had {inputs.classes(dataset)} outputs, one for each of its classes, not "
-        f"{DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and {', '.join(labelled)} had "
-        "its labels"
+        f"the networks had {inputs.classes(dataset)} outputs, one for each of the stand-in's "
+        f"classes, not {DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and "
+        f"{listed(labelled)} were given its labels"
     )
 
 

@@ -131,6 +131,18 @@ def test_other_parameters_are_an_error_except_in_a_whole_book(page, monkeypatch)
     assert len(page.table("table09", not_stored))
 
 
+def test_a_page_without_its_data_tells_the_recorded_parameters(page, monkeypatch):
+    """But those that a user gave are the user's."""
+    monkeypatch.setenv("EPSUTIL_FALLBACK", "1")
+    monkeypatch.setattr(results, "_absent", lambda names: [CIFAR])
+    default = parameters.defaults("table08_weights")
+    for cells in ([], ["# Parameters\nn_evaluated = 500"]):
+        namespace = default | {"n_evaluated": 500, "In": cells}
+        shown = results.Page("table08_weights", namespace)
+        expected = 500 if cells else shown.recorded["parameters"]["n_evaluated"]
+        assert namespace["n_evaluated"] == shown.parameters["n_evaluated"] == expected
+
+
 def test_an_item_that_was_never_recorded_is_an_error(page):
     with pytest.raises(sources.SourceError, match="no result is recorded for new.csv, and no sc"):
         page.table("new", not_stored)

@@ -49,7 +49,8 @@ class Page:
     name : str
         The notebook's name; also the folder's.
     namespace : mapping
-        The notebook's ``globals()``, from which its parameters are read.
+        The notebook's ``globals()``, from which its parameters are read. Where a whole book is
+        built without the page's data, they become those of the recorded results.
     problems : Problem or iterable of Problem
         What the page is about: its items need their sources, unless an item names its own.
 
@@ -65,12 +66,13 @@ class Page:
     """
 
     def __init__(
-        self, name: str, namespace: Mapping[str, Any], problems: Problem | Iterable[Problem] = ()
+        self, name: str, namespace: dict[str, Any], problems: Problem | Iterable[Problem] = ()
     ) -> None:
         self.name = name
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
         self.needs = tuple(dict.fromkeys(n for problem in self.problems for n in problem.needs))
-        given = [*parameters.defaults(name), *sorted(parameters.injected(namespace.get("In", ())))]
+        injected = sorted(parameters.injected(namespace.get("In", ())))
+        given = [*parameters.defaults(name), *injected]
         self.parameters = parameters.check(name, {key: namespace[key] for key in given})
         self.folder = paths.results() / name
         self.items: dict[str, bool] = {}  # file name -> computed now
@@ -82,6 +84,11 @@ class Page:
         self._start = time.perf_counter()
         recorded = paths.RECORDED_RESULTS / name / "page.json"
         self.recorded = json.loads(recorded.read_text("utf-8")) if recorded.exists() else None
+        if self.recorded and paths.fallback() and _absent(self.needs) and not injected:
+            # What is shown is what was recorded, so its texts tell those parameters.
+            known = self.recorded["parameters"].items()
+            self.parameters |= {key: value for key, value in known if key in self.parameters}
+            namespace.update(self.parameters)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._opening = DisplayHandle()

@@ -67,4 +67,4 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
 
 def metric_name(name: str) -> str:
     """Write a metric's name within a sentence."""
-    return METRICS.get(name, name).strip("*")
+    return METRICS.get(name, name)

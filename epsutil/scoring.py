@@ -392,7 +392,7 @@ def check_dataset(space_name: str, dataset: str) -> None:
         )
 
 
-def _check_batch(space_name: str, batch: Batch) -> None:
+def _check_batch(space_name: str, batch: object) -> None:
     if not isinstance(batch, Batch):
         kind = type(batch).__name__
         raise TypeError(f"the batch is what epsutil.inputs.batch returns, not of type {kind}")

@@ -185,6 +185,15 @@ def test_another_repository_needs_another_preamble(notebooks, monkeypatch):
         meta.write_preambles()
 
 
+def test_a_page_built_without_its_data_tells_how_to_fetch_them(monkeypatch, tmp_path):
+    name = "table06_weights_nasbench201"
+    page = tmp_path / name / "page.json"
+    page.parent.mkdir()
+    page.write_text('{"sources": {}}')
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
+    assert "epsutil fetch images/cifar-10-python.tar.gz" in str(meta.run_box(name))
+
+
 def test_a_preamble_fetches_the_book_and_its_data_in_colab_only(notebooks, monkeypatch, tmp_path):
     ran, code = [], meta.preamble("table06_weights_nasbench201")
     monkeypatch.setattr(subprocess, "run", lambda command, **options: ran.append(command))

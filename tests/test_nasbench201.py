@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import metric, sources, spaces
+from epsutil.collapse import norms
 from epsutil.spaces.nasbench201 import EDGES, AveragePool
 
 SPACE = spaces.get("nasbench201")
@@ -200,6 +201,16 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
         assert math.isnan(full) and (math.isnan(collapsed) or near_subnormal)
     elif steps > 100:
         assert collapsed == pytest.approx(full, abs=20 / steps, nan_ok=True)
+
+
+@given(ARCHS, st.sampled_from([1e-12, 1e-7, 1e-3]), st.sampled_from(["float32", "extended"]))
+@settings(max_examples=40)
+def test_maps_of_zeros_are_left_out_of_the_work_only(arch, weight, dtype):
+    x = images(0, 8, 8, torch.float32)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(norms, "is_zero", lambda *_: False)
+        everything = SPACE.outputs(arch, x, (weight,), dtype)
+    np.testing.assert_array_equal(SPACE.outputs(arch, x, (weight,), dtype), everything)
 
 
 def test_outputs_do_not_change_the_batch():

@@ -104,6 +104,7 @@ def test_rounding_counts_zeros_as_its_space_does(space, expected, monkeypatch):
     )
     monkeypatch.setattr(inputs, "batch", lambda *_: None)
     monkeypatch.setattr(scoring, "sample", lambda *_: np.arange(7))
+    monkeypatch.setattr(scoring, "order", lambda *_: np.arange(7))
     row = agreement.rounding(experiments.Problem(space, "ptb", 7, PAIR)).iloc[0]
     assert row.drop(["dataset", "n"]).to_dict() == expected and row["n"] == 7
 

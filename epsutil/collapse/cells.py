@@ -108,17 +108,18 @@ def conv3x3(
     flat = maps.reshape(n_slots, height, width * batch)
     written = result.reshape(n_slots, result.shape[1], result.shape[2] * batch)
     zero = maps.dtype.type(0)
-    lines = np.empty((3, width * batch), maps.dtype)  # of the input, the last three
+    line = np.empty(width * batch, maps.dtype)
+    lines = np.empty((3, width * batch), maps.dtype)  # of the rectified input, the last three
     columns = np.zeros((width + 2) * batch, maps.dtype)  # sums of up to three, zero at both ends
     n_lines = 0
     moments = NO_MOMENTS
     for i in range(result.shape[1]):
         first, end = max(i * stride - 1, 0), min(i * stride + 2, height)
         while n_lines < end:
-            line = lines[n_lines % 3]
             _sum(flat, n_lines, sources, norm, line)
+            rectified = lines[n_lines % 3]
             for p in range(width * batch):
-                line[p] = zero if line[p] <= zero else line[p]
+                rectified[p] = zero if line[p] <= zero else line[p]
             n_lines += 1
         _columns(lines, first, end, w, columns[batch:-batch])
         _windows(columns, batch, stride, written[slot, i])
@@ -157,7 +158,9 @@ def total(maps: Map, sources: Slots, slot: int, norm: Scalars) -> None:
     line = np.empty(width * batch, maps.dtype)
     for i in range(height):
         _sum(flat, i, sources, norm, line)
-        flat[slot, i] = line
+        out = flat[slot, i]
+        for p in range(width * batch):
+            out[p] = line[p]
 
 
 @_in_order

@@ -23,12 +23,16 @@ def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -
     """Add up maps after BatchNorm and ReLU: B numbers at one position."""
     zero = row.dtype.type(0)
     for n in range(sources.shape[0]):
-        source = sources[n]
-        c, s = norm[0, source], norm[1, source]
-        for b in range(row.shape[0]):
-            value = (maps[source, i, j, b] - c) * s
-            value = zero if value <= zero else value
-            row[b] = value if n == 0 else row[b] + value
+        values = maps[sources[n], i, j]
+        c, s = norm[0, sources[n]], norm[1, sources[n]]
+        if n == 0:
+            for b in range(row.shape[0]):
+                value = (values[b] - c) * s
+                row[b] = zero if value <= zero else value
+        else:
+            for b in range(row.shape[0]):
+                value = (values[b] - c) * s
+                row[b] += zero if value <= zero else value
 
 
 @_compiled

@@ -1,5 +1,10 @@
 """What BatchNorm does to each map of a network, for kernels that apply it where a map is read."""
 
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,18 +31,31 @@ class Norms:
     def __init__(self, n_slots: int, weight: float, dtype: np.dtype, quotient: bool) -> None:
         self.w = dtype.type(weight)  # what the kernels multiply by
         self.norm = np.zeros((3, n_slots), dtype)  # is subtracted, multiplies, divides
+        self.zero = np.zeros(n_slots, bool)  # whether a map is known to be zero everywhere
         self.quotient = quotient or dtype == np.float32
 
     def reading(self, sources: Slots) -> Scalars:
         """Return what the kernels read some maps with."""
         return self.norm
 
-    def normalise(self, slot: int, channels: int, moments: maps.Moments) -> None:
+    def living(self, sources: Slots) -> Slots:
+        """Return those of some maps that are not zero everywhere, as far as is known.
+
+        What a map of zeros adds need not be computed: under a small weight many signals vanish.
+        """
+        return sources[~self.zero[sources]]
+
+    def vanish(self, slot: int) -> None:
+        """Note a map of zeros, which is not written."""
+        self.zero[slot] = True
+
+    def normalise(self, slot: int, channels: int, moments: maps.Moments, kept: maps.Map) -> None:
         """Note the statistics of a map that `channels` equal input channels add up to."""
         count, mean, squares = moments
         variance = channels * channels * squares / count
         factor, divisor = channels * np.float64(self.w), np.sqrt(variance + maps.BATCHNORM_EPS)
         self._note(slot, mean, factor, divisor)
+        self.zero[slot] = is_zero(kept[slot], moments)
 
     def keep(self, slot: int, weighted: bool = False) -> None:
         """Note that a map has no BatchNorm, and whether it was multiplied by the weight."""
@@ -51,6 +69,7 @@ class Norms:
         if self.quotient:
             factor, divisor = factor / divisor, 1
         self.norm[:, slot] = mean, factor, divisor
+        self.zero[slot] = False
 
 
 class ScaledNorms(Norms):
@@ -71,7 +90,7 @@ class ScaledNorms(Norms):
         norm[1] *= scaled.power(np.minimum(self.exponents - self.common, 0))
         return norm
 
-    def normalise(self, slot: int, channels: int, moments: maps.Moments) -> None:
+    def normalise(self, slot: int, channels: int, moments: maps.Moments, kept: maps.Map) -> None:
         """Note the statistics of a map, which the weight was a factor of."""
         count, mean, squares = moments
         exponents = np.array([self.common + self.of_weight])
@@ -88,6 +107,11 @@ class ScaledNorms(Norms):
     def batch_norm(self, x: maps.Map) -> maps.Map:
         """Normalise the map of slot 0, overwritten, where its scale matters no more: [1, ...]."""
         return scaled.batch_norm(scaled.Map(x, self.exponents[:1]), self.weight).values
+
+
+def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
+    """Tell whether a map is zero everywhere; the smallest numbers leave no trace in statistics."""
+    return moments[1:] == (0, 0) and not x.any()
 
 
 def of_stem(
@@ -121,3 +145,24 @@ def of_stem(
         stem = maps.batch_norm(maps.window_sum(maps.images(colours, 1), w, 1, False), w)
     norms.keep(0)
     return stem[0], norms
+
+
+def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
+    """Keep what a function of a batch's colours and a weight returns until the next batch.
+
+    The first layers are the same for all architectures of a space.
+    """
+    kept: dict[Any, tuple[maps.Map, Norms]] = {}
+    known: list[maps.Map] = []
+
+    @functools.wraps(compute)
+    def remembered(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
+        if not known or known[0] is not colours:  # `maps.colours` gives one array for one batch
+            kept.clear()
+            known[:] = [colours]
+        if (weight, extended) not in kept:
+            kept[weight, extended] = compute(colours, weight, extended)
+        first, norms = kept[weight, extended]
+        return first, copy.deepcopy(norms)  # to which the maps of one network are added
+
+    return remembered

@@ -10,7 +10,6 @@ average and a linear layer.
 """
 
 import bisect
-import copy
 import functools
 import itertools
 import json
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps, scaled
-from epsutil.collapse.norms import Norms, Scalars, of_stem
+from epsutil.collapse.norms import Norms, Scalars, of_stem, once_a_batch
 from epsutil.spaces.base import Inputs, Space, conv_bn, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
@@ -517,7 +516,8 @@ def _collapsed(arch: Arch, colours: graphs.Maps, weight: float, extended: bool) 
                 kept = np.empty(shape, colours.dtype)
             if stack or place:
                 norm = norms.reading(groups)
-                norms.normalise(0, 1, graphs.project(before, groups, widths, norm, kept, norms.w))
+                moments = graphs.project(before, groups, widths, norm, kept, norms.w)
+                norms.normalise(0, 1, moments, kept)
             for vertex in range(1, len(arch[1]) - 1):
                 _vertex(arch[1][vertex], vertex, cell, kept, norms)
             groups, widths = _groups(cell, colours.dtype)
@@ -534,7 +534,7 @@ def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: N
         return
     convolve = graphs.conv3x3 if KERNELS[operation] == 3 else graphs.conv1x1
     moments = convolve(kept, sources, vertex, norm, norms.w)
-    norms.normalise(vertex, cell.channels[vertex], moments)
+    norms.normalise(vertex, cell.channels[vertex], moments, kept)
 
 
 def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
@@ -545,27 +545,18 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
     return np.array(sources), np.array([cell.channels[v] for v in cell.ends], dtype)
 
 
-_first: tuple[Any, ...] = (None, None)
-
-
+@once_a_batch
 def _first_projection(
     colours: graphs.Maps, weight: float, extended: bool
 ) -> tuple[graphs.Maps, Norms]:
-    """Return stem and first projection, which are the same for all architectures of a batch."""
-    global _first
-    known, of = _first
-    if known is not colours:  # `maps.colours` gives the same array for the same images
-        of = {}
-    if (weight, extended) not in of:
-        stem, norms = of_stem(colours, weight, SLOTS, extended, quotient=True)
-        kept = np.empty((1, *colours.shape), colours.dtype)
-        width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
-        norm = norms.reading(groups)
-        norms.normalise(0, 1, graphs.project(stem[None], groups, width, norm, kept, norms.w))
-        of = of | {(weight, extended): (kept[0], norms)}
-        _first = (colours, of)
-    first, norms = of[weight, extended]
-    return first, copy.deepcopy(norms)
+    """Return stem and first projection."""
+    stem, norms = of_stem(colours, weight, SLOTS, extended, quotient=True)
+    kept = np.empty((1, *colours.shape), colours.dtype)
+    width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
+    norm = norms.reading(groups)
+    moments = graphs.project(stem[None], groups, width, norm, kept, norms.w)
+    norms.normalise(0, 1, moments, kept)
+    return kept[0], norms
 
 
 # The full-width network ----------------------------------------------------------------------

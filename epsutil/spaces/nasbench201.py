@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps, scaled
-from epsutil.collapse.norms import Norms, Slots, of_stem
+from epsutil.collapse.norms import Norms, Slots, of_stem, once_a_batch
 from epsutil.spaces.base import Convolution, Inputs, Networks, Space, conv_bn, edited, stripped
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -318,7 +318,7 @@ def _collapsed(terms: Terms, colours: maps.Map, weight: float, extended: bool) -
     height, width, batch = colours.shape
     n_slots = 1 + len(steps) + BLOCK
     kept = np.empty((n_slots, height, width, batch), colours.dtype)
-    kept[0], norms = of_stem(colours, weight, n_slots, extended, quotient=False)
+    kept[0], norms = _stem(colours, weight, extended)
     for stage, channels in enumerate(STAGES):
         if stage:
             shape = (n_slots, height >> stage, width >> stage, batch)
@@ -326,48 +326,61 @@ def _collapsed(terms: Terms, colours: maps.Map, weight: float, extended: bool) -
             _residual_block(before, kept, STAGES[stage - 1], norms)
         for _ in range(CELLS):
             for step in steps:
-                _apply(step, kept, channels, norms)
+                _apply(step, kept, kept, channels, norms)
             _add_up(ends, kept, norms)
+            if norms.zero[0]:  # so is everything after it
+                return np.zeros((1, batch), colours.dtype)
     w = np.array([norms.w])
     last = norms.batch_norm(kept[:1])
     return maps.means(maps.relu(last, np.ones_like(w)), w, STAGES[-1])
 
 
+@once_a_batch
+def _stem(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
+    """Return the stem's map, and norms for all maps that a network may need."""
+    return of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended, quotient=False)
+
+
 def _residual_block(before: maps.Map, kept: maps.Map, channels: int, norms: Norms) -> None:
     """Halve the image and double the channels: slot 0 of the one to slot 0 of the other."""
-    source = np.array([0])
     first, second, shortcut = range(len(kept) - BLOCK, len(kept))
-    norm = norms.reading(source)
+    norms.reading(np.array([0]))
     cells.shortcut(before, 0, kept, shortcut, norms.w, kept.dtype.type(channels))
     norms.keep(shortcut, weighted=True)
-    norms.normalise(first, channels, cells.conv3x3(before, source, kept, first, norm, norms.w, 2))
-    source = np.array([first])
-    norm = norms.reading(source)
-    norms.normalise(
-        second, 2 * channels, cells.conv3x3(kept, source, kept, second, norm, norms.w, 1)
-    )
+    _apply(Step("nor_conv_3x3", first, np.array([0])), before, kept, channels, norms, stride=2)
+    _apply(Step("nor_conv_3x3", second, np.array([first])), kept, kept, 2 * channels, norms)
     _add_up(np.array([second, shortcut]), kept, norms)
 
 
-def _add_up(sources: Slots, kept: maps.Map, norms: Norms) -> None:
-    """Add up maps in slot 0."""
-    if len(sources) > 1 or sources[0]:
-        cells.total(kept, sources, 0, norms.reading(sources))
-        norms.keep(0)
-
-
-def _apply(step: Step, kept: maps.Map, channels: int, norms: Norms) -> None:
+def _apply(
+    step: Step, before: maps.Map, kept: maps.Map, channels: int, norms: Norms, stride: int = 1
+) -> None:
+    """Compute a map of `kept` from maps of `before`; a convolution has so many input channels."""
     operation, slot, sources = step
+    sources = norms.living(sources)
+    if not len(sources):
+        norms.vanish(slot)
+        return
     norm = norms.reading(sources)
     if operation == "avg_pool_3x3":
         cells.average_pool(kept, sources, slot, norm)
         norms.keep(slot)
         return
     if operation == "nor_conv_3x3":
-        moments = cells.conv3x3(kept, sources, kept, slot, norm, norms.w, 1)
+        moments = cells.conv3x3(before, sources, kept, slot, norm, norms.w, stride)
     else:
         moments = cells.conv1x1(kept, sources, slot, norm, norms.w)
-    norms.normalise(slot, channels, moments)
+    norms.normalise(slot, channels, moments, kept)
+
+
+def _add_up(sources: Slots, kept: maps.Map, norms: Norms) -> None:
+    """Add up maps in slot 0."""
+    sources = norms.living(sources)
+    if not len(sources):
+        norms.vanish(0)
+    elif len(sources) > 1 or sources[0]:
+        cells.total(kept, sources, 0, norms.reading(sources))
+        norms.keep(0)
 
 
 # The full-width network ----------------------------------------------------------------------

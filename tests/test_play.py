@@ -471,6 +471,11 @@ def of_page(scores, metrics, name, dataset):
     return *decoded(metrics, name, dataset), target
 
 
+def skip_without_data(page):
+    if page.inner_text("#scatter-missing"):
+        pytest.skip("a site built without data")
+
+
 CORRELATED = [
     ("epsilon float32", "cifar10", "out"),
     ("epsilon float32", "cifar10", "last"),
@@ -485,8 +490,7 @@ CORRELATED = [
 @pytest.mark.needs(*benchmarks.needs("cifar10"))
 def test_scatter_shows_scipys_correlation(visit, scores, metrics):
     page, trouble = visit("book/scatter.html")
-    if page.inner_text("#scatter-missing"):
-        pytest.skip("a site built without data")
+    skip_without_data(page)
     for name, dataset, unscored in CORRELATED:
         for select, value in (("dataset", dataset), ("metric", name)):
             page.select_option(f"#scatter-{select}", value)
@@ -516,6 +520,7 @@ def test_scatter_shows_scipys_correlation(visit, scores, metrics):
 @pytest.mark.site
 def test_scatter_tells_and_opens_a_cell(visit):
     page, trouble = visit("book/scatter.html#metric=naswot&dataset=cifar100&colour=depth&axis=rank")
+    skip_without_data(page)
     assert page.input_value("#scatter-metric") == "naswot"
     assert page.input_value("#scatter-colour") == "depth"
     page.locator("#scatter-plot").scroll_into_view_if_needed()

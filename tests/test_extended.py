@@ -189,7 +189,7 @@ def test_dead_architectures_still_have_no_score():
 def added(first, second, exponents):
     """Add two maps of some powers of two; return the sum and its power of two."""
     kept = np.stack([first, second, np.empty_like(first)])
-    norms = ScaledNorms(3, 1.0, kept.dtype, quotient=False)
+    norms = ScaledNorms(3, 1.0, kept.dtype)
     for slot, exponent in enumerate(exponents):
         norms.common = exponent
         norms.keep(slot)

@@ -2,7 +2,7 @@
 
 As in :mod:`epsutil.collapse.graphs`, maps are the rows of an array [slots, H, W, B], written as
 they leave a convolution, together with their statistics; BatchNorm, sums and ReLU are applied where
-a map is read: `norm` [3, slots] is what is subtracted, multiplies and divides. So each operation
+a map is read: `norm` [2, slots] is what is subtracted, and what then multiplies. So each operation
 reads what it adds up and writes one map, and no other trip through memory is made.
 """
 
@@ -21,30 +21,24 @@ def _sum(flat: Map, i: int, sources: Slots, norm: Scalars, line: Map) -> None:
     """Add up a line of maps [slots, H, W * B] after BatchNorm."""
     for n in range(sources.shape[0]):
         values = flat[sources[n], i]
-        c, s, d = norm[0, sources[n]], norm[1, sources[n]], norm[2, sources[n]]
-        plain = c == 0 and s == 1 and d == 1
+        c, s = norm[0, sources[n]], norm[1, sources[n]]
+        plain = c == 0 and s == 1
         # Minus infinity, of which the compiler does not know: a comparison that changes nothing
         # keeps it from fusing product and sum into one step, which would round once, not twice.
-        lowest = -d * line.dtype.type(np.inf)
+        lowest = (abs(s) + 1) * line.dtype.type(-np.inf)
         if n == 0 and plain:
             for p in range(line.shape[0]):
                 line[p] = values[p]
-        elif n == 0 and d == 1:
-            for p in range(line.shape[0]):
-                line[p] = (values[p] - c) * s
         elif n == 0:
             for p in range(line.shape[0]):
-                line[p] = (values[p] - c) * s / d
+                line[p] = (values[p] - c) * s
         elif plain:
             for p in range(line.shape[0]):
                 line[p] += values[p]
-        elif d == 1:
+        else:
             for p in range(line.shape[0]):
                 value = (values[p] - c) * s
                 line[p] += lowest if value <= lowest else value
-        else:
-            for p in range(line.shape[0]):
-                line[p] += (values[p] - c) * s / d
 
 
 @_compiled

@@ -2,7 +2,7 @@
 
 The maps of a cell are the rows of an array [slots, H, W, B]: the cell's projection in row 0, vertex
 v in row v. They are kept as they leave the convolution. BatchNorm and ReLU are applied whenever a
-map is read, which saves a trip through memory for each vertex: `norm` [3, slots] holds what is
+map is read, which saves a trip through memory for each vertex: `norm` [2, slots] holds what is
 subtracted from every map, and what it is then multiplied by; see :mod:`epsutil.collapse.norms`.
 """
 

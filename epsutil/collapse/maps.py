@@ -181,8 +181,8 @@ def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
     """
     count, means, squares = moments(x)
     variance = channels * channels * squares / count
-    factors = channels * weight.astype(np.float64)
-    return centre(x, means, factors, np.sqrt(variance + BATCHNORM_EPS))
+    factors = channels * weight.astype(np.float64) / np.sqrt(variance + BATCHNORM_EPS)
+    return centre(x, means, factors)
 
 
 @_compiled
@@ -204,23 +204,14 @@ def moments(x: Map) -> tuple[float, Moment, Moment]:
 
 
 @_compiled
-def centre(x: Map, means: Moment, factors: Moment, divisors: Moment) -> Map:
-    """Subtract means from maps, which are overwritten; multiply the rest, and divide it.
-
-    In float32 by the rounded quotient, in float64 one after the other: of this order are the
-    scores that are stored.
-    """
-    n_weights, height, width, batch = x.shape
-    single = x.itemsize == 4
-    for k in range(n_weights):
-        mean = x.dtype.type(means[k])
-        factor, divisor = factors[k], divisors[k]
-        scale = x.dtype.type(factor / divisor)
-        for i in range(height):
-            for j in range(width):
-                for b in range(batch):
-                    rest = x[k, i, j, b] - mean
-                    x[k, i, j, b] = rest * scale if single else rest * factor / divisor
+def centre(x: Map, means: Moment, factors: Moment) -> Map:
+    """Subtract means from maps, which are overwritten, and multiply the rest."""
+    for k in range(x.shape[0]):
+        mean, factor = x.dtype.type(means[k]), x.dtype.type(factors[k])
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                for b in range(x.shape[3]):
+                    x[k, i, j, b] = (x[k, i, j, b] - mean) * factor
     return x
 
 

@@ -23,16 +23,12 @@ class Norms:
         Places for maps.
     weight : float
     dtype : numpy.dtype
-    quotient : bool
-        Whether maps are multiplied by the quotient of two numbers, or, in float64, by the one and
-        divided by the other. Stored scores hold both kinds of rounding.
     """
 
-    def __init__(self, n_slots: int, weight: float, dtype: np.dtype, quotient: bool) -> None:
+    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
         self.w = dtype.type(weight)  # what the kernels multiply by
-        self.norm = np.zeros((3, n_slots), dtype)  # is subtracted, multiplies, divides
+        self.norm = np.zeros((2, n_slots), dtype)  # is subtracted, multiplies
         self.zero = np.zeros(n_slots, bool)  # whether a map is known to be zero everywhere
-        self.quotient = quotient or dtype == np.float32
 
     def reading(self, sources: Slots) -> Scalars:
         """Return what the kernels read some maps with."""
@@ -53,31 +49,29 @@ class Norms:
         """Note the statistics of a map that `channels` equal input channels add up to."""
         count, mean, squares = moments
         variance = channels * channels * squares / count
-        factor, divisor = channels * np.float64(self.w), np.sqrt(variance + maps.BATCHNORM_EPS)
-        self._note(slot, mean, factor, divisor)
+        factor = channels * np.float64(self.w) / np.sqrt(variance + maps.BATCHNORM_EPS)
+        self._note(slot, mean, factor)
         self.zero[slot] = is_zero(kept[slot], moments)
 
     def keep(self, slot: int, weighted: bool = False) -> None:
         """Note that a map has no BatchNorm, and whether it was multiplied by the weight."""
-        self._note(slot, 0, 1, 1)
+        self._note(slot, 0, 1)
 
     def batch_norm(self, x: maps.Map) -> maps.Map:
         """Normalise the map of slot 0, overwritten, where its scale matters no more: [1, ...]."""
         return maps.batch_norm(x, np.array([self.w]))
 
-    def _note(self, slot: int, mean: float, factor: float, divisor: float) -> None:
-        if self.quotient:
-            factor, divisor = factor / divisor, 1
-        self.norm[:, slot] = mean, factor, divisor
+    def _note(self, slot: int, mean: float, factor: float) -> None:
+        self.norm[:, slot] = mean, factor
         self.zero[slot] = False
 
 
 class ScaledNorms(Norms):
     """The same where each map has a power of two besides; see :mod:`epsutil.collapse.scaled`."""
 
-    def __init__(self, n_slots: int, weight: float, dtype: np.dtype, quotient: bool) -> None:
+    def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
         w, exponents = scaled.split([weight])
-        super().__init__(n_slots, w[0], dtype, quotient)
+        super().__init__(n_slots, w[0], dtype)
         self.weight = np.array([weight])
         self.of_weight = exponents[0]
         self.exponents = np.full(n_slots, scaled.NOTHING)
@@ -94,10 +88,10 @@ class ScaledNorms(Norms):
         """Note the statistics of a map, which the weight was a factor of."""
         count, mean, squares = moments
         exponents = np.array([self.common + self.of_weight])
-        factor, divisor, self.exponents[slot : slot + 1] = scaled.normalisation(
+        factor, self.exponents[slot : slot + 1] = scaled.normalisation(
             np.array([squares]), count, exponents, self.weight, channels
         )
-        self._note(slot, mean, factor[0], divisor[0])
+        self._note(slot, mean, factor[0])
 
     def keep(self, slot: int, weighted: bool = False) -> None:
         """Note that a map has no BatchNorm, and whether it was multiplied by the weight."""
@@ -115,7 +109,7 @@ def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
 
 
 def of_stem(
-    colours: maps.Map, weight: float, n_slots: int, extended: bool, quotient: bool
+    colours: maps.Map, weight: float, n_slots: int, extended: bool
 ) -> tuple[maps.Map, Norms]:
     """Compute the stem's map, without ReLU, and norms with it in slot 0.
 
@@ -123,7 +117,7 @@ def of_stem(
     ----------
     colours : ndarray, shape (H, W, B)
         See :func:`epsutil.collapse.maps.colours`.
-    weight, n_slots, quotient
+    weight, n_slots
         As for :class:`Norms`.
     extended : bool
 
@@ -134,7 +128,7 @@ def of_stem(
     """
     w = np.array([weight], colours.dtype)
     kind = ScaledNorms if extended else Norms
-    norms = kind(n_slots, w[0], colours.dtype, quotient)
+    norms = kind(n_slots, w[0], colours.dtype)
     if isinstance(norms, ScaledNorms):
         scaled_stem = scaled.batch_norm(
             scaled.window_sum(scaled.images(colours, 1), w, 1, False), w

@@ -84,13 +84,13 @@ def window_sum(
 def batch_norm(x: Map, weight: NDArray, channels: int = 1) -> Map:
     """Normalise a map, which is overwritten; see :func:`epsutil.collapse.maps.batch_norm`."""
     count, mean, squares = maps.moments(x.values)
-    factor, divisor, exponents = normalisation(squares, count, x.exponents, weight, channels)
-    return Map(maps.centre(x.values, mean, factor, divisor), exponents)
+    factor, exponents = normalisation(squares, count, x.exponents, weight, channels)
+    return Map(maps.centre(x.values, mean, factor), exponents)
 
 
 def normalisation(
     squares: NDArray, count: float, exponents: Exponents, weight: NDArray, channels: int
-) -> tuple[maps.Moment, maps.Moment, Exponents]:
+) -> tuple[maps.Moment, Exponents]:
     """Return what BatchNorm does to centred maps, and the powers of two of the result.
 
     Parameters
@@ -106,7 +106,7 @@ def normalisation(
 
     Returns
     -------
-    factors, divisors : ndarray, shape (K,)
+    factors : ndarray, shape (K,)
         Such that the standard deviation of the result is from 0.5 to 1.
     exponents : ndarray, shape (K,)
     """
@@ -117,7 +117,8 @@ def normalisation(
     divisors = np.sqrt(variance + eps)
     _, size = split(w * np.sqrt(variance) / divisors)
     result = of_weight + size + np.minimum(exponents - near, 0)
-    return np.ldexp(channels * w, -size), divisors, np.where(variance * w == 0, NOTHING, result)
+    factors = np.ldexp(channels * w, -size) / divisors
+    return factors, np.where(variance * w == 0, NOTHING, result)
 
 
 def outputs(rows: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -550,7 +550,7 @@ def _first_projection(
     colours: graphs.Maps, weight: float, extended: bool
 ) -> tuple[graphs.Maps, Norms]:
     """Return stem and first projection."""
-    stem, norms = of_stem(colours, weight, SLOTS, extended, quotient=True)
+    stem, norms = of_stem(colours, weight, SLOTS, extended)
     kept = np.empty((1, *colours.shape), colours.dtype)
     width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
     norm = norms.reading(groups)

@@ -338,7 +338,7 @@ def _collapsed(terms: Terms, colours: maps.Map, weight: float, extended: bool) -
 @once_a_batch
 def _stem(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
     """Return the stem's map, and norms for all maps that a network may need."""
-    return of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended, quotient=False)
+    return of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended)
 
 
 def _residual_block(before: maps.Map, kept: maps.Map, channels: int, norms: Norms) -> None:

@@ -29,7 +29,7 @@ ORDER = """
 """.split()
 BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
     "metric initialise statistics names paths": 1200,
-    "collapse": 990,
+    "collapse": 1000,
     "spaces": 2340,
     "sources inputs pools benchmarks": 1120,
     "proxies passes user_modules networks": 1420,

@@ -283,7 +283,7 @@ def per_dataset(answers: pd.Series) -> str:
 
 def listed(texts: Sequence[str]) -> str:
     """Join several texts as a sentence does: one, another and a third."""
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def inside(reported: pd.Series, ours: pd.DataFrame) -> str:

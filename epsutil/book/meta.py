@@ -149,7 +149,7 @@ def _data(name: str) -> tuple[list[str], list[str]]:
     # Those of the build and of the recorded results: a build without data used none.
     pages = [folder / name / "page.json" for folder in (paths.RECORDED_RESULTS, paths.results())]
     read = [json.loads(page.read_text("utf-8")) for page in pages if page.exists()]
-    used = dict.fromkeys(source for page in read for source in page["sources"])
+    used = dict.fromkeys(source for page in read for source in page.get("sources", {}))
     archive = {file: files[-1] for files in pools.FILES.values() for file in files}
     names = [archive.get(file, file) for file in used if file != sources.ANALOG]
     public = [file for file in names if sources.SOURCES[file].url]

@@ -241,6 +241,14 @@ def test_page_fits_the_screen(visit, path):
             ).map(table => table.caption.innerText.slice(0, 30))"""
         )
         assert cut == [], "captions that end out of view"
+    page.set_viewport_size({"width": 1280, "height": 844})
+    page.wait_for_timeout(100)
+    scrolling = page.evaluate(
+        """() => [...document.querySelectorAll('.cell_input pre')].filter(cell =>
+            cell.scrollWidth > cell.clientWidth + 1 && !cell.closest('details')
+        ).map(cell => cell.innerText.slice(0, 60))"""
+    )
+    assert scrolling == [], "code that a laptop shows in part"
     assert trouble == []
 
 

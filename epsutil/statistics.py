@@ -1,14 +1,11 @@
 """How well a score ranks architectures.
 
-Here are the six evaluation scores of the paper's Section 2.1, their bootstrap intervals, what the
-architectures without a score change about them, a test for comparing two metrics, what a metric
-knows beyond another one, and how well any metric can rank, given the noise of training.
-
 An architecture without a score has NaN, or is masked in a masked array. Only the order of scores
 and of targets counts, not their size (but for `steiger` with Pearson's correlation). Targets are
 accuracies, higher is better; ``minimise=True`` takes losses.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -59,30 +56,30 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Parameters
     ----------
     score : array-like of shape (n_archs,)
-        The zero-cost metric, higher is better; NaN, ``pd.NA``, None or masked without a score.
+        The metric, higher is better; NaN, ``pd.NA``, None or masked without a score.
     target : array-like of shape (n_archs,)
         What training gave, in the same order: accuracy or, with `minimise`, loss.
     minimise : bool, default=False
-        Whether a lower target is better. The best architectures are then those below the 10th and
-        the 5th percentile of the loss, and a good metric has negative correlations with it.
+        Whether a lower target is better. The best are then those below the 10th and the 5th
+        percentile, and a good metric has negative correlations.
 
     Returns
     -------
     pandas.Series
-        Indexed by `SCORES`, ``n`` and ``n_scored``:
+        Indexed by `SCORES`, ``n`` and ``n_scored``; percentiles are those of the scored:
 
         - ``rho``, ``tau``: Spearman's rho and Kendall's tau-b, in [-1, 1];
-        - ``rho_top10``, ``tau_top10``: the same over the architectures strictly above the 90th
-          percentile of accuracy of those scored;
-        - ``top10_top10``: of the architectures strictly above the 90th percentile of score, the
-          share in % that is strictly above the 90th percentile of accuracy, in [0, 100];
+        - ``rho_top10``, ``tau_top10``: the same of those strictly above the 90th percentile of
+          accuracy;
+        - ``top10_top10``: of those strictly above the 90th percentile of score, the share in %
+          that is strictly above the 90th percentile of accuracy, in [0, 100];
         - ``top64_top5``: how many of the 64 best scored are strictly above the 95th percentile of
           accuracy, in [0, 64]. Of equal scores the architecture that comes first wins;
         - ``n``, ``n_scored``: how many architectures there are, and how many have a score.
 
-        What is undefined is NaN: all six with fewer than three scored architectures or where all
-        scores or all targets are equal, the top-10% correlations where that holds in the top 10%,
-        and ``top10_top10`` where no score exceeds the 90th percentile.
+        NaN where undefined: all six with fewer than three scored or where all scores or all
+        targets are equal, the top-10% correlations where that holds in the top 10%, and
+        ``top10_top10`` where no score exceeds the 90th percentile.
 
     Raises
     ------
@@ -91,8 +88,8 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
 
     References
     ----------
-    Gracheva (2024), Section 2.1, where the last score is misprinted as "Top-64/top-10%".
-    Abdelfattah et al. (2021) introduced the scores.
+    Gracheva (2024), Section 2.1, where the last is misprinted as "Top-64/top-10%"; Abdelfattah et
+    al. (2021).
 
     Examples
     --------
@@ -127,10 +124,8 @@ def bootstrap(
     score, target, minimise
         As for `evaluate`.
     n_resamples : int, default=1000
-        How many times to draw. Fewer than `LEAST_RESAMPLES` give no interval, and draw nothing: of
-        25 drawings the second smallest would stand for the 2.5th percentile.
+        How many times to draw. Fewer than `LEAST_RESAMPLES` give no interval, and draw nothing.
     seed : int, default=21
-        The same seed gives the same intervals.
     level : float, default=0.95
         Coverage of the interval, strictly between 0 and 1.
 
@@ -146,15 +141,14 @@ def bootstrap(
 
     Notes
     -----
-    For a random sample of a space (the paper's ablations: 5,000 architectures) the interval covers
-    the score over the whole space; it is a little wide, since it takes the space to be endless.
-    Where the **whole** space is scored nothing has been sampled, and the score is exact for this
-    space. The interval then says how much it hangs on which architectures happen to be in the
-    space: how it would vary were they a random draw from a larger family of their kind. It never
-    holds other sources of variation, such as the batch, the data set or the noise of training.
+    For a random sample of a space the interval covers the score over the whole space; it is a
+    little wide, since it takes the space to be endless. Where the **whole** space is scored the
+    score is exact for this space. The interval then says how it would vary were the architectures
+    a random draw from a larger family of their kind. It never holds other sources of variation,
+    such as the batch, the data set or the noise of training.
 
-    A drawing repeats architectures, so that its top 64 hold fewer than 64 distinct ones: take the
-    interval of ``top64_top5`` as a rough one, which need not even hold the value itself.
+    A drawing repeats architectures, so that its top 64 hold fewer than 64 distinct ones: the
+    interval of ``top64_top5`` is rough, and need not even hold the value itself.
 
     References
     ----------
@@ -172,32 +166,27 @@ def bootstrap(
     """
     if n_resamples < 0:
         raise ValueError(f"n_resamples={n_resamples}: give 0 for no interval, or more")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: must lie between 0 and 1, such as 0.95")
+    ends = _ends(level)
     scores, targets = _checked(score, target)
     scored = ~np.isnan(scores)
     scores, targets = scores[scored], targets[scored]
-    if n_resamples < LEAST_RESAMPLES:
-        return pd.DataFrame(np.nan, list(SCORES), ["low", "high"])
-    rng = np.random.default_rng(seed)
-    draws = np.empty((n_resamples, len(SCORES)))
+    times = range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0)
+    rng, draws = np.random.default_rng(seed), []
     # the bar is for a terminal (disable=None), and for those who wait longer than three seconds
-    for i in tqdm(range(n_resamples), "bootstrap", leave=False, disable=None, delay=3):
-        drawn = rng.integers(max(len(scores), 1), size=len(scores))
-        draws[i] = _evaluate(scores[drawn], targets[drawn], minimise)
-    return _interval(draws, level)
+    for _ in tqdm(times, "bootstrap", leave=False, disable=None, delay=3):
+        draws.append(_resampled(rng, scores, targets, minimise))
+    return _interval(draws, ends)
 
 
 def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.Series:
     """Return what becomes of the evaluation scores when no architecture is left out.
 
-    Leaving out the architectures without a score, as the paper does, hides their accuracy. Here
-    they rank last, all equal, and every percentile is taken over all architectures.
+    Those without a score rank last, all equal; every percentile is taken over all architectures.
 
     Parameters
     ----------
     score, target, minimise
-        As for `evaluate`.
+        As for `evaluate`, which says what is refused, too.
 
     Returns
     -------
@@ -205,13 +194,8 @@ def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
         - ``n``, ``n_scored``, and ``coverage`` = n_scored / n, in [0, 1];
         - the six `SCORES` with suffix ``_all``, ranges as in `evaluate`. Where fewer than 64 have a
           score, the first of the others fill up the 64 best;
-        - ``top10_unscored``: the share, in [0, 1], without a score among the architectures that are
-          strictly above the 90th percentile of accuracy (below the 10th of loss).
-
-    Raises
-    ------
-    ValueError
-        As for `evaluate`.
+        - ``top10_unscored``: of those strictly above the 90th percentile of accuracy (below the
+          10th of loss), the share without a score, in [0, 1].
 
     Examples
     --------
@@ -229,13 +213,10 @@ def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     ranks = stats.rankdata(np.where(unscored, -np.inf, scores), method="dense").astype(float)
     n, n_scored = len(scores), int(np.sum(~unscored))
     best = _best(targets, 10, minimise) if n else unscored  # no percentile of nothing
-    values = {
-        "n": n,
-        "n_scored": n_scored,
-        "coverage": n_scored / n if n else np.nan,
-        **{f"{k}_all": v for k, v in zip(SCORES, _evaluate(ranks, targets, minimise), strict=True)},
-        "top10_unscored": unscored[best].mean() if best.any() else np.nan,
-    }
+    values = {"n": n, "n_scored": n_scored, "coverage": n_scored / n if n else np.nan}
+    names = [f"{name}_all" for name in SCORES]
+    values |= zip(names, _evaluate(ranks, targets, minimise), strict=True)
+    values["top10_unscored"] = unscored[best].mean() if best.any() else np.nan
     return pd.Series(values, dtype=float)
 
 
@@ -252,21 +233,18 @@ def steiger(
 
     Parameters
     ----------
-    score_a, score_b : array-like of shape (n_archs,)
-        The two metrics, NaN where an architecture has no score.
-    target, minimise
-        As for `evaluate`.
+    score_a, score_b, target, minimise
+        The two metrics, and as for `evaluate`.
     method : {"spearman", "pearson"}, default="spearman"
         The correlation to compare. The test was derived for Pearson's.
 
     Returns
     -------
     Comparison
-        ``z``, positive where `score_a` ranks better (with `minimise`: where its correlation with
-        the loss is the lower one); the two-sided ``pvalue``; the correlations ``rho_a`` and
-        ``rho_b`` with the target, sign not reversed; ``n``, the architectures with both scores.
-        ``z`` and ``pvalue`` are NaN for fewer than four architectures, an input that is constant,
-        and correlations of -1 or 1; two equal correlations give 0 and 1.
+        ``z``, positive where `score_a` ranks better (with `minimise`: where its correlation is the
+        lower one); the two-sided ``pvalue``; the correlations ``rho_a`` and ``rho_b`` with the
+        target, sign not reversed; ``n``, the architectures with both scores. ``z`` and ``pvalue``
+        are NaN for fewer than four, a constant input, and correlations of -1 or 1.
 
     Raises
     ------
@@ -287,10 +265,10 @@ def steiger(
 
         q = \bar r^2
 
-    On ranks the test is approximate. Simulated with equally good metrics (binormal, n = 200 and
-    1,000) it rejects at the 5% level in 5% of cases for rho near 0, in 6-7% at 0.6 and in 7-9% at
-    0.85, against 4-6% throughout for Pearson's correlation. As for `bootstrap`, a whole space is no
-    sample: the p-value says how easily another space of its kind would show the difference.
+    On ranks the test is approximate: with equally good simulated metrics (binormal, n = 200 and
+    1,000) it rejects at the 5% level in 5% of cases for rho near 0, 6-7% at 0.6 and 7-9% at 0.85;
+    with Pearson's correlation in 4-6%. As for `bootstrap`, a whole space is no sample: the p-value
+    says how easily another space of its kind would show the difference.
 
     References
     ----------
@@ -310,13 +288,9 @@ def steiger(
     """
     if method not in ("spearman", "pearson"):
         raise ValueError(f"unknown method {method!r}; choose 'spearman' or 'pearson'")
-    rows, n = _with_both(score_a, score_b, target)
-    if n < 3 or any(map(_constant, rows)):
-        return Comparison(np.nan, np.nan, np.nan, np.nan, n)
-    rows = stats.rankdata(rows, axis=1) if method == "spearman" else rows
-    (_, r_ab, r_a), (_, _, r_b), _ = np.atleast_2d(np.corrcoef(rows))
+    r_ab, r_a, r_b, n = _of_both(score_a, score_b, target, ranked=method == "spearman")
     z = _steiger_z(r_a, r_b, r_ab, n) * (-1 if minimise else 1)
-    return Comparison(z, float(2 * stats.norm.sf(abs(z))), float(r_a), float(r_b), n)
+    return Comparison(z, float(2 * stats.norm.sf(abs(z))), r_a, r_b, n)
 
 
 def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
@@ -334,15 +308,13 @@ def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
 def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     r"""Correlate the ranks of a metric and the target after those of a third quantity.
 
-    Ranks replace values; from those of the metric and of the target is subtracted what a straight
-    line in the third ranks predicts, and Pearson's correlation of what is left is taken.
+    From the ranks of both is subtracted what a straight line in the third ranks predicts, and
+    Pearson's correlation of what is left is taken.
 
     Parameters
     ----------
-    score : array-like of shape (n_archs,)
-        The metric, NaN where an architecture has no score.
-    target : array-like of shape (n_archs,)
-        What training gave, accuracy or loss.
+    score, target
+        As for `evaluate`, which says what is refused, too.
     given : array-like of shape (n_archs,)
         What is accounted for, such as the number of parameters; NaN where it is missing.
 
@@ -352,12 +324,7 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
         Over the ``n`` architectures that have both scores: the ``partial`` rank correlation, in
         [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
         ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
-        an input that is constant, ``partial`` alone where `given` ranks just as one of the others.
-
-    Raises
-    ------
-    ValueError
-        As for `evaluate`.
+        a constant input, ``partial`` alone where `given` ranks just as one of the others.
 
     Notes
     -----
@@ -370,21 +337,17 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
 
     References
     ----------
-    Kendall, M. G. (1942), Partial rank correlation, *Biometrika* 32(3/4), 277-283, who does the
-    same with his tau.
+    Kendall, M. G. (1942), Partial rank correlation, *Biometrika* 32(3/4), 277-283 (with his tau).
 
     Examples
     --------
     >>> round(partial([1, 2, 3, 4], [1, 3, 2, 4], given=[2, 1, 3, 4]).partial, 3)
     0.873
     """
-    rows, n = _with_both(score, given, target)
-    if n < 3 or any(map(_constant, rows)):
-        return Partial(np.nan, np.nan, np.nan, n)
-    (_, with_given, rho), (_, _, of_given), _ = np.corrcoef(stats.rankdata(rows, axis=1))
+    with_given, rho, of_given, n = _of_both(score, given, target)
     left = (1 - with_given**2) * (1 - of_given**2)  # 0 where two rank alike, rounding aside
-    value = (rho - with_given * of_given) / np.sqrt(left) if left > 1e-9 else np.nan
-    return Partial(float(value), float(rho), float(with_given), n)
+    value = (rho - with_given * of_given) / left**0.5 if left > 1e-9 else np.nan
+    return Partial(value, rho, with_given, n)
 
 
 def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability:
@@ -400,13 +363,11 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     Returns
     -------
     Reliability
-        - ``rho``: Spearman's rho between two runs, the mean over all pairs of columns, each over
-          the ``n`` architectures or fewer that have both;
-        - ``k``: the harmonic mean of `counts`;
-        - ``of_mean``: the same for two means of ``k`` runs, by the Spearman-Brown formula;
-        - ``attenuated``: the ceiling by formula, the square root of ``of_mean``.
-
-        NaN where no two runs are of the same three architectures.
+        ``rho``: Spearman's rho between two runs, the mean over all pairs of columns, each over the
+        ``n`` architectures or fewer that have both; ``k``: the harmonic mean of `counts`;
+        ``of_mean``: rho between two means of ``k`` runs, by the Spearman-Brown formula;
+        ``attenuated``: the ceiling by formula, the square root of ``of_mean``. NaN where no two
+        runs are of the same three architectures.
 
     Raises
     ------
@@ -416,17 +377,16 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     Notes
     -----
     If a target is truth plus independent noise, its correlation with the truth is the square root
-    of its reliability :math:`r_k`, and no metric that knows nothing of the noise correlates better:
+    of its reliability, and no metric that knows nothing of the noise correlates better:
 
     .. math::
 
-        r_k = \frac{k r_1}{1 + (k - 1) r_1}
-
+        r_k = \frac{k r_1}{1 + (k - 1) r_1}, \qquad
         \operatorname{corr}(\text{truth}, \text{mean of } k \text{ runs}) = \sqrt{r_k}
 
-    With differing counts the mean of :math:`1/k` takes the place of :math:`1/k`. The formulas hold
-    for Pearson's correlation. For ranks they are approximate, and for Kendall's tau or within the
-    top 10%, which the same noise selects, they do not hold; :func:`ceiling` simulates instead.
+    With differing counts the mean of :math:`1/k` takes the place of :math:`1/k`. This holds for
+    Pearson's correlation, for ranks approximately, and not for Kendall's tau or within the top
+    10%, which the same noise selects; :func:`ceiling` simulates instead.
 
     References
     ----------
@@ -499,20 +459,14 @@ def ceiling(
     top10_top10    84.73
     Name: value, dtype: float64
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: must lie between 0 and 1, such as 0.95")
-    targets = _checked(target, target)[1]
+    ends, targets = _ends(level), _checked(target, target)[1]
     truths, rng = expected(targets, runs, counts, n_draws, seed), np.random.default_rng(seed)
     if np.isnan(truths).any():
         return pd.DataFrame(np.nan, list(SCORES), ["value", "low", "high"])
-    values, resampled = [], []
-    for truth in truths:
-        values.append(_evaluate(truth, targets, False))
-        if n_draws >= LEAST_RESAMPLES:
-            drawn = rng.integers(len(targets), size=len(targets))
-            resampled.append(_evaluate(truth[drawn], targets[drawn], False))
+    values = [_evaluate(truth, targets) for truth in truths]
     frame = pd.DataFrame({"value": np.mean(values, axis=0)}, list(SCORES))
-    return frame.join(_interval(resampled, level))
+    many = truths if n_draws >= LEAST_RESAMPLES else ()
+    return frame.join(_interval([_resampled(rng, truth, targets) for truth in many], ends))
 
 
 def expected(
@@ -547,14 +501,13 @@ def expected(
 
     Notes
     -----
-    A run is the architecture's expected accuracy plus Gaussian noise. The variance of the noise
-    depends on the accuracy: it is pooled within architectures, in bins by their mean, and
-    interpolated. The distribution of the expected accuracies is the nonparametric maximum
-    likelihood on a grid (Kiefer and Wolfowitz, 1956), by an EM iteration that is stopped early,
-    after 30 steps: more of them gather the draws in lumps, which rank worse than the truth. Every
-    draw comes from a fit to architectures drawn with replacement, and is one from the
-    posterior of each architecture. So the draws spread as the expected accuracies themselves do;
-    the posterior means would spread too little and agree too well.
+    A run is the architecture's expected accuracy plus Gaussian noise, whose variance is pooled
+    within architectures, in bins by their mean, and interpolated. The distribution of the expected
+    accuracies is the nonparametric maximum likelihood on a grid (Kiefer and Wolfowitz, 1956), by
+    an EM iteration that is stopped early, after 30 steps: more of them gather the draws in lumps,
+    which rank worse than the truth. Every draw comes from a fit to architectures drawn with
+    replacement, and is one from the posterior of each architecture: the posterior means would
+    spread too little and agree too well.
 
     In simulations with a known truth (skewed accuracies, noise that grows as they fall, one to
     three runs, 1,500 and 6,000 architectures) the ceiling of rho and tau comes out within 0.004,
@@ -664,14 +617,28 @@ def rank_product(scores: pd.DataFrame) -> pd.Series:
     return np.log(ranks / len(scores)).sum(axis=1)
 
 
-def _interval(draws: ArrayLike, level: float) -> pd.DataFrame:
-    """Return percentiles of drawings of the six scores; those that are undefined are left out."""
-    ends = [(1 - level) / 2, 1 - (1 - level) / 2]
-    percentiles = pd.DataFrame(draws, columns=list(SCORES), dtype=float).quantile(ends).T
-    return percentiles.set_axis(["low", "high"], axis="columns")
+def _ends(level: float) -> list[float]:
+    """Return the quantiles that an interval lies between."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: must lie between 0 and 1, such as 0.95")
+    return [(1 - level) / 2, 1 - (1 - level) / 2]
 
 
-def _evaluate(score: Floats, target: Floats, minimise: bool) -> tuple[float, ...]:
+def _interval(draws: Sequence[Sequence[float]], ends: Sequence[float]) -> pd.DataFrame:
+    """Return quantiles of drawings of the six scores; those that are undefined are left out."""
+    quantiles = pd.DataFrame(draws, columns=list(SCORES), dtype=float).quantile(ends).T
+    return quantiles.set_axis(["low", "high"], axis="columns")
+
+
+def _resampled(
+    rng: np.random.Generator, score: Floats, target: Floats, minimise: bool = False
+) -> tuple[float, ...]:
+    """Evaluate architectures drawn with replacement, as many as there are."""
+    drawn = rng.integers(max(len(score), 1), size=len(score))
+    return _evaluate(score[drawn], target[drawn], minimise)
+
+
+def _evaluate(score: Floats, target: Floats, minimise: bool = False) -> tuple[float, ...]:
     """Return the six scores in the order of `SCORES` for finite arrays."""
     if len(score) < 3 or _constant(score) or _constant(target):
         return (np.nan,) * len(SCORES)
@@ -708,11 +675,17 @@ def _constant(x: Floats) -> bool:
     return bool(np.all(x == x[:1]))
 
 
-def _with_both(a: ArrayLike, b: ArrayLike, target: ArrayLike) -> tuple[Floats, int]:
-    """Return two scores and the target, a row each, of the architectures with both scores."""
+def _of_both(
+    a: ArrayLike, b: ArrayLike, target: ArrayLike, ranked: bool = True
+) -> tuple[float, float, float, int]:
+    """Return r of a and b, of a and target, of b and target; n with both; r NaN if undefined."""
     (first, targets), (second, _) = _checked(a, target), _checked(b, target)
     both = ~(np.isnan(first) | np.isnan(second))
-    return np.stack([first[both], second[both], targets[both]]), int(both.sum())
+    rows, n = np.stack([first, second, targets])[:, both], int(both.sum())
+    if n < 3 or any(map(_constant, rows)):
+        return np.nan, np.nan, np.nan, n
+    r = np.atleast_2d(np.corrcoef(stats.rankdata(rows, axis=1) if ranked else rows))
+    return float(r[0, 1]), float(r[0, 2]), float(r[1, 2]), n
 
 
 def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
@@ -742,9 +715,7 @@ def _numbers(values: ArrayLike, name: str) -> Floats:
     array: np.ma.MaskedArray = np.ma.asarray(values)  # np.asarray lays bare what is under a mask
     if array.dtype.kind in "cmM":
         raise ValueError(f"{name} does not hold real numbers, but {array.dtype}")
-    missing = np.ma.getmaskarray(array)
-    if array.dtype == object:
-        missing = missing | pd.isna(array.data)
+    missing = np.ma.getmaskarray(array) | pd.isna(array.data)
     try:
         return np.where(missing, np.nan, array.data).astype(float)
     except (TypeError, ValueError) as error:

@@ -1,17 +1,14 @@
 """What the notebooks compute: a problem, and a few verbs on it.
 
-A :class:`Problem` is a search space, a batch of inputs, the scores of architectures and what
-training gave them. The functions evaluate scores against training, vary a setting, compare metrics
-on the same architectures, and say where two computations agree. Each returns a tidy DataFrame that
-is written to CSV as it is. Column names are those of :data:`epsutil.statistics.SCORES`, with the
-suffixes ``_low`` and ``_high`` (bootstrap interval), ``_all`` (unscored architectures rank last)
-and ``_paper`` (reported).
+Each verb returns a tidy DataFrame that is written to CSV as it is. Column names are those of
+:data:`epsutil.statistics.SCORES`, with the suffixes ``_low`` and ``_high`` (bootstrap interval),
+``_all`` (unscored architectures rank last) and ``_paper`` (reported).
 """
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import chain, combinations
 from typing import Any
 
@@ -48,10 +45,8 @@ class Problem:
         The constants of epsilon.
     batch_size, seed : int
         Which inputs.
-    n_jobs : int, default -1
-        Processes, each on one thread; -1 is one per core.
-    dtype : {"float32", "float64", "extended"}
-        See :meth:`epsutil.spaces.Space.outputs`.
+    n_jobs, dtype
+        See :func:`epsutil.scoring.score`.
     draw : int, optional
         The seed of the random architectures, by default `seed`.
     groups : sequence of str, optional
@@ -139,14 +134,12 @@ class Problem:
             More than `LARGEST` architectures lack stored scores, and the scale is not the paper's.
         """
         largest = None if paths.scale() == "paper" else LARGEST
-        weights = self.weights if weights is None else weights
-        return scoring.score(
-            self.space, self.batch, weights, self.archs, self.dtype, self.n_jobs, largest=largest
-        )
+        given = (weights or self.weights, self.archs, self.dtype, self.n_jobs)
+        return scoring.score(self.space, self.batch, *given, largest=largest)
 
     def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
         """Return epsilon of all architectures, NaN where the authors count no score."""
-        weights = self.weights if weights is None else weights
+        weights = weights or self.weights
         return self.scored(self.scores(weights), weights)
 
     def scored(self, scores: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
@@ -162,7 +155,31 @@ class Problem:
     @cached_property
     def metrics(self) -> "Metrics":
         """Every metric of these architectures, among them sizes and epsilon."""
-        return _metrics(self)
+        usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
+        known = {}
+        for group in usual if self.groups is None else self.groups:
+            recorded = f"{self.space}-{self.dataset}-{group}-*.parquet"
+            wanted = self.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
+            if wanted and group in (*usual, *later):
+                known[group] = self.group(group)
+        frame = self.frame.copy()
+        sizes = [name for name in SIZES if name in frame]
+        evaluated = dict.fromkeys(("epsilon", *sizes), frame.index)
+        seconds = dict.fromkeys(sizes, np.nan) | {"epsilon": _seconds(self)}
+        for group, stored in known.items():
+            made = scoring.GROUPS[group]
+            for name in made.names:
+                sign = -1 if proxies.get(name).lower_is_better else 1
+                frame[name] = sign * stored[name].reindex(frame.index)
+                evaluated[name] = frame.index.intersection(stored.index)
+                seconds[name] = stored[scoring.SECONDS].mean()
+            if made.ranked_with:
+                parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
+                frame[group] = statistics.rank_product(parts)
+                evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
+        *earlier, last = order(self.space)
+        ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
+        return Metrics(frame, {name: evaluated[name] for name in ordered}, seconds)
 
     def evaluate(self, score: pd.Series | None = None) -> pd.Series:
         """Return how well a score, by default epsilon, ranks the trained architectures.
@@ -180,9 +197,8 @@ class Problem:
         epsutil.store.NotStored
             None are stored; `parameter` is what the message asks for.
         """
-        found = scoring.score_group(
-            self.space, self.dataset, group, self.n_competitors, n_jobs=self.n_jobs
-        )
+        asked = (self.space, self.dataset, group, self.n_competitors)
+        found = scoring.score_group(*asked, n_jobs=self.n_jobs)
         if found is None:
             names = ", ".join(scoring.GROUPS[group].names)
             raise store.NotStored(
@@ -226,7 +242,6 @@ class HighestLossIsBest(Problem):
 class Metrics:
     """All metrics for one dataset. More is better for each."""
 
-    problem: Problem
     frame: pd.DataFrame  # what training gave, and a column per metric; NaN without a score
     evaluated: Mapping[str, pd.Index]  # the architectures that a metric was computed for
     seconds: Mapping[str, float]  # for one network on one core; NaN for the sizes
@@ -238,38 +253,8 @@ class Metrics:
 
     def together(self, names: Sequence[str]) -> pd.DataFrame:
         """Return the architectures that all of these metrics were computed for."""
-        index = self.frame.index
-        for name in names:
-            index = index.intersection(self.evaluated[name])
-        return self.frame.loc[index]
-
-
-def _metrics(problem: Problem) -> Metrics:
-    usual, later = shown_groups(problem.space), shown_groups(problem.space, LATER)
-    known = {}
-    for group in usual if problem.groups is None else problem.groups:
-        recorded = f"{problem.space}-{problem.dataset}-{group}-*.parquet"
-        wanted = problem.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
-        if wanted and group in (*usual, *later):
-            known[group] = problem.group(group)
-    frame = problem.frame.copy()
-    names = list(filter(frame.__contains__, SIZES))
-    evaluated = dict.fromkeys(("epsilon", *names), frame.index)
-    seconds = dict.fromkeys(names, np.nan) | {"epsilon": _seconds(problem)}
-    for group, stored in known.items():
-        made = scoring.GROUPS[group]
-        for name in made.names:
-            sign = -1 if proxies.get(name).lower_is_better else 1
-            frame[name] = sign * stored[name].reindex(frame.index)
-            evaluated[name] = frame.index.intersection(stored.index)
-            seconds[name] = stored[scoring.SECONDS].mean()
-        if made.ranked_with:
-            parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
-            frame[group] = statistics.rank_product(parts)
-            evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
-    *earlier, last = order(problem.space)
-    ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
-    return Metrics(problem, frame, {name: evaluated[name] for name in ordered}, seconds)
+        indices = [self.evaluated[name] for name in names]
+        return self.frame.loc[reduce(pd.Index.intersection, indices, self.frame.index)]
 
 
 def _seconds(problem: Problem) -> float:
@@ -298,14 +283,9 @@ def order(space_name: str) -> tuple[str, ...]:
 
 
 def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scored:
-    """Return what a search over the whole space knows by a metric of the problem.
+    """Return what a search over the whole space knows by one of :attr:`Problem.metrics`.
 
-    Parameters
-    ----------
-    metric : str
-        One of those of :attr:`Problem.metrics`.
-    unscored : {"worst", "zero", "left out"}
-        See :func:`epsutil.search.scored`. What the metric was not computed for is not drawn.
+    `unscored` is as in :func:`epsutil.search.scored`; what it was not computed for is not drawn.
     """
     index = problem.metrics.evaluated[metric]
     score = problem.metrics.frame.loc[index, metric].reindex(range(len(spaces.get(problem.space))))
@@ -333,8 +313,7 @@ def courses(
     """
     frames = []
     for method, history in histories.items():
-        last = history.shape[1]
-        steps = np.unique(np.geomspace(1, last, 60).round().astype(int))
+        steps = np.unique(np.geomspace(1, history.shape[1], 60).round().astype(int))
         rows: dict[str, Any] = {"method": method, "step": steps}
         for name, curve in search.curves(history, signal, result)._asdict().items():
             quartiles = np.quantile(curve[:, steps - 1], (0.25, 0.5, 0.75), axis=0)
@@ -379,9 +358,12 @@ def evaluation(
     n_resamples: int | None = None,
     seed: int = 21,
     minimise: bool = False,
+    unscored_last: bool = False,
 ) -> dict[str, Any]:
     """Return the six scores, what the unscored change, and intervals if asked for, as one row."""
     covered = statistics.coverage(score, result, minimise).to_dict()
+    if unscored_last:  # what ranks last has no score all the same
+        score = score.rank(method="dense").fillna(0)
     row = covered | statistics.evaluate(score, result, minimise)[list(SCORES)].to_dict()
     if n_resamples is None:
         return row
@@ -392,17 +374,8 @@ def evaluation(
 def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the noise ceiling as a row of :func:`metrics_table`, without intervals.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its trained result is the mean of some runs.
-    runs : pandas.DataFrame
-        These runs, a column each, by the architecture's index; NaN where there is none.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row, over the architectures that have a run; see :func:`epsutil.statistics.ceiling`.
+    `runs` are those that the trained result is the mean of, a column each, by the architecture's
+    index, and NaN where there is none. See :func:`epsutil.statistics.ceiling`.
     """
     known = runs.reindex(problem.result.index).dropna(how="all")
     found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
@@ -415,13 +388,11 @@ def epsilon_and_sizes(
     frame: pd.DataFrame, dataset: str, target: str, minimise: bool = False
 ) -> pd.DataFrame:
     """Evaluate epsilon and the sizes that a frame has, a row each, without intervals."""
+    about = {"dataset": dataset, "source": "computed"}
     return pd.DataFrame(
-        [
-            {"dataset": dataset, "metric": name, "source": "computed"}
-            | evaluation(frame[name], frame[target], minimise=minimise)
-            for name in ("epsilon", *SIZES)
-            if name in frame
-        ]
+        about | {"metric": name} | evaluation(frame[name], frame[target], minimise=minimise)
+        for name in ("epsilon", *SIZES)
+        if name in frame
     )
 
 
@@ -435,7 +406,7 @@ def evaluate_columns(
 
     Parameters
     ----------
-    problem : Problem
+    problem
     scores : DataFrame or mapping of Series
         Indexed by architecture.
     name : str
@@ -496,11 +467,10 @@ def pairs(
     0.001 and 1: 95 scored, rho 0.11
     """
     scores = problem.scores(weights) if scores is None else scores
-    two = list(combinations(sorted(weights), 2))
-    frame = evaluate_columns(problem, {pair: scores[scoring.pair(pair)] for pair in two}, "pair")
-    frame.insert(0, "w1", [pair[0] for pair in two])
-    frame.insert(1, "w2", [pair[1] for pair in two])
-    return beside_paper(frame.drop(columns="pair"), reported(table), ["w1", "w2"])
+    named = {two: scores[scoring.pair(two)] for two in combinations(sorted(weights), 2)}
+    frame = evaluate_columns(problem, named, "pair")
+    pair = pd.DataFrame(frame.pop("pair").tolist(), columns=["w1", "w2"])
+    return beside_paper(pair.join(frame), reported(table), ["w1", "w2"])
 
 
 def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
@@ -525,12 +495,10 @@ def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
     1          32      59.0  0.9
     """
     ((name, values),) = settings.items()
-    rows = [
-        {"dataset": problem.dataset, name: value}
-        | replace(problem, **{name: value}).evaluate().to_dict()
+    return pd.DataFrame(
+        {"dataset": problem.dataset, name: value, **replace(problem, **{name: value}).evaluate()}
         for value in values
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def batches(
@@ -538,20 +506,7 @@ def batches(
 ) -> pd.DataFrame:
     """Evaluate epsilon with several batches of inputs, always on the same random architectures.
 
-    Parameters
-    ----------
-    table : {"table01", "table03"}
-        Whose reported values to put beside.
-    problems : sequence of Problem
-        One for each dataset.
-    seeds : sequence of int
-        Of the batches.
-    n_archs : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and seed, as :func:`vary`; as reported with the suffix ``_paper``.
+    Returns a row per dataset and seed of a batch, as :func:`vary`, beside what `table` reports.
     """
     frames = [
         vary(replace(problem, n_archs=n_archs, draw=0, n_competitors=0), seed=seeds)
@@ -636,7 +591,7 @@ def metrics_table(
         raise ValueError(
             f"architectures is {architectures!r}; choose one of {', '.join(ARCHITECTURES)}"
         )
-    rows, work = [], []
+    asked, work = [], []
     for problem in problems:
         metrics, target = problem.metrics, problem.target
         names = metrics.names(0 if architectures == "own" else n_least)
@@ -644,55 +599,38 @@ def metrics_table(
             frame = metrics.together([name] if architectures == "own" else names)
             if architectures == "common":
                 frame = frame.dropna(subset=names)
-            row = {"dataset": problem.dataset, "metric": name, "source": "computed"}
-            score = frame[name]
-            if architectures == "last":  # what ranks last has no score all the same
-                covered = statistics.coverage(score, frame[target], problem.minimise)
-                row |= covered[["n_scored", "coverage", "top10_unscored"]].to_dict()
-                score = _unscored_last(score)
-            seconds = metrics.seconds[name]
-            rows.append((row, len(metrics.frame), seconds))
-            work.append(
-                joblib.delayed(evaluation)(
-                    score, frame[target], n_resamples, problem.seed, problem.minimise
-                )
-            )
+            given = (n_resamples, problem.seed, problem.minimise, architectures == "last")
+            work.append(joblib.delayed(evaluation)(frame[name], frame[target], *given))
+            asked.append((problem, name))
     results = joblib.Parallel(n_jobs=problems[0].n_jobs, return_as="generator")(work)
     progress = tqdm(results, "metrics", len(work), leave=False, disable=None, delay=3)
     made = []
-    for (row, n_all, seconds), values in zip(rows, progress, strict=True):
-        if values["n"] < 0.9 * n_all:  # a count of 64 depends on how many there are
+    for (problem, name), values in zip(asked, progress, strict=True):
+        if values["n"] < 0.9 * len(problem.metrics.frame):  # a count of 64 depends on how many
             values |= {key: np.nan for key in values if key.startswith("top64_top5")}
-        made.append(row | values | row | {"seconds": seconds})
+        row = {"dataset": problem.dataset, "metric": name, "source": "computed"}
+        made.append(row | values | {"seconds": problem.metrics.seconds[name]})
     paper = reported(table, [problem.dataset for problem in problems]).assign(source="reported")
     return pd.concat([paper, pd.DataFrame(made)], ignore_index=True)
-
-
-def _unscored_last(score: pd.Series) -> pd.Series:
-    """Return ranks, the architectures without a score below all others."""
-    return score.rank(method="dense").fillna(0)
 
 
 def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFrame:
     """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over what all
-        metrics score; ``n_last``, ``rho_last``, ``tau_last`` over what all were computed for.
+    Returns a row per dataset and metric: ``n_common``, ``rho_common``, ``tau_common`` over what all
+    metrics score; ``n_last``, ``rho_last``, ``tau_last`` over what all were computed for.
     """
     rows = []
     for problem in problems:
         names = problem.metrics.names(n_least)
         last = problem.metrics.together(names)
-        common = last.dropna(subset=names)
         for name in names:
             row = {"dataset": problem.dataset, "metric": name}
-            for which, frame in (("common", common), ("last", last)):
-                score = _unscored_last(frame[name]) if which == "last" else frame[name]
-                values = statistics.evaluate(score, frame[problem.target], problem.minimise)
-                row |= {f"{key}_{which}": values[key] for key in ("n", "rho", "tau")}
+            for end, frame in (("common", last.dropna(subset=names)), ("last", last)):
+                # nothing is unscored in the first, so that `_all` are its scores, too
+                values = statistics.coverage(frame[name], frame[problem.target], problem.minimise)
+                row |= {f"n_{end}": values["n"], f"rho_{end}": values["rho_all"]}
+                row[f"tau_{end}"] = values["tau_all"]
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -700,12 +638,9 @@ def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFram
 def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     """Compare epsilon's rho with that of every other metric by Steiger's test.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each pair
-        on the architectures that both score, ``n``, of those that both were computed for,
-        ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
+    Returns a row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each
+    pair on the architectures that both score, ``n``, of those that both were computed for,
+    ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
     """
     rows = []
     for problem in problems:
@@ -723,12 +658,9 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
 def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
     """Count what scatter plots of all metrics show, dataset by dataset.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and metric: ``n``, the architectures that it was computed for;
-        ``n_scored``; ``rho``; what training gave for the best of the latter, ``best_scored``, and
-        for the one with the highest score, ``highest`` (the mean where several share it).
+    Returns a row per dataset and metric: ``n``, the architectures that it was computed for;
+    ``n_scored``; ``rho``; what training gave for the best of the latter, ``best_scored``, and for
+    the one with the highest score, ``highest`` (the mean where several share it).
     """
     rows = []
     for problem in problems:
@@ -755,19 +687,8 @@ def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
 def subsets(problem: Problem, wide: str = "float64") -> dict[str, pd.Series]:
     """Return epsilon in float32, as the paper evaluates it, and in a wider range.
 
-    In float32 the signals of many architectures vanish, so that they have no score.
-
-    Parameters
-    ----------
-    problem : Problem
-    wide : {"float64", "extended"}
-        The latter where the space has it.
-
-    Returns
-    -------
-    dict of str to pandas.Series
-        ``float32``, and for example ``float64``, ``float64_same`` (only of what float32 scores)
-        and ``float64_rest`` (only of the others).
+    These are ``float32``, and for example ``float64``, ``float64_same`` (only of what float32
+    scores) and ``float64_rest`` (only of the others, whose signals vanish in float32).
     """
     single, double = (replace(problem, dtype=d).frame["epsilon"] for d in ("float32", wide))
     return {
@@ -781,21 +702,16 @@ def subsets(problem: Problem, wide: str = "float64") -> dict[str, pd.Series]:
 def precision(problem: Problem) -> pd.DataFrame:
     """Evaluate each of :func:`subsets`: four rows, named in the column ``evaluated``."""
     return pd.DataFrame(
-        [
-            {"dataset": problem.dataset, "evaluated": name} | problem.evaluate(score).to_dict()
-            for name, score in subsets(problem).items()
-        ]
+        {"dataset": problem.dataset, "evaluated": name, **problem.evaluate(score)}
+        for name, score in subsets(problem).items()
     )
 
 
 def recheck(problem: Problem, n_anew: int) -> pd.DataFrame:
     """Score a few of the architectures anew, at most all, and compare with what is stored.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row: ``n``, ``seconds``, ``largest_difference`` (relative), ``unscored_differ`` (how
-        many have a score in one only), and the date and seconds of the stored run.
+    Returns one row: ``n``, ``seconds``, ``largest_difference`` (relative), ``unscored_differ`` (how
+    many have a score in one only), and the date and seconds of the stored run.
     """
     run = problem.scores().attrs["run"]
     n_anew = min(n_anew, len(problem.frame))

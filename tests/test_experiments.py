@@ -21,7 +21,7 @@ SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
 def solved(frame, evaluated, dataset="cifar10", n_jobs=1):
     """A problem whose metrics are given."""
     problem = Problem("nasbench201", dataset, N, (1e-7, 1.0), seed=0, n_jobs=n_jobs)
-    metrics = Metrics(problem, frame, evaluated, dict.fromkeys(evaluated, np.nan))
+    metrics = Metrics(frame, evaluated, dict.fromkeys(evaluated, np.nan))
     problem.__dict__.update({"frame": frame, "trained": frame, "metrics": metrics})
     return problem
 

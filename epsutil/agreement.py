@@ -18,12 +18,9 @@ ROUNDING = 0.01  # a relative difference between the two precisions that counts
 def rounding(problem: Problem) -> pd.DataFrame:
     """Count the architectures whose float32 score rounding decides.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row: ``dataset``, ``n``, and how many architectures have each mark: ``agree``;
-        ``differ`` (by more than `ROUNDING`, relative to float64); ``float32 only``,
-        ``float64 only`` (a score in one precision only); ``no score``.
+    Returns one row: ``dataset``, ``n``, and how many architectures have each mark: ``agree``;
+    ``differ`` (by more than `ROUNDING`, relative to float64); ``float32 only``, ``float64 only`` (a
+    score in one precision only); ``no score``.
     """
     single, double = (replace(problem, dtype=dtype).epsilon() for dtype in scoring.PRECISIONS)
     has32, has64 = single.notna(), double.notna()
@@ -47,19 +44,8 @@ def compare(
 ) -> pd.DataFrame:
     """Compare the width collapse with full-width torch networks, on random architectures.
 
-    Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten.
-    Both evaluations run on one core, so that their times can be compared.
-
-    Parameters
-    ----------
-    space_name : str
-        See :func:`epsutil.spaces.get`.
-    batch : epsutil.inputs.Batch
-    n_archs, seed : int
-        How many architectures; of the draw of them and of their weights.
-    dtypes : sequence of {"float32", "float64"}
-    exponents : two floats
-        Of the smallest and the largest weight.
+    Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten,
+    `exponents`. Both evaluations run on one core, so that their times can be compared.
 
     Returns
     -------
@@ -70,10 +56,8 @@ def compare(
         ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops,
         where outputs tie with the smallest one.
     """
-    space = spaces.get(space_name)
-    rng = np.random.default_rng(seed)
+    space, rng, rows = spaces.get(space_name), np.random.default_rng(seed), []
     torch.set_num_threads(1)
-    rows = []
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]
         weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
@@ -116,7 +100,7 @@ def summary(
 
     Parameters
     ----------
-    rows : pandas.DataFrame
+    rows
     relative_tolerance : float
         In float32.
     rounding_errors : float
@@ -141,28 +125,26 @@ def summary(
     summary = []
     exact = rows[rows["dtype"] == "float64"].set_index("index")["full"]
     for dtype, group in rows.groupby("dtype", sort=False):
-        rows_of = group.set_index("index")
-        full = rows_of["full"]
-        absolute = (full - rows_of["collapsed"]).abs()
-        relative = absolute / full.abs()
+        found = group.set_index("index")
+        full, spread = found["full"], found["spread"]
+        absolute = (full - found["collapsed"]).abs()
+        relative, tolerance = 1e-9, pd.Series(1e-9, full.index)
         if dtype == "float32":
-            tolerance = np.maximum(relative_tolerance * full.abs(), 1e-5)
-            ill = (full - exact.reindex(full.index)).abs() > tolerance
-            ill |= rows_of["spread"] < rounding_errors / relative_tolerance
-        else:
-            tolerance = pd.Series(1e-9, full.index)
-            ill = rows_of["spread"] < rounding_errors / 1e-9
-        ill = (ill | rows_of["dropped_differ"]) & full.notna()
-        one_only = full.isna() != rows_of["collapsed"].isna()
+            relative = relative_tolerance
+            tolerance = np.maximum(relative * full.abs(), 1e-5)
+        ill = (full - exact.reindex(full.index)).abs() > tolerance  # never in float64
+        ill |= (spread < rounding_errors / relative) | found["dropped_differ"]
+        ill &= full.notna()
+        one_only = full.isna() != found["collapsed"].isna()
         summary.append(
             {
                 "dtype": dtype,
                 "n": len(group),
                 "n_scored": int(full.notna().sum()),
                 "unscored_differ": int(one_only.sum()),
-                "at_limit": int((one_only & (rows_of["spread"] < AT_LIMIT)).sum()),
+                "at_limit": int((one_only & (spread < AT_LIMIT)).sum()),
                 "largest_absolute": absolute.max(),
-                "largest_relative": relative.max(),
+                "largest_relative": (absolute / full.abs()).max(),
                 "ill": int(ill.sum()),
                 "outside": int((~ill & (absolute > tolerance)).sum()),
                 "speedup": float((group["seconds_full"] / group["seconds_collapsed"]).median()),

@@ -4,7 +4,8 @@ A search sees a **signal** of the networks that it trains (accuracy on validatio
 may see a **score** of any network, which costs no training. It never sees the **result** (accuracy
 on test images), which :func:`curves` adds afterwards. All three are vectors with one number for
 each architecture of a space, more is better; a score of NaN is none. An architecture is its
-position in these vectors. To move in the space, a search needs a :class:`Neighbourhood`.
+position in these vectors. To move in the space, a search needs a :class:`Neighbourhood`. What is
+unknown or does not fit is a ValueError that names it.
 
 Every search returns a **history** of shape [rounds, steps]: which architecture each round trained
 at each step. A network that is trained twice is paid for twice. All rounds run at once; each has
@@ -19,10 +20,11 @@ Architecture Search*, AAAI 2019. Abdelfattah et al., *Zero-Cost Proxies for Ligh
 Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,12 +39,6 @@ _FIRST = 64  # networks that a random search with warm-up takes from the pool; s
 
 Archs = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-class Signal(Protocol):
-    """What training gives: anything that answers for an array of architectures."""
-
-    def __getitem__(self, archs: Archs, /) -> Floats: ...
 
 
 class Curves(NamedTuple):
@@ -60,21 +56,12 @@ class Scored(NamedTuple):
 
 
 class Streams:
-    """A stream of random numbers for each round.
-
-    Parameters
-    ----------
-    seed : int
-    rounds : int
-        The first ones are the same, however many there are.
-    """
+    """A stream of random numbers for each round; the first are the same, however many there are."""
 
     def __init__(self, seed: int, rounds: int) -> None:
-        if rounds < 1:
-            raise ValueError(f"rounds is {rounds}, must be 1 or more")
-        self._generators = [
-            np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(rounds)
-        ]
+        _at_least_1(rounds=rounds)
+        children = np.random.SeedSequence(seed).spawn(rounds)
+        self._generators = [np.random.default_rng(child) for child in children]
 
     def uniform(self, *shape: int) -> Floats:
         """Return the next numbers from [0, 1), of shape [rounds, *shape]."""
@@ -91,14 +78,9 @@ class Neighbourhood:
     Parameters
     ----------
     table : array_like of int, shape [architectures, changes]
-        The neighbours of each architecture; -1 fills up the rows of those that have fewer.
+        The neighbours of each architecture, one or more others; -1 fills up the shorter rows.
     chance : array_like of float, shape [changes] or [architectures, changes], optional
         In proportion to these, by default all alike.
-
-    Raises
-    ------
-    ValueError
-        An architecture has no neighbour, or is its own, or a neighbour is none of them.
 
     Examples
     --------
@@ -140,11 +122,6 @@ class Neighbourhood:
 class Edits:
     """Neighbours that a space's own mutation finds, where there are too many to list them all.
 
-    Parameters
-    ----------
-    space : Space
-        See :func:`epsutil.spaces.get`.
-
     Examples
     --------
     >>> from epsutil import spaces
@@ -177,14 +154,9 @@ class Choices:
     Parameters
     ----------
     options : ndarray of int, shape [architectures, choices]
-        What an architecture takes for each, counted from 0.
+        What an architecture takes for each, counted from 0. Each combination is there once.
     groups : sequence of int, optional
         Which group a choice is in, such as the node that an edge leads to.
-
-    Raises
-    ------
-    ValueError
-        Some combination is not there exactly once.
 
     Examples
     --------
@@ -231,14 +203,8 @@ class Choices:
         mutation : {"uniform", "node first"}
             Whether all are equally likely, or a group is drawn first and then a choice in it, as in
             the paper's code, where so the one edge of the first node changes most often.
-
-        Raises
-        ------
-        ValueError
-            `mutation` is none of those.
         """
-        if mutation not in MUTATIONS:
-            raise ValueError(f"mutation is {mutation!r}; choose one of {', '.join(MUTATIONS)}")
+        _one_of(MUTATIONS, mutation=mutation)
         tables, chances = [], []
         groups = np.arange(len(self.sizes)) if self.groups is None else np.asarray(self.groups)
         for choice, size in enumerate(self.sizes):
@@ -254,10 +220,7 @@ class Choices:
 def of_cells(archs: Sequence[str]) -> Choices:
     """Return NAS-Bench-201's choices: an operation for each of six edges, grouped by their end.
 
-    Parameters
-    ----------
-    archs : sequence of str
-        All architectures, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+    `archs` are all architectures, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
 
     Examples
     --------
@@ -265,12 +228,8 @@ def of_cells(archs: Sequence[str]) -> Choices:
     >>> of_cells(spaces.get("nasbench201")[:]).sizes
     (5, 5, 5, 5, 5, 5)
     """
-    nodes = [
-        [[edge.partition("~")[0] for edge in node.strip("|").split("|")] for node in a.split("+")]
-        for a in archs
-    ]
-    groups = [number for number, node in enumerate(nodes[0]) for _ in node]
-    names = np.array([[name for node in arch for name in node] for arch in nodes])
+    names = np.array([re.findall(r"[^|+~]+(?=~)", arch) for arch in archs])
+    groups = [number for number, node in enumerate(archs[0].split("+")) for _ in range(number + 1)]
     _, options = np.unique(names, return_inverse=True)
     return Choices(options.reshape(names.shape), groups)
 
@@ -291,18 +250,12 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     among : array_like of int, optional
         The architectures that the score was computed for, if not all; no others are drawn.
 
-    Raises
-    ------
-    ValueError
-        `unscored` is none of those, or nothing is left to draw.
-
     Examples
     --------
     >>> scored([0.1, float("nan"), 0.4], unscored="left out")
     Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
-    if unscored not in UNSCORED:
-        raise ValueError(f"unscored is {unscored!r}; choose one of {', '.join(UNSCORED)}")
+    _one_of(UNSCORED, unscored=unscored)
     score = np.asarray(score, float)
     drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
     if unscored == "left out":
@@ -313,12 +266,9 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
 
 
 def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
-    """Take the best scored of `n` random architectures, drawn with replacement.
+    """Take the best scored of `n` random architectures, drawn with replacement, in each round.
 
-    Returns
-    -------
-    ndarray of int, shape [rounds]
-        Of several that are best, the first drawn.
+    Of several that are best it is the first drawn.
 
     Examples
     --------
@@ -327,9 +277,8 @@ def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
     >>> pick(scored([0.1, 0.5, 0.4, 0.9, 0.2]), 3, rounds=4, seed=0)
     array([3, 3, 3, 1])
     """
-    _at_least(1, n=n)
-    drawn = Streams(seed, rounds).choice(score.drawn, n)
-    return _take(drawn, score.values[drawn].argmax(axis=1))
+    _at_least_1(n=n)
+    return _best_of_pool(Streams(seed, rounds), score, n, 1)[:, 0]
 
 
 # Searches ------------------------------------------------------------------------------------
@@ -348,9 +297,8 @@ def random(
 
     Parameters
     ----------
-    n_archs : int
-        The size of the space.
-    rounds, steps, seed : int
+    n_archs, rounds, steps, seed : int
+        The size of the space, and of the history; of the random numbers.
     score : Scored, optional
         Without it, nothing is known before training.
     pool : int
@@ -369,9 +317,8 @@ def random(
     >>> random(5, rounds=1, steps=3, seed=0, score=scored([0.1, 0.5, 0.4, 0.9, 0.2]), pool=5)
     array([[3, 2, 4]])
     """
-    if warm_up not in WARM_UP:
-        raise ValueError(f"warm_up is {warm_up!r}; choose one of {', '.join(WARM_UP)}")
-    _at_least(1, steps=steps)
+    _one_of(WARM_UP, warm_up=warm_up)
+    _at_least_1(steps=steps)
     streams = Streams(seed, rounds)
     history = streams.choice(np.arange(n_archs), steps)
     if score is not None:
@@ -381,7 +328,7 @@ def random(
 
 
 def evolve(
-    signal: Signal,
+    signal: Floats,
     neighbourhood: Neighbourhood | Edits,
     rounds: int,
     steps: int,
@@ -404,8 +351,7 @@ def evolve(
         Read only for what is trained.
     neighbourhood : Neighbourhood or Edits
         The latter knows no best neighbour.
-    rounds, steps, seed : int
-    population, tournament : int
+    rounds, steps, seed, population, tournament : int
     replacement : bool
         Whether the same one may enter a tournament twice.
     score : Scored, optional
@@ -431,28 +377,25 @@ def evolve(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :5], history[:, -5:])]
     [84.7, 88.9]
     """
-    if move not in MOVES:
-        raise ValueError(f"move is {move!r}; choose one of {', '.join(MOVES)}")
+    _one_of(MOVES, move=move)
     if score is None and (pool or move != "signal"):
         raise ValueError("warm-up and moving by score need a score")
     if isinstance(neighbourhood, Edits) and move == "best neighbour":
         raise ValueError("the best neighbour needs a Neighbourhood, which lists them all")
-    _at_least(1, tournament=tournament, population=population)
+    _at_least_1(tournament=tournament, population=population)
     if tournament > population and not replacement:
         raise ValueError(f"a tournament of {tournament} needs a population of as many")
     if steps < population:
         raise ValueError(f"{steps} steps do not train the first population of {population}")
-    streams, everyone = Streams(seed, rounds), np.arange(len(neighbourhood))
+    streams = Streams(seed, rounds)
     compared = score.values if score is not None and move == "score" else signal
-    history = np.empty((rounds, steps), np.int64)
+    history, fitness = np.empty((rounds, steps), np.int64), np.empty((rounds, steps))
     if pool and score is not None:
         history[:, :population] = _best_of_pool(streams, score, pool, population)
     else:
-        history[:, :population] = streams.choice(everyone, population)
-    fitness = np.empty(history.shape)
+        history[:, :population] = streams.choice(np.arange(len(neighbourhood)), population)
     fitness[:, :population] = _read(compared, history[:, :population])
-    n_keys = tournament if replacement else population
-    keys = streams.uniform(steps - population, n_keys)
+    keys = streams.uniform(steps - population, tournament if replacement else population)
     changes = streams.uniform(steps - population, 2)
     for step in range(population, steps):
         key, (change, coin) = keys[:, step - population], changes[:, step - population].T
@@ -466,13 +409,12 @@ def evolve(
         child = neighbourhood.mutate(parent, change)
         if score is not None and isinstance(neighbourhood, Neighbourhood) and move == MOVES[2]:
             child = np.where(coin < 0.75, neighbourhood.best(parent, score.values), child)
-        history[:, step] = child
-        fitness[:, step] = _read(compared, child)
+        history[:, step], fitness[:, step] = child, _read(compared, child)
     return history
 
 
 def reinforce(
-    signal: Signal,
+    signal: Floats,
     choices: Choices,
     rounds: int,
     steps: int,
@@ -484,11 +426,8 @@ def reinforce(
 
     Parameters
     ----------
-    signal : array
-        Read only for what is trained.
-    choices : Choices
-    rounds, steps, seed : int
-    learning_rate : float
+    signal, choices, rounds, steps, seed, learning_rate
+        The signal is read only for what is trained.
     momentum : float
         Of the moving average of signals that a signal is compared with.
 
@@ -506,7 +445,7 @@ def reinforce(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :20], history[:, -20:])]
     [91.9, 93.0]
     """
-    _at_least(1, steps=steps)
+    _at_least_1(steps=steps)
     sizes = np.array(choices.sizes)
     allowed = np.arange(sizes.max()) < sizes[:, None]  # choices, options
     logits = np.where(allowed, 0.0, -np.inf) + np.zeros((rounds, 1, 1))
@@ -542,12 +481,7 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     ----------
     history : ndarray of int, shape [rounds, steps]
     signal, result : array_like of float
-        Of all architectures.
-
-    Returns
-    -------
-    Curves
-        Where two signals are equally good, the network trained first counts.
+        Of all architectures. Where two signals are equally good, the network trained first counts.
 
     Examples
     --------
@@ -558,11 +492,10 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     >>> found.honest, found.oracle
     (array([[87. , 88.5, 88.5]]), array([[87. , 88.5, 90.5]]))
     """
-    seen, found = np.asarray(signal, float)[history], np.asarray(result, float)[history]
-    before = np.maximum.accumulate(seen, axis=1)[:, :-1]
-    better = np.ones(seen.shape, bool)
-    better[:, 1:] = seen[:, 1:] > before
-    chosen = np.maximum.accumulate(np.where(better, np.arange(seen.shape[1]), 0), axis=1)
+    found = np.asarray(result, float)[history]
+    best = np.maximum.accumulate(np.asarray(signal, float)[history], axis=1)
+    better = best > np.insert(best[:, :-1], 0, np.inf, axis=1)  # than all before
+    chosen = np.maximum.accumulate(better * np.arange(best.shape[1]), axis=1)
     return Curves(np.maximum.accumulate(found, axis=1), np.take_along_axis(found, chosen, axis=1))
 
 
@@ -586,7 +519,7 @@ def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Arc
     return np.take_along_axis(drawn, order, axis=1)
 
 
-def _read(signal: Signal, archs: Archs) -> Floats:
+def _read(signal: Floats, archs: Archs) -> Floats:
     """Return what training gave for some architectures."""
     found = signal[archs]
     if np.isnan(found).any():
@@ -599,7 +532,13 @@ def _take(rows: Archs, position: NDArray[np.int64]) -> Archs:
     return rows[np.arange(len(rows)), position]
 
 
-def _at_least(least: int, **given: int) -> None:
+def _at_least_1(**given: int) -> None:
     for name, value in given.items():
-        if value < least:
-            raise ValueError(f"{name} is {value}, must be {least} or more")
+        if value < 1:
+            raise ValueError(f"{name} is {value}, must be 1 or more")
+
+
+def _one_of(known: Sequence[str], **given: str) -> None:
+    for name, value in given.items():
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")

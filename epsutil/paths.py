@@ -31,13 +31,7 @@ RECORDED_RESULTS = ROOT / "data" / "results"  # committed: tables and figures
 
 
 def data() -> Path | None:
-    """Return the folder named by ``EPSUTIL_DATA``, or None where it is unset.
-
-    Raises
-    ------
-    FileNotFoundError
-        The variable names a folder that does not exist.
-    """
+    """Return the folder named by ``EPSUTIL_DATA``, which must exist, or None where unset."""
     value = os.environ.get("EPSUTIL_DATA")
     if not value:
         return None

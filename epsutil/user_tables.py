@@ -25,10 +25,9 @@ def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd
     ----------
     file : pathlib.Path
         CSV with a heading.
-    accuracy, signal : str
-        Columns with what a search is judged by and what it sees; all numbers.
-    score : str
-        The column of the score; empty cells are architectures without one.
+    accuracy, score, signal : str
+        Columns with what a search is judged by, the score, and what a search sees; all numbers.
+        Empty cells of `score` are architectures without one.
 
     Raises
     ------
@@ -129,28 +128,20 @@ def run(
         short = f"a pool of {pool:,} from {len(table):,} architectures"
         raise ValueError(f"{short}; make it smaller with --pool")
     known = search.scored(table[score], unscored) if "score" in takes else None
-    if method == "pick":
-        assert known is not None
+    size = (rounds, steps, seed)
+    if known and method == "pick":
         history = search.pick(known, pool, rounds, seed)[:, None]
-    elif method in ("random", "random-warmup"):
-        history = search.random(len(table), rounds, steps, seed, known, pool)
+    elif method.startswith("random"):
+        history = search.random(len(table), *size, known, pool)
+    elif method == "reinforce":
+        history = search.reinforce(seen, _choices(table, archs, method), *size)
     else:
-        choices = _choices(table, archs, method)
-        if method == "reinforce":
-            history = search.reinforce(seen, choices, rounds, steps, seed)
-        else:
-            history = search.evolve(
-                seen,
-                choices.neighbourhood(),
-                rounds,
-                steps,
-                seed,
-                population,
-                tournament,
-                score=known,
-                pool=pool if method == "rea-warmup" else 0,
-                move="score" if method == "rea-move" else "signal",
-            )
+        near = _choices(table, archs, method).neighbourhood()
+        warmed = pool if "pool" in takes else 0
+        move = "score" if method == "rea-move" else "signal"
+        history = search.evolve(
+            seen, near, *size, population, tournament, score=known, pool=warmed, move=move
+        )
     oracle, honest = search.curves(history, seen, result)
     columns: dict[str, np.ndarray] = {}
     for name, curve in (("chosen", honest), ("best", oracle)):

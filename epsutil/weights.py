@@ -72,16 +72,17 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
     signs = np.where(np.abs(differences) > ROUNDING, np.sign(differences), 0.0)
     together = signs.T @ signs / len(signs)
     rows = []
-    for column, (place, two) in enumerate(zip(places, pairs, strict=True)):
-        near = [k for k, p in enumerate(places) if abs(p[0] - place[0]) + abs(p[1] - place[1]) == 1]
+    for column, ((w1, w2), (x, y)) in enumerate(zip(pairs, places, strict=True)):
+        near = [k for k, (u, v) in enumerate(places) if abs(u - x) + abs(v - y) == 1]
+        missing = np.isnan(values[:, column])
         rows.append(
             {
-                "w1": two[0],
-                "w2": two[1],
-                "decades": round(float(np.log10(two[1] / two[0])), 6),
+                "w1": w1,
+                "w2": w2,
+                "decades": round(float(np.log10(w2 / w1)), 6),
                 "n": len(values),
-                "n_scored": int((~np.isnan(values[:, column])).sum()),
-                "unscored": np.isnan(values[:, column]).mean(),
+                "n_scored": int((~missing).sum()),
+                "unscored": missing.mean(),
                 "apart": together[column, column],
                 "spread": np.nan_to_num(np.abs(differences[:, column])).mean(),
                 "agreement": together[column, near].mean() if near else np.nan,
@@ -152,10 +153,8 @@ def select(
         Different numbers above 0, of at most six digits; all their pairs are tried.
     rule : str
         One of `RULES`.
-    n_archs : int, default 100
-        How many architectures of a space to draw; of a list of networks all are taken.
-    seed : int, default 21
-        Of the architectures that are drawn.
+    n_archs, seed : int
+        How many architectures of a space to draw, and how; of a list of networks all are taken.
     n_jobs : int, default 1
         Processes for a space, each on one thread; -1 is one per core.
 
@@ -219,9 +218,7 @@ def _of_space(
         joblib.delayed(space.outputs)(space[int(index)], x, weights) for index in drawn
     )
     scores = [_of_pairs(outputs) for outputs in _progress(rows, n_archs)]
-    if not space.zero_is_score:
-        scores = [[value if value else np.nan for value in row] for row in scores]
-    return scores
+    return scores if space.zero_is_score else [[v or np.nan for v in row] for row in scores]
 
 
 def _of_modules(modules: Any, x: torch.Tensor, weights: Sequence[float]) -> list[list[float]]:
@@ -251,10 +248,7 @@ def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
 
 
 def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
-    """Return the scores of a problem's architectures under all pairs of some powers of ten.
-
-    NaN where the authors count no score.
-    """
+    """Return a problem's scores under all pairs of some powers of ten, as `Problem.epsilon`."""
     weights = [float(f"1e{exponent}") for exponent in exponents]
     scores = problem.scores(weights)
     pairs = combinations(sorted(weights), 2)

@@ -388,9 +388,9 @@ def epsilon_and_sizes(
     frame: pd.DataFrame, dataset: str, target: str, minimise: bool = False
 ) -> pd.DataFrame:
     """Evaluate epsilon and the sizes that a frame has, a row each, without intervals."""
-    about = {"dataset": dataset, "source": "computed"}
     return pd.DataFrame(
-        about | {"metric": name} | evaluation(frame[name], frame[target], minimise=minimise)
+        {"dataset": dataset, "metric": name, "source": "computed"}
+        | evaluation(frame[name], frame[target], minimise=minimise)
         for name in ("epsilon", *SIZES)
         if name in frame
     )
@@ -581,11 +581,6 @@ def metrics_table(
     pandas.DataFrame
         A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
         paper's own rows. ``seconds`` is for one network on one core.
-
-    Raises
-    ------
-    ValueError
-        `architectures` is none of those.
     """
     if architectures not in ARCHITECTURES:
         raise ValueError(

@@ -2,7 +2,9 @@
 
 An architecture without a score has NaN, or is masked in a masked array. Only the order of scores
 and of targets counts, not their size (but for `steiger` with Pearson's correlation). Targets are
-accuracies, higher is better; ``minimise=True`` takes losses.
+accuracies, higher is better; ``minimise=True`` takes losses. Every function raises a ValueError
+that names what is wrong: inputs that are not real numbers, are infinite or differ in shape or
+index, a missing target, an option out of its range.
 """
 
 from collections.abc import Sequence
@@ -81,11 +83,6 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
         targets are equal, the top-10% correlations where that holds in the top 10%, and
         ``top10_top10`` where no score exceeds the 90th percentile.
 
-    Raises
-    ------
-    ValueError
-        Inputs are not real numbers, are infinite, or differ in shape or index; a target is missing.
-
     References
     ----------
     Gracheva (2024), Section 2.1, where the last is misprinted as "Top-64/top-10%"; Abdelfattah et
@@ -123,9 +120,8 @@ def bootstrap(
     ----------
     score, target, minimise
         As for `evaluate`.
-    n_resamples : int, default=1000
+    n_resamples, seed : int
         How many times to draw. Fewer than `LEAST_RESAMPLES` give no interval, and draw nothing.
-    seed : int, default=21
     level : float, default=0.95
         Coverage of the interval, strictly between 0 and 1.
 
@@ -133,11 +129,6 @@ def bootstrap(
     -------
     pandas.DataFrame
         Indexed by `SCORES`, columns ``low`` and ``high``; NaN where undefined or not drawn.
-
-    Raises
-    ------
-    ValueError
-        As for `evaluate`; `n_resamples` is below 0 or `level` outside (0, 1).
 
     Notes
     -----
@@ -186,7 +177,7 @@ def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Parameters
     ----------
     score, target, minimise
-        As for `evaluate`, which says what is refused, too.
+        As for `evaluate`.
 
     Returns
     -------
@@ -245,11 +236,6 @@ def steiger(
         lower one); the two-sided ``pvalue``; the correlations ``rho_a`` and ``rho_b`` with the
         target, sign not reversed; ``n``, the architectures with both scores. ``z`` and ``pvalue``
         are NaN for fewer than four, a constant input, and correlations of -1 or 1.
-
-    Raises
-    ------
-    ValueError
-        As for `evaluate`; `method` is unknown.
 
     Notes
     -----
@@ -314,7 +300,7 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     Parameters
     ----------
     score, target
-        As for `evaluate`, which says what is refused, too.
+        As for `evaluate`.
     given : array-like of shape (n_archs,)
         What is accounted for, such as the number of parameters; NaN where it is missing.
 
@@ -346,8 +332,8 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     """
     with_given, rho, of_given, n = _of_both(score, given, target)
     left = (1 - with_given**2) * (1 - of_given**2)  # 0 where two rank alike, rounding aside
-    value = (rho - with_given * of_given) / left**0.5 if left > 1e-9 else np.nan
-    return Partial(value, rho, with_given, n)
+    value = (rho - with_given * of_given) / np.sqrt(left) if left > 1e-9 else np.nan
+    return Partial(float(value), rho, with_given, n)
 
 
 def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability:
@@ -368,11 +354,6 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
         ``of_mean``: rho between two means of ``k`` runs, by the Spearman-Brown formula;
         ``attenuated``: the ceiling by formula, the square root of ``of_mean``. NaN where no two
         runs are of the same three architectures.
-
-    Raises
-    ------
-    ValueError
-        `runs` is not a table, holds infinite values, or `counts` does not fit it.
 
     Notes
     -----
@@ -443,11 +424,6 @@ def ceiling(
         Indexed by `SCORES`: ``value``, the mean over the draws; ``low`` and ``high``, a percentile
         interval of the draws on architectures drawn with replacement. NaN where `expected` is.
 
-    Raises
-    ------
-    ValueError
-        As for `expected`; `level` is outside (0, 1).
-
     Examples
     --------
     Even who knew every expected accuracy would not find all of the measured best tenth:
@@ -482,22 +458,15 @@ def expected(
     ----------
     target : array-like of shape (n_archs,)
         What metrics are compared with: the mean of some runs.
-    runs : array-like of shape (n_archs, n_runs)
-        What single runs gave, from which the noise is estimated; NaN where there is none.
-    counts : array-like of int, shape (n_archs,), optional
-        How many runs each target is the mean of, by default those in `runs`.
-    n_draws : int, default=200
-    seed : int, default=21
+    runs, counts
+        As for `reliability`; the noise is estimated from `runs`. Every target has a run.
+    n_draws, seed : int
+        How many to draw, 1 or more.
 
     Returns
     -------
     ndarray of float, shape [n_draws, n_archs]
         NaN throughout where fewer than three architectures have two runs.
-
-    Raises
-    ------
-    ValueError
-        As for `reliability`; a target is missing or has no run; there are fewer than one draw.
 
     Notes
     -----
@@ -681,7 +650,7 @@ def _of_both(
     """Return r of a and b, of a and target, of b and target; n with both; r NaN if undefined."""
     (first, targets), (second, _) = _checked(a, target), _checked(b, target)
     both = ~(np.isnan(first) | np.isnan(second))
-    rows, n = np.stack([first, second, targets])[:, both], int(both.sum())
+    rows, n = np.stack([first[both], second[both], targets[both]]), int(both.sum())
     if n < 3 or any(map(_constant, rows)):
         return np.nan, np.nan, np.nan, n
     r = np.atleast_2d(np.corrcoef(stats.rankdata(rows, axis=1) if ranked else rows))

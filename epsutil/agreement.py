@@ -47,14 +47,11 @@ def compare(
     Every architecture gets its own pair of weights, drawn log-uniformly between two powers of ten,
     `exponents`. Both evaluations run on one core, so that their times can be compared.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of both,
-        ``w1``, ``w2``, ``index``; ``spread``: the smaller of the two rows' range of outputs
-        relative to their size, in units of the dtype's rounding error (at full width); and
-        ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops,
-        where outputs tie with the smallest one.
+    Returns a row per architecture and dtype: ``full`` and ``collapsed`` epsilon, the seconds of
+    both, ``w1``, ``w2``, ``index``; ``spread``: the smaller of the two rows' range of outputs
+    relative to their size, in units of the dtype's rounding error (at full width); and
+    ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops, where
+    outputs tie with the smallest one.
     """
     space, rng, rows = spaces.get(space_name), np.random.default_rng(seed), []
     torch.set_num_threads(1)
@@ -98,29 +95,17 @@ def summary(
 ) -> pd.DataFrame:
     """Summarise :func:`compare` per dtype.
 
-    Parameters
-    ----------
-    rows
-    relative_tolerance : float
-        In float32.
-    rounding_errors : float
-        How many of them outputs gather on their way; hundreds in a recurrent network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ`` (scored by one only)
-        and how many of these are ``at_limit``: at full width the outputs of a row are within
-        `AT_LIMIT` representable numbers of each other; ``largest_absolute`` and
-        ``largest_relative`` difference; ``ill``: how many scores rounding decides, see below;
-        ``outside``: of the others, how many differ by more than the tolerance (float32: relative,
-        or 1e-5 absolute; float64: 1e-9); median ``speedup``.
-
-    Notes
-    -----
     Rounding decides a score where full width in float32 and in float64 differ by more than the
-    tolerance, where the outputs of a row differ by less than their rounding errors over the
-    tolerance, and where it decides which of them tie with the smallest one.
+    tolerance (float32: relative, or 1e-5 absolute; float64: 1e-9), where the outputs of a row
+    differ by less than their rounding errors over the tolerance, and where it decides which of them
+    tie with the smallest one. Outputs gather `rounding_errors` on their way; hundreds in a
+    recurrent network.
+
+    Returns ``dtype``, ``n``, ``n_scored`` (at full width), ``unscored_differ`` (scored by one only)
+    and how many of these are ``at_limit``: at full width the outputs of a row are within `AT_LIMIT`
+    representable numbers of each other; ``largest_absolute`` and ``largest_relative`` difference;
+    ``ill``: how many scores rounding decides; ``outside``: how many of the others differ by more
+    than the tolerance; median ``speedup``.
     """
     summary = []
     exact = rows[rows["dtype"] == "float64"].set_index("index")["full"]

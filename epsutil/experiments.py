@@ -128,10 +128,8 @@ class Problem:
     def scores(self, weights: Sequence[float] | None = None) -> pd.DataFrame:
         """Return epsilon of all architectures, a column per pair of weights.
 
-        Raises
-        ------
-        epsutil.store.NotStored
-            More than `LARGEST` architectures lack stored scores, and the scale is not the paper's.
+        An :class:`epsutil.store.NotStored` says where more than `LARGEST` would have to be
+        computed, and the scale is not the paper's.
         """
         largest = None if paths.scale() == "paper" else LARGEST
         given = (weights or self.weights, self.archs, self.dtype, self.n_jobs)
@@ -182,7 +180,7 @@ class Problem:
         return Metrics(frame, {name: evaluated[name] for name in ordered}, seconds)
 
     def evaluate(self, score: pd.Series | None = None) -> pd.Series:
-        """Return how well a score, by default epsilon, ranks the trained architectures.
+        """Return how well a score, by default epsilon, ranks what training gave.
 
         See :func:`epsutil.statistics.evaluate`.
         """
@@ -192,10 +190,7 @@ class Problem:
     def group(self, group: str, parameter: str = "n_competitors") -> pd.DataFrame:
         """Return the scores of a group of metrics; without `n_competitors`, what is stored.
 
-        Raises
-        ------
-        epsutil.store.NotStored
-            None are stored; `parameter` is what the message asks for.
+        Where none are, an :class:`epsutil.store.NotStored` asks for `parameter`.
         """
         asked = (self.space, self.dataset, group, self.n_competitors)
         found = scoring.score_group(*asked, n_jobs=self.n_jobs)
@@ -295,21 +290,11 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
 def courses(
     histories: Mapping[str, NDArray[np.int64]], signal: pd.Series, result: pd.Series
 ) -> pd.DataFrame:
-    """Summarise how searches fare, step by step.
+    """Summarise how searches fare, step by step: histories by the name of their method.
 
-    Parameters
-    ----------
-    histories : mapping of str to ndarray of int, shape [rounds, steps]
-        By the method's name; see :mod:`epsutil.search`.
-    signal, result : pandas.Series
-        Of the whole space.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per method and step, ``method`` and ``step``, with quartiles over the rounds of the
-        two :class:`epsutil.search.Curves`: ``oracle_low``, ``oracle``, ``oracle_high``,
-        ``honest_low`` and so on. Of many steps it has some, closer together at the beginning.
+    Returns a row per ``method`` and ``step`` with quartiles over the rounds of the two
+    :class:`epsutil.search.Curves`: ``oracle_low``, ``oracle``, ``oracle_high``, ``honest_low`` and
+    so on. Of many steps it has some, closer together at the beginning.
     """
     frames = []
     for method, history in histories.items():
@@ -406,9 +391,8 @@ def evaluate_columns(
 
     Parameters
     ----------
-    problem
-    scores : DataFrame or mapping of Series
-        Indexed by architecture.
+    problem, scores : Problem; DataFrame or mapping of Series
+        Whose trained results; the scores, indexed by architecture.
     name : str
         The column that says which score a row is of.
     among : pandas.Index, optional
@@ -433,7 +417,7 @@ def evaluate_columns(
     for key, score in scores.items():
         values = statistics.evaluate(score.reindex(result.index), result, problem.minimise)
         row = {name: key, "n": len(result), "archs": values["n_scored"]}
-        rows.append(row | values[list(SCORES)].to_dict())
+        rows.append(row | dict(values[list(SCORES)]))
     return pd.DataFrame(rows)
 
 
@@ -474,12 +458,7 @@ def pairs(
 
 
 def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
-    """Evaluate epsilon under every value of one setting of a problem.
-
-    Parameters
-    ----------
-    settings
-        One of the problem's parameters, and its values; for example ``seed=[0, 1, 2]``.
+    """Evaluate epsilon under every value of one setting of a problem, such as ``seed=[0, 1, 2]``.
 
     Returns
     -------
@@ -508,12 +487,10 @@ def batches(
 
     Returns a row per dataset and seed of a batch, as :func:`vary`, beside what `table` reports.
     """
-    frames = [
-        vary(replace(problem, n_archs=n_archs, draw=0, n_competitors=0), seed=seeds)
-        for problem in problems
-    ]
+    few = (replace(problem, n_archs=n_archs, draw=0, n_competitors=0) for problem in problems)
+    frame = pd.concat(vary(problem, seed=seeds) for problem in few)
     paper = reported(table, [problem.dataset for problem in problems])
-    return beside_paper(pd.concat(frames), paper.query("metric == 'epsilon'"), ["dataset"])
+    return beside_paper(frame, paper.query("metric == 'epsilon'"), ["dataset"])
 
 
 def counts(problems: Sequence[Problem]) -> pd.DataFrame:
@@ -566,10 +543,8 @@ def metrics_table(
     ----------
     table : {"table01", "table03", "table04"}
         Whose reported rows to put beside.
-    problems : sequence of Problem
-        One for each dataset.
-    n_resamples : int
-        Of the bootstrap.
+    problems, n_resamples : sequence of Problem; int
+        One for each dataset; of the bootstrap.
     architectures : {"own", "common", "last"}
         What a metric is evaluated on: all architectures that it was computed for; those that all
         metrics score; or those that all metrics were computed for, the unscored ranking last.
@@ -582,10 +557,7 @@ def metrics_table(
         A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
         paper's own rows. ``seconds`` is for one network on one core.
     """
-    if architectures not in ARCHITECTURES:
-        raise ValueError(
-            f"architectures is {architectures!r}; choose one of {', '.join(ARCHITECTURES)}"
-        )
+    search.one_of(ARCHITECTURES, architectures=architectures)
     asked, work = [], []
     for problem in problems:
         metrics, target = problem.metrics, problem.target
@@ -642,9 +614,8 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
         trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
         for name in problem.metrics.names()[:-1]:
             frame = problem.metrics.together([name, "epsilon"])
-            test = statistics.steiger(
-                frame["epsilon"], frame[name], frame[problem.target], problem.minimise
-            )
+            both = frame["epsilon"], frame[name]
+            test = statistics.steiger(*both, frame[problem.target], problem.minimise)
             row = {"dataset": problem.dataset, "other": name} | test._asdict()
             rows.append(row | {"n_computed": len(frame), "n_space": int(trained.count())})
     return pd.DataFrame(rows)

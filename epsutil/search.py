@@ -60,8 +60,7 @@ class Streams:
 
     def __init__(self, seed: int, rounds: int) -> None:
         _at_least_1(rounds=rounds)
-        children = np.random.SeedSequence(seed).spawn(rounds)
-        self._generators = [np.random.default_rng(child) for child in children]
+        self._generators = np.random.default_rng(seed).spawn(rounds)
 
     def uniform(self, *shape: int) -> Floats:
         """Return the next numbers from [0, 1), of shape [rounds, *shape]."""
@@ -120,7 +119,7 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Edits:
-    """Neighbours that a space's own mutation finds, where there are too many to list them all.
+    """Neighbours that a :class:`~epsutil.spaces.Space` finds by mutation: too many to list them.
 
     Examples
     --------
@@ -204,7 +203,7 @@ class Choices:
             Whether all are equally likely, or a group is drawn first and then a choice in it, as in
             the paper's code, where so the one edge of the first node changes most often.
         """
-        _one_of(MUTATIONS, mutation=mutation)
+        one_of(MUTATIONS, mutation=mutation)
         tables, chances = [], []
         groups = np.arange(len(self.sizes)) if self.groups is None else np.asarray(self.groups)
         for choice, size in enumerate(self.sizes):
@@ -255,7 +254,7 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     >>> scored([0.1, float("nan"), 0.4], unscored="left out")
     Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
-    _one_of(UNSCORED, unscored=unscored)
+    one_of(UNSCORED, unscored=unscored)
     score = np.asarray(score, float)
     drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
     if unscored == "left out":
@@ -317,7 +316,7 @@ def random(
     >>> random(5, rounds=1, steps=3, seed=0, score=scored([0.1, 0.5, 0.4, 0.9, 0.2]), pool=5)
     array([[3, 2, 4]])
     """
-    _one_of(WARM_UP, warm_up=warm_up)
+    one_of(WARM_UP, warm_up=warm_up)
     _at_least_1(steps=steps)
     streams = Streams(seed, rounds)
     history = streams.choice(np.arange(n_archs), steps)
@@ -340,10 +339,9 @@ def evolve(
     pool: int = 0,
     move: str = "signal",
 ) -> Archs:
-    """Ageing evolution: mutate the best of a few of the youngest architectures.
+    """Ageing evolution: each step trains a neighbour of the best of a few of the youngest.
 
-    The first `population` are random. Each step holds a tournament among the `population` youngest
-    and trains a neighbour of its winner.
+    The first `population` are random. A tournament is among the `population` youngest.
 
     Parameters
     ----------
@@ -365,7 +363,6 @@ def evolve(
     Returns
     -------
     ndarray of int, shape [rounds, steps]
-        The best-scored first, with warm-up.
 
     Examples
     --------
@@ -377,7 +374,7 @@ def evolve(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :5], history[:, -5:])]
     [84.7, 88.9]
     """
-    _one_of(MOVES, move=move)
+    one_of(MOVES, move=move)
     if score is None and (pool or move != "signal"):
         raise ValueError("warm-up and moving by score need a score")
     if isinstance(neighbourhood, Edits) and move == "best neighbour":
@@ -426,10 +423,11 @@ def reinforce(
 
     Parameters
     ----------
-    signal, choices, rounds, steps, seed, learning_rate
-        The signal is read only for what is trained.
-    momentum : float
-        Of the moving average of signals that a signal is compared with.
+    signal, rounds, steps, seed
+        As for :func:`evolve`.
+    choices : Choices
+    learning_rate, momentum : float
+        The latter is of the moving average of signals that a signal is compared with.
 
     Returns
     -------
@@ -538,7 +536,8 @@ def _at_least_1(**given: int) -> None:
             raise ValueError(f"{name} is {value}, must be 1 or more")
 
 
-def _one_of(known: Sequence[str], **given: str) -> None:
+def one_of(known: Sequence[str], **given: str) -> None:
+    """Refuse a value that is not known, and name it."""
     for name, value in given.items():
         if value not in known:
             raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")

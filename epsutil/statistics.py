@@ -132,14 +132,11 @@ def bootstrap(
 
     Notes
     -----
-    For a random sample of a space the interval covers the score over the whole space; it is a
-    little wide, since it takes the space to be endless. Where the **whole** space is scored the
-    score is exact for this space. The interval then says how it would vary were the architectures
-    a random draw from a larger family of their kind. It never holds other sources of variation,
-    such as the batch, the data set or the noise of training.
-
-    A drawing repeats architectures, so that its top 64 hold fewer than 64 distinct ones: the
-    interval of ``top64_top5`` is rough, and need not even hold the value itself.
+    For a random sample of a space the interval covers the score over the whole space, a little
+    wide. Where the **whole** space is scored the score is exact for it, and the interval says how
+    it would vary were the architectures a random draw from a larger family of their kind. It never
+    holds other variation, such as by the batch, the data set or the noise of training. That of
+    ``top64_top5`` is rough: a drawing repeats architectures, so that its top 64 are fewer.
 
     References
     ----------
@@ -292,10 +289,10 @@ def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
 
 
 def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
-    r"""Correlate the ranks of a metric and the target after those of a third quantity.
+    """Correlate the ranks of a metric and the target after those of a third quantity.
 
     From the ranks of both is subtracted what a straight line in the third ranks predicts, and
-    Pearson's correlation of what is left is taken.
+    Pearson's correlation of what is left is taken. The page "How the metrics relate" has a formula.
 
     Parameters
     ----------
@@ -311,15 +308,6 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
         [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
         ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
         a constant input, ``partial`` alone where `given` ranks just as one of the others.
-
-    Notes
-    -----
-    With metric :math:`m`, target :math:`t` and the given :math:`g`,
-
-    .. math::
-
-        \rho_{mt \cdot g} = \frac{\rho_{mt} - \rho_{mg} \rho_{tg}}
-            {\sqrt{(1 - \rho_{mg}^2)(1 - \rho_{tg}^2)}}.
 
     References
     ----------
@@ -337,7 +325,7 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
 
 
 def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability:
-    r"""Return how well one training run ranks another, and what that leaves a metric to reach.
+    """Return how well one training run ranks another, and what that leaves a metric to reach.
 
     Parameters
     ----------
@@ -358,23 +346,14 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     Notes
     -----
     If a target is truth plus independent noise, its correlation with the truth is the square root
-    of its reliability, and no metric that knows nothing of the noise correlates better:
-
-    .. math::
-
-        r_k = \frac{k r_1}{1 + (k - 1) r_1}, \qquad
-        \operatorname{corr}(\text{truth}, \text{mean of } k \text{ runs}) = \sqrt{r_k}
-
-    With differing counts the mean of :math:`1/k` takes the place of :math:`1/k`. This holds for
-    Pearson's correlation, for ranks approximately, and not for Kendall's tau or within the top
-    10%, which the same noise selects; :func:`ceiling` simulates instead.
+    of its reliability, and no metric that knows nothing of the noise correlates better; the page
+    "How well can any metric rank?" has the formulas. They hold for Pearson's correlation, for ranks
+    approximately, and not for Kendall's tau or within the top 10%; :func:`ceiling` simulates these.
 
     References
     ----------
-    Spearman, C. (1904), The proof and measurement of association between two things, *American
-    Journal of Psychology* 15(1), 72-101; (1910), Correlation calculated from faulty data, *British
-    Journal of Psychology* 3(3), 271-295. Brown, W. (1910), Some experimental results in the
-    correlation of mental abilities, *ibid.*, 296-322.
+    Spearman, C. (1904), *American Journal of Psychology* 15(1), 72-101; (1910), *British Journal of
+    Psychology* 3(3), 271-295. Brown, W. (1910), *ibid.*, 296-322.
 
     Examples
     --------
@@ -413,10 +392,8 @@ def ceiling(
 
     Parameters
     ----------
-    target, runs, counts, n_draws, seed
-        As for `expected`; fewer draws than `LEAST_RESAMPLES` give no interval.
-    level : float, default=0.95
-        Coverage of the interval.
+    target, runs, counts, n_draws, seed, level
+        As for `expected` and `bootstrap`; fewer draws than `LEAST_RESAMPLES` give no interval.
 
     Returns
     -------
@@ -472,22 +449,19 @@ def expected(
     -----
     A run is the architecture's expected accuracy plus Gaussian noise, whose variance is pooled
     within architectures, in bins by their mean, and interpolated. The distribution of the expected
-    accuracies is the nonparametric maximum likelihood on a grid (Kiefer and Wolfowitz, 1956), by
-    an EM iteration that is stopped early, after 30 steps: more of them gather the draws in lumps,
-    which rank worse than the truth. Every draw comes from a fit to architectures drawn with
-    replacement, and is one from the posterior of each architecture: the posterior means would
-    spread too little and agree too well.
+    accuracies is the nonparametric maximum likelihood on a grid, by an EM iteration that is stopped
+    after 30 steps: more of them gather the draws in lumps, which rank worse than the truth. Every
+    draw comes from a fit to architectures drawn with replacement, and is one from the posterior of
+    each: the posterior means would spread too little and agree too well.
 
-    In simulations with a known truth (skewed accuracies, noise that grows as they fall, one to
-    three runs, 1,500 and 6,000 architectures) the ceiling of rho and tau comes out within 0.004,
-    that of ``rho_top10`` 0.01 to 0.04 too low, the more the noisier.
+    Simulated with a known truth (skewed accuracies, noise that grows as they fall, one to three
+    runs, 1,500 and 6,000 architectures) the ceiling of rho and tau comes out within 0.004, that of
+    ``rho_top10`` 0.01 to 0.04 too low, the more the noisier.
 
     References
     ----------
-    Kiefer, J. and Wolfowitz, J. (1956), Consistency of the maximum likelihood estimator in the
-    presence of infinitely many incidental parameters, *Annals of Mathematical Statistics* 27(4),
-    887-906. Efron, B. (2014), Two modeling strategies for empirical Bayes estimation, *Statistical
-    Science* 29(2), 285-301.
+    Kiefer, J. and Wolfowitz, J. (1956), *Annals of Mathematical Statistics* 27(4), 887-906. Efron,
+    B. (2014), *Statistical Science* 29(2), 285-301.
 
     Examples
     --------
@@ -516,9 +490,9 @@ def expected(
     if not step:
         return np.tile(targets, (n_draws, 1))
     # equal targets of as many runs share a posterior; a tenth of the noise is equal enough
-    seen, cell = np.unique(
-        np.stack([np.round(targets / step), number]), axis=1, return_inverse=True
-    )
+    both = np.stack([np.round(targets / step), number])
+    seen, cell = np.unique(both, axis=1, return_inverse=True)
+    measured, roots = (seen[0] * step)[:, None], np.sqrt(seen[1])[:, None]
     cell = cell.ravel()
     grid = np.unique(np.quantile(targets, np.linspace(0, 1, 500)))
     prior, rng, draws = np.full(len(grid), 1 / len(grid)), np.random.default_rng(seed), []
@@ -527,10 +501,8 @@ def expected(
         times = np.bincount(drawn, minlength=len(targets)) if i else np.ones(len(targets))
         weights = times[several] + 1e-9  # no bin is left empty
         noise = np.bincount(bins, weights * variances) / np.bincount(bins, weights)
-        spread = np.hypot(np.interp(grid, centres, np.sqrt(noise)), step) / np.sqrt(
-            seen[1][:, None]
-        )
-        likelihood = np.exp(-(((seen[0] * step)[:, None] - grid) ** 2) / (2 * spread**2)) / spread
+        spread = np.hypot(np.interp(grid, centres, np.sqrt(noise)), step) / roots
+        likelihood = np.exp(-((measured - grid) ** 2) / (2 * spread**2)) / spread
         likelihood += 1e-300  # of what is far from every point of the grid
         found, of_cells = prior, np.bincount(cell, times, len(seen[0])) / len(targets)
         for _ in range(3 if i else 30):
@@ -611,19 +583,13 @@ def _evaluate(score: Floats, target: Floats, minimise: bool = False) -> tuple[fl
     """Return the six scores in the order of `SCORES` for finite arrays."""
     if len(score) < 3 or _constant(score) or _constant(target):
         return (np.nan,) * len(SCORES)
-    top10 = _best(target, 10, minimise)
-    picked10 = _best(score, 10)
-    picked64 = np.argsort(-score, kind="stable")[:64]
+    top10, picked10 = _best(target, 10, minimise), _best(score, 10)
     rho, tau = _correlations(score, target)
     rho_top10, tau_top10 = _correlations(score[top10], target[top10])
-    return (
-        rho,
-        rho_top10,
-        tau,
-        tau_top10,
-        100 * float(top10[picked10].mean()) if picked10.any() else np.nan,
-        float(_best(target, 5, minimise)[picked64].sum()),
-    )
+    share = 100 * float(top10[picked10].mean()) if picked10.any() else np.nan
+    picked64 = np.argsort(-score, kind="stable")[:64]
+    hits = float(_best(target, 5, minimise)[picked64].sum())
+    return rho, rho_top10, tau, tau_top10, share, hits
 
 
 def _correlations(score: Floats, target: Floats) -> tuple[float, float]:

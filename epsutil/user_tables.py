@@ -84,12 +84,10 @@ def run(
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        See :func:`read`.
+    table, accuracy, score, signal
+        See :func:`read`. Without `signal` a search sees the accuracy itself.
     method : str
         One of `METHODS`; see :mod:`epsutil.search`. ``pick`` trains one network a round.
-    accuracy, score, signal : str
-        Columns. Without `signal` a search sees the accuracy itself.
     archs : str
         The column with all of NAS-Bench-201's strings, by which evolution and REINFORCE move.
     rounds, steps, pool, population, tournament, seed, unscored

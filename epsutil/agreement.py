@@ -30,8 +30,8 @@ def rounding(problem: Problem) -> pd.DataFrame:
         ["differ", "agree", "float32 only", "float64 only"],
         "no score",
     )
-    counts = pd.Series(marks).value_counts()
-    return pd.DataFrame([{"dataset": problem.dataset, "n": len(marks)} | counts.to_dict()])
+    row = {"dataset": problem.dataset, "n": len(marks), **pd.Series(marks).value_counts()}
+    return pd.DataFrame([row])
 
 
 def compare(

@@ -224,11 +224,7 @@ class Independent(Problem):
 
 
 class HighestLossIsBest(Problem):
-    """A problem whose best networks are those with the highest loss.
-
-    The authors' code for Tables 7 and 10 takes losses for accuracies. Correlations stay as they
-    are, the scores over the best networks do not.
-    """
+    """The best networks have the highest loss, as in the authors' code for Tables 7 and 10."""
 
     minimise = False
 
@@ -365,8 +361,7 @@ def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
     known = runs.reindex(problem.result.index).dropna(how="all")
     found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
     row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
-    counted = {"n": len(known), "n_scored": len(known)}
-    return pd.DataFrame([row | counted | found["value"].to_dict()])
+    return pd.DataFrame([row | {"n": len(known), "n_scored": len(known)} | dict(found["value"])])
 
 
 def epsilon_and_sizes(

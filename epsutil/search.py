@@ -7,9 +7,9 @@ each architecture of a space, more is better; a score of NaN is none. An archite
 position in these vectors. To move in the space, a search needs a :class:`Neighbourhood`. What is
 unknown or does not fit is a ValueError that names it.
 
-Every search returns a **history** of shape [rounds, steps]: which architecture each round trained
-at each step. A network that is trained twice is paid for twice. All rounds run at once; each has
-its own stream of random numbers, so that it does not depend on how many there are.
+Every search returns a **history**, an array of int of shape [rounds, steps]: which architecture
+each round trained at each step. A network that is trained twice is paid for twice. All rounds run
+at once; each has its own stream of random numbers, so that it does not depend on their number.
 
 References
 ----------
@@ -138,10 +138,9 @@ class Edits:
 
     def mutate(self, archs: Archs, uniform: Floats) -> Archs:
         """Return a neighbour of each architecture, as :meth:`Neighbourhood.mutate` does."""
-        seeds = (uniform * 2**53).astype(np.int64).tolist()
         mutants = [
-            self.space.mutate(self.space[arch], np.random.default_rng(seed))
-            for arch, seed in zip(archs.tolist(), seeds, strict=True)
+            self.space.mutate(self.space[int(arch)], np.random.default_rng(int(number * 2**53)))
+            for arch, number in zip(archs, uniform, strict=True)
         ]
         return np.array([self.space.index(mutant) for mutant in mutants], np.int64)
 
@@ -305,10 +304,6 @@ def random(
     warm_up : {"first", "all"}
         Whether the pool gives the first 64 (the paper's text) or all (its code), best first.
 
-    Returns
-    -------
-    ndarray of int, shape [rounds, steps]
-
     Examples
     --------
     With a score, the best scored of the pool are trained first:
@@ -359,10 +354,6 @@ def evolve(
         How a parent and its child are chosen. The winner has the best signal, or, as in the
         paper's "move", the best score; the child is a random neighbour. Or, as in zero-cost-nas'
         "move", the signal chooses, and in three of four cases the child is the best neighbour.
-
-    Returns
-    -------
-    ndarray of int, shape [rounds, steps]
 
     Examples
     --------
@@ -428,10 +419,6 @@ def reinforce(
     choices : Choices
     learning_rate, momentum : float
         The latter is of the moving average of signals that a signal is compared with.
-
-    Returns
-    -------
-    ndarray of int, shape [rounds, steps]
 
     Examples
     --------

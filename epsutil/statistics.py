@@ -159,11 +159,10 @@ def bootstrap(
     scored = ~np.isnan(scores)
     scores, targets = scores[scored], targets[scored]
     times = range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0)
-    rng, draws = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
     # the bar is for a terminal (disable=None), and for those who wait longer than three seconds
-    for _ in tqdm(times, "bootstrap", leave=False, disable=None, delay=3):
-        draws.append(_resampled(rng, scores, targets, minimise))
-    return _interval(draws, ends)
+    bar = tqdm(times, "bootstrap", leave=False, disable=None, delay=3)
+    return _interval([_resampled(rng, scores, targets, minimise) for _ in bar], ends)
 
 
 def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.Series:
@@ -250,8 +249,7 @@ def steiger(
 
     On ranks the test is approximate: with equally good simulated metrics (binormal, n = 200 and
     1,000) it rejects at the 5% level in 5% of cases for rho near 0, 6-7% at 0.6 and 7-9% at 0.85;
-    with Pearson's correlation in 4-6%. As for `bootstrap`, a whole space is no sample: the p-value
-    says how easily another space of its kind would show the difference.
+    with Pearson's correlation in 4-6%. As for `bootstrap`, a whole space is no sample.
 
     References
     ----------

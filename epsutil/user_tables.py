@@ -96,9 +96,9 @@ def run(
     Returns
     -------
     pandas.DataFrame
-        Index ``trained``; the median over rounds and the quartiles of the accuracy that is chosen
-        by the signal (``chosen``, ``chosen_low``, ``chosen_high``), and of the best accuracy of all
-        that were trained, which no search knows (``best``, ...).
+        Index ``trained``; the median over rounds and the quartiles of the accuracy that the signal
+        chooses (``chosen``, ``chosen_low``, ``chosen_high``), and of the best accuracy of all that
+        were trained, which no search knows (``best``, ...).
 
     Raises
     ------

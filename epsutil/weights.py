@@ -142,6 +142,8 @@ def select(
 ) -> Selection:
     """Choose the two weights of epsilon for a new space, without training.
 
+    As in Section 3.1 of Gracheva (2024): weights far apart, few networks without a score.
+
     Parameters
     ----------
     source : Space, str or sequence of torch.nn.Module
@@ -167,10 +169,6 @@ def select(
     ------
     ValueError
         An argument is out of range, a network cannot be scored, or no pair satisfies the rule.
-
-    References
-    ----------
-    Gracheva (2024), Section 3.1: weights far apart, few networks without a score.
 
     Examples
     --------

@@ -132,12 +132,13 @@ class Problem:
         computed, and the scale is not the paper's.
         """
         largest = None if paths.scale() == "paper" else LARGEST
-        given = (weights or self.weights, self.archs, self.dtype, self.n_jobs)
+        weights = self.weights if weights is None else weights
+        given = (weights, self.archs, self.dtype, self.n_jobs)
         return scoring.score(self.space, self.batch, *given, largest=largest)
 
     def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
         """Return epsilon of all architectures, NaN where the authors count no score."""
-        weights = weights or self.weights
+        weights = self.weights if weights is None else weights
         return self.scored(self.scores(weights), weights)
 
     def scored(self, scores: pd.DataFrame, weights: Sequence[float]) -> pd.Series:

@@ -287,10 +287,10 @@ def _steiger_z(r_a: float, r_b: float, r_ab: float, n: int) -> float:
 
 
 def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
-    """Correlate the ranks of a metric and the target after those of a third quantity.
+    r"""Correlate the ranks of a metric and the target after those of a third quantity.
 
     From the ranks of both is subtracted what a straight line in the third ranks predicts, and
-    Pearson's correlation of what is left is taken. The page "How the metrics relate" has a formula.
+    Pearson's correlation of what is left is taken.
 
     Parameters
     ----------
@@ -306,6 +306,15 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
         [-1, 1]; Spearman's ``rho`` of metric and target; that of metric and `given`,
         ``rho_with_given``. No sign is reversed. All are NaN for fewer than three architectures or
         a constant input, ``partial`` alone where `given` ranks just as one of the others.
+
+    Notes
+    -----
+    With metric :math:`m`, target :math:`t` and the given :math:`g`,
+
+    .. math::
+
+        \rho_{mt \cdot g} = \frac{\rho_{mt} - \rho_{mg} \rho_{tg}}
+            {\sqrt{(1 - \rho_{mg}^2)(1 - \rho_{tg}^2)}}.
 
     References
     ----------
@@ -323,7 +332,7 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
 
 
 def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability:
-    """Return how well one training run ranks another, and what that leaves a metric to reach.
+    r"""Return how well one training run ranks another, and what that leaves a metric to reach.
 
     Parameters
     ----------
@@ -344,9 +353,16 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     Notes
     -----
     If a target is truth plus independent noise, its correlation with the truth is the square root
-    of its reliability, and no metric that knows nothing of the noise correlates better; the page
-    "How well can any metric rank?" has the formulas. They hold for Pearson's correlation, for ranks
-    approximately, and not for Kendall's tau or within the top 10%; :func:`ceiling` simulates these.
+    of its reliability :math:`r_k`, and no metric that knows nothing of the noise correlates better:
+
+    .. math::
+
+        r_k = \frac{k r_1}{1 + (k - 1) r_1}, \qquad
+        \operatorname{corr}(\text{truth}, \text{mean of } k \text{ runs}) = \sqrt{r_k}
+
+    With differing counts the mean of :math:`1/k` takes the place of :math:`1/k`. This holds for
+    Pearson's correlation, for ranks approximately, and not for Kendall's tau or within the top
+    10%, which the same noise selects; :func:`ceiling` simulates these.
 
     References
     ----------

@@ -34,7 +34,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "sources inputs pools benchmarks": 1120,
     "proxies passes user_modules networks": 1420,
     "store scoring": 680,
-    "experiments agreement weights user_tables": 1150,
+    "experiments agreement weights user_tables": 1160,
     "search": 440,
     "book": 3340,
     "cli": 560,

@@ -36,7 +36,7 @@
   /** List the metrics of a dataset, as [name, title, n]. */
   function metrics(name) {
     const epsilons = Object.keys(dataset(name).epsilon).map((dtype) => [`epsilon ${dtype}`, DTYPES[dtype], PLAY.size()]);
-    const stored = PLAY.data[`metrics-${name}`].metrics.map((metric) => [metric.name, metric.title, metric.n]);
+    const stored = PLAY.data[`metrics-${name}`].map((metric) => [metric.name, metric.title, metric.n]);
     const sizes = [["params", "number of parameters", PLAY.size()], ["flops", "FLOPs", PLAY.size()]];
     return [...epsilons, ...stored, ...sizes];
   }
@@ -55,11 +55,11 @@
   }
 
   /** Decode a stored metric: its values are those of the different networks, by first appearance. */
-  function stored({ order, metrics: all }, name) {
+  function stored(all, name) {
     const { n, scale, values } = all.find((one) => one.name === name);
     const numbers = PLAY.unpack(values, Float32Array);
     const isWhole = n === PLAY.size();
-    const computed = isWhole ? null : PLAY.unpack(order, Uint16Array).slice(0, n);
+    const computed = isWhole ? null : PLAY.unpack(PLAY.data.scores.order, Uint16Array).slice(0, n);
     const result = new Float64Array(PLAY.size()).fill(NaN);
     const places = new Map();
     for (const index of computed ?? result.keys()) {

@@ -19,34 +19,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from epsutil import (
-    benchmarks,
-    experiments,
-    inputs,
-    paths,
-    proxies,
-    scoring,
-    sources,
-    statistics,
-    store,
-)
-from epsutil.names import DATASETS, METRICS
+from epsutil import benchmarks, experiments, inputs, paths, proxies, scoring, sources, store
+from epsutil.names import DATASETS, metric_name
 from epsutil.spaces.nasbench201 import OPERATIONS, NASBench201, operations_of
+from epsutil.statistics import rank_product
 
 BATCH_SIZE = 256
 UNIT = 600  # parts of a per cent that accuracies are rounded to, as means of 2 or 3 runs need
 NO_ACCURACY = (1 << 16) - 1
+SPACE = NASBench201()
 
 
 def write(folder: Path) -> None:
-    """Write the scripts of the pages to play with: their own, and those with numbers.
+    """Write the scripts of the pages to play with into a new folder: their own, and the numbers.
 
-    They are `cells`, `scores` and, for each dataset, `metrics`, which only its plots load.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where the pages load them from. It is made.
+    These are `cells`, `scores` and, for each dataset, `metrics`, which only its plots load.
     """
     shutil.copytree(paths.BOOK / "_play", folder)
     scripts = {"cells": cells(), "scores": scores()}
@@ -66,12 +53,11 @@ def cells() -> dict[str, Any]:
         ``operations``: names. ``cells``: of each architecture the operations of its six edges, as a
         number of base 5 whose first digit is the first edge; uint16. ``weights``: the paper's.
     """
-    space = NASBench201()
-    digits = [[OPERATIONS.index(op) for op in operations_of(arch)] for arch in space]
+    digits = [[OPERATIONS.index(op) for op in operations_of(arch)] for arch in SPACE]
     return {
         "operations": OPERATIONS,
         "cells": pack(np.array(digits) @ 5 ** np.arange(5, -1, -1), np.uint16),
-        "weights": space.weights,
+        "weights": SPACE.weights,
     }
 
 
@@ -81,10 +67,11 @@ def scores() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``networks``: the number of each architecture's network; uint16. ``unit``. ``datasets``: a
-        mapping with ``title``, ``classes``, ``imageSize``; ``epsilon`` by dtype, float32, NaN where
-        there is no score; ``accuracy``, uint16 in `UNIT` parts of a per cent, or null, and then
-        ``needs``, the files that it takes.
+        ``networks``: the number of each architecture's network; uint16. ``order``: the first
+        architectures of the random order that metrics are computed in, as many as any sample has;
+        uint16. ``unit``. ``datasets``: a mapping with ``title``, ``classes``, ``imageSize``;
+        ``epsilon`` by dtype, float32, NaN where there is no score; ``accuracy``, uint16 in `UNIT`
+        parts of a per cent, or null, and then ``needs``, the files that it takes.
 
     Raises
     ------
@@ -96,26 +83,24 @@ def scores() -> dict[str, Any]:
         raise store.NotStored(
             "no scores of all of nasbench201 are stored; `epsutil record` computes them"
         )
-    return {"networks": pack(_networks(), np.uint16), "unit": UNIT, "datasets": datasets}
+    counts = [len(scores) for name in datasets for scores in _metrics_of(name).values()]
+    order = _order(max((n for n in counts if n < len(SPACE)), default=0))
+    packed = {"networks": pack(_networks(), np.uint16), "order": pack(order, np.uint16)}
+    return packed | {"unit": UNIT, "datasets": datasets}
 
 
-def metrics(dataset: str) -> dict[str, Any]:
+def metrics(dataset: str) -> list[dict[str, Any]]:
     """Return the scores of the competing metrics that are stored for a dataset.
 
     Returns
     -------
-    dict
-        ``order``: the first architectures of the random order that metrics are computed in, as many
-        as any sample has; uint16. ``metrics``: a list with ``name``, ``title``, ``n`` (for how many
-        architectures, along the order, it was computed) and ``values``: a float32 for each
-        different network among these, by first appearance, NaN without a score; more is better.
-        They are to be multiplied by ``scale``. Where `n` is the whole space, networks come in the
-        order of their numbers.
+    list of dict
+        ``name``, ``title``, ``n`` (for how many architectures, along the order, it was computed)
+        and ``values``: a float32 for each different network among these, by first appearance, NaN
+        without a score; more is better. They are to be multiplied by ``scale``. Where `n` is the
+        whole space, networks come in the order of their numbers.
     """
-    found = _metrics_of(dataset)
-    samples = [metric["n"] for metric in found if metric["n"] < len(NASBench201())]
-    order = scoring.order("nasbench201")[: max(samples, default=0)]
-    return {"order": pack(order, np.uint16), "metrics": found}
+    return [_metric(name, scores) for name, scores in _metrics_of(dataset).items()]
 
 
 def pack(values: Sequence[float] | NDArray, kind: type[np.generic]) -> str:
@@ -133,21 +118,27 @@ def pack(values: Sequence[float] | NDArray, kind: type[np.generic]) -> str:
 @functools.cache
 def _networks() -> NDArray[np.int64]:
     """Return each architecture's network as a number, counted by first appearance."""
-    space = NASBench201()
-    return pd.factorize(np.array([space.structure(arch) for arch in space]))[0]
+    return pd.factorize(np.array([SPACE.structure(arch) for arch in SPACE]))[0]
+
+
+def _order(n: int) -> NDArray[np.int64]:
+    """Return the architectures of a sample of `n`; a whole space is in its own order."""
+    return np.arange(n) if n == len(SPACE) else scoring.order("nasbench201")[:n]
 
 
 def _of_networks(scores: pd.Series) -> NDArray[np.float64]:
-    """Return a score for each different network, by first appearance along `metrics`' order."""
-    is_whole = len(scores) == len(NASBench201())
-    archs = np.arange(len(scores)) if is_whole else scoring.order("nasbench201")[: len(scores)]
+    """Return a score for each different network, by first appearance along the order."""
+    archs = _order(len(scores))
     _, first = np.unique(_networks()[archs], return_index=True)
     return scores.loc[archs[np.sort(first)]].to_numpy(float)
 
 
 def _dataset(name: str) -> dict[str, Any] | None:
-    epsilon = {dtype: _epsilon(name, dtype) for dtype in scoring.DTYPES}
-    if any(epsilon[dtype] is None for dtype in scoring.PRECISIONS):
+    column, weights = scoring.pair(SPACE.weights), "_".join(f"{w:g}" for w in SPACE.weights)
+    runs = {dtype: f"b{BATCH_SIZE}-{dtype}-w{weights}-all" for dtype in scoring.DTYPES}
+    found = {dtype: _stored(name, scoring.EPSILON, run) for dtype, run in runs.items()}
+    epsilon = {dtype: stored[column] for dtype, stored in found.items() if stored is not None}
+    if not {*scoring.PRECISIONS} <= {*epsilon}:
         return None
     needs = benchmarks.needs(name)
     accuracy = None
@@ -158,21 +149,10 @@ def _dataset(name: str) -> dict[str, Any] | None:
         "title": DATASETS[name],
         "classes": benchmarks.num_classes(name),
         "imageSize": inputs.image_size(name),
-        "epsilon": {
-            dtype: pack(_of_networks(scores), np.float32)
-            for dtype, scores in epsilon.items()
-            if scores is not None
-        },
+        "epsilon": {d: pack(_of_networks(scores), np.float32) for d, scores in epsilon.items()},
         "accuracy": accuracy,
         "needs": needs,
     }
-
-
-def _epsilon(dataset: str, dtype: str) -> pd.Series | None:
-    weights = NASBench201.weights
-    run = f"b{BATCH_SIZE}-{dtype}-w{'_'.join(f'{w:g}' for w in weights)}-all"
-    stored = _stored(dataset, scoring.EPSILON, run)
-    return None if stored is None else stored[scoring.pair(weights)]
 
 
 def _stored(dataset: str, group: str, run: str) -> pd.DataFrame | None:
@@ -180,37 +160,29 @@ def _stored(dataset: str, group: str, run: str) -> pd.DataFrame | None:
 
     They are found by their names: what images they are of needs not be at hand.
     """
-    version = scoring.version(NASBench201(), group)
-    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{version}.parquet"
+    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{scoring.version(SPACE, group)}.parquet"
     files = list(paths.RECORDED_SCORES.glob(pattern))
     if len(files) > 1:
         raise store.StoreError(f"{pattern} are {len(files)} files in {paths.RECORDED_SCORES}")
     return store.read(files[0]) if files else None
 
 
-def _metrics_of(dataset: str) -> list[dict[str, Any]]:
+@functools.cache
+def _metrics_of(dataset: str) -> dict[str, pd.Series]:
+    """Return the stored scores by metric, in the order of the tables."""
     scores: dict[str, pd.Series] = {}
     for name, group in scoring.groups_of("nasbench201").items():
         stored = _stored(dataset, group, f"b{scoring.GROUPS[group].batch_size}-s{proxies.SEED}")
         if stored is not None:
-            sign = -1 if proxies.get(name).lower_is_better else 1
-            scores[name] = sign * stored[name]
+            scores[name] = (-1 if proxies.get(name).lower_is_better else 1) * stored[name]
     parts = scoring.GROUPS["az_nas"].names
-    if {*parts} <= {*scores}:
-        scores["az_nas"] = _az_nas(dataset, {name: scores[name] for name in parts})
+    if {*parts} <= {*scores}:  # ranked among the architectures that have all, as in the tables
+        frame = pd.DataFrame({name: scores[name] for name in parts})
+        size, classes = inputs.image_size(dataset), benchmarks.num_classes(dataset)
+        frame["flops"] = [SPACE.flops(SPACE[int(i)], size, classes) for i in frame.index]
+        scores["az_nas"] = rank_product(frame)
     *earlier, _ = experiments.order("nasbench201")
-    return [
-        _metric(name, scores[name]) for name in (*earlier, *experiments.LATER) if name in scores
-    ]
-
-
-def _az_nas(dataset: str, scores: dict[str, pd.Series]) -> pd.Series:
-    """Rank the architectures that have AZ-NAS's three scores, as the tables do."""
-    parts = pd.DataFrame(scores)
-    space, size = NASBench201(), inputs.image_size(dataset)
-    classes = benchmarks.num_classes(dataset)
-    parts["flops"] = [space.flops(space[int(i)], size, classes) for i in parts.index]
-    return statistics.rank_product(parts)
+    return {name: scores[name] for name in (*earlier, *experiments.LATER) if name in scores}
 
 
 def _metric(name: str, scores: pd.Series) -> dict[str, Any]:
@@ -218,10 +190,5 @@ def _metric(name: str, scores: pd.Series) -> dict[str, Any]:
     values = np.where(np.isfinite(values), values, np.nan)
     too_large = np.nanmax(np.abs(values)) > np.finfo(np.float32).max
     scale = 2.0**64 if too_large else 1.0  # a power of two changes no digit
-    return {
-        "name": name,
-        "title": METRICS.get(name, name),
-        "n": len(scores),
-        "scale": scale,
-        "values": pack(values / scale, np.float32),
-    }
+    about = {"name": name, "title": metric_name(name), "n": len(scores), "scale": scale}
+    return about | {"values": pack(values / scale, np.float32)}

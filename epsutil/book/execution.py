@@ -59,10 +59,8 @@ def run(
 
     Parameters
     ----------
-    name : str
-        One of `names`.
-    given : mapping of str to object
-        Parameters that replace those of the scale.
+    name, given
+        As for :func:`epsutil.book.parameters.check`.
     output : path, optional
         Where the executed notebook goes, by default ``_build/runs/<name>.ipynb``.
     scale : {"quick", "paper", "test"}
@@ -91,11 +89,11 @@ def execute_all(
     ----------
     scale : {"quick", "paper", "test"}
         How much is recomputed.
-    only : collection of str
-        The notebooks to execute, by default all.
     scores : pathlib.Path, optional
         Where new score stores go instead of the cache. All notebooks are then executed, even those
         that have not changed.
+    only : collection of str
+        The notebooks to execute, by default all.
 
     Raises
     ------
@@ -105,7 +103,8 @@ def execute_all(
     # mistakes show before any work
     chosen = {name: parameters.scale(name, scale) for name in only or parameters.names()}
     environment = {"EPSUTIL_FALLBACK": "1", "EPSUTIL_SCALE": scale}
-    environment |= {"EPSUTIL_SCORES": str(scores)} if scores else {}
+    if scores:
+        environment["EPSUTIL_SCORES"] = str(scores)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = {
             name: pool.submit(_execute_cached, name, values, environment, reuse=scores is None)
@@ -126,23 +125,23 @@ def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager
     """Return what starts the running interpreter, whatever kernels the machine has registered."""
     # tqdm asks for ipywidgets under every import.
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"])
-    relative = ("EPSUTIL_DATA", "EPSUTIL_CACHE", "EPSUTIL_RESULTS", "EPSUTIL_SCORES")
+    # A page is no place for progress bars, which a busy machine would print into it.
+    env = {"PYTHONWARNINGS": ",".join(warnings), "TQDM_DISABLE": "1"}
     # The kernel starts in another folder, where a relative path would mean something else.
-    given = {name: path for name in relative if (path := os.environ.get(name))}
-    moved = {name: str(Path(path).expanduser().resolve()) for name, path in given.items()}
-    spec = KernelSpec(
-        argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
-        + ["-f", "{connection_file}"],
-        language="python",
-        # A page is no place for progress bars, which a busy machine would print into it.
-        env={"PYTHONWARNINGS": ",".join(warnings), "TQDM_DISABLE": "1", **moved, **environment},
-        metadata={"supported_encryption": "curve"},
-    )
+    for name in ("EPSUTIL_DATA", "EPSUTIL_CACHE", "EPSUTIL_RESULTS", "EPSUTIL_SCORES"):
+        if path := os.environ.get(name):
+            env[name] = str(Path(path).expanduser().resolve())
+    interpreter = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
 
     class ThisInterpreter(AsyncKernelManager):
         # Its sockets are local TCP ports, which other users of the machine can reach.
         transport_encryption = "auto" if zmq.has("curve") else "disabled"
-        kernel_spec = spec
+        kernel_spec = KernelSpec(
+            argv=[*interpreter, "-f", "{connection_file}"],
+            language="python",
+            env={**env, **environment},
+            metadata={"supported_encryption": "curve"},
+        )
 
     return ThisInterpreter
 
@@ -200,34 +199,30 @@ def _execute_cached(
     record.unlink(missing_ok=True)
     log.info("%s: executing", name)
     _execute(name, values, output, environment)
-    results = _results_of(name)
-    if results is None:
-        log.warning("%s wrote no complete page.json, so it will be executed again", name)
-    else:
+    if results := _results_of(name):
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"key": key, "results": results}), "utf-8")
         part.replace(record)
+    else:
+        log.warning("%s wrote no complete page.json, so it will be executed again", name)
     return output
-
-
-# What is made of executed notebooks, and is not imported by them.
-_OF_THE_SITE = [
-    Path(__file__).with_name(f"{name}.py") for name in ("extension", "meta", "pdf", "play", "site")
-]
 
 
 def _key(name: str, values: dict[str, Any]) -> str:
     """Return a digest of everything that an executed notebook depends on."""
     package = Path(__file__).parent.parent
-    sources = [paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"]
-    sources += [file for file in package.rglob("*.py") if file not in _OF_THE_SITE]
+    # What is made of executed notebooks is not imported by them.
+    of_the_site = [f"book/{name}.py" for name in ("extension", "meta", "pdf", "play", "site")]
+    sources = {*package.rglob("*.py"), *package.rglob("*.txt")}
+    sources -= {package / file for file in of_the_site}
+    sources |= {paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"}
     for folder in (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER):
-        sources += folder.rglob("*")
+        sources |= {*folder.rglob("*")}
     data = [folder for folder in (paths.data(), paths.cache() / "data") if folder]
     given = [file for folder in data for file in sorted(folder.rglob("*")) if file.is_file()]
-    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in given]
     # The data are gigabytes, and so they enter without their contents.
-    return _digest([sys.version, values, states], [*sources, *package.rglob("*.txt")])
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in given]
+    return _digest([sys.version, values, states], sources)
 
 
 def digest(stage: Path) -> str:

@@ -36,7 +36,7 @@ def write(folder: Path) -> None:
     These are `cells`, `scores` and, for each dataset, `metrics`, which only its plots load.
     """
     shutil.copytree(paths.BOOK / "_play", folder)
-    scripts = {"cells": cells(), "scores": scores()}
+    scripts: dict[str, Any] = {"cells": cells(), "scores": scores()}
     scripts |= {f"metrics-{name}": metrics(name) for name in scripts["scores"]["datasets"]}
     for name, value in scripts.items():
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

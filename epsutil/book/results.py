@@ -12,7 +12,6 @@ MyST (`MYST`), with captions, numbers and references, from which the site's page
 
 import base64
 import json
-import logging
 import os
 import re
 import shutil
@@ -32,13 +31,14 @@ from epsutil.book import parameters, tables
 from epsutil.experiments import Problem
 from epsutil.names import DATASETS
 
-log = logging.getLogger(__name__)
-
 PLOTLY = "application/vnd.plotly.v1+json"
 MYST = "text/x-myst"  # the type of an output that becomes a part of the page's text
 OPENING = {"opening": True}  # marks the output that the site puts below the title
 _SHORT = {"ImageNet16-120": "imagenet"}  # datasets in the names of tables and figures
 _PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d"]}
+_HALF_SIZE = {"image/png": {"width": 700}}
+Needs = Sequence[str] | None  # sources; None stands for those of the page
+Columns = Sequence[str] | Mapping[str, str]
 
 
 class Page:
@@ -97,14 +97,13 @@ class Page:
     # Items ------------------------------------------------------------------------------------
 
     def table(
-        self, key: str, compute: Callable[[], pd.DataFrame], needs: Sequence[str] | None = None
+        self, key: str, compute: Callable[[], pd.DataFrame], needs: Needs = None
     ) -> pd.DataFrame:
-        """Write a table as CSV and return it as read back.
+        """Write a table to ``<key>.csv`` and return it as read back.
 
         Parameters
         ----------
         key : str
-            Name of the file, without ``.csv``.
         compute : callable
             Makes the table; only called where its sources are at hand.
         needs : sequence of str, optional
@@ -119,18 +118,13 @@ class Page:
         path = self._item(f"{key}.csv", lambda path: compute().to_csv(path, index=False), needs)
         return pd.read_csv(path)
 
-    def number(
-        self, key: str, compute: Callable[[], Any], needs: Sequence[str] | None = None
-    ) -> Any:
-        """Keep one number or text that takes data, and return it.
+    def number(self, key: str, compute: Callable[[], Any], needs: Needs = None) -> Any:
+        """Keep one number or text that takes data, and return it; as :meth:`table`."""
 
-        Parameters as in :meth:`table`.
-        """
-        path = self._item(
-            f"{key}.json",
-            lambda path: path.write_text(json.dumps(_plain(compute())), "utf-8"),
-            needs,
-        )
+        def write(path: Path) -> None:
+            path.write_text(json.dumps(_plain(compute())), "utf-8")
+
+        path = self._item(f"{key}.json", write, needs)
         self.numbers[key] = json.loads(path.read_text("utf-8"))
         path.unlink()
         return self.numbers[key]
@@ -140,29 +134,25 @@ class Page:
         self.numbers |= _plain(numbers)
         self.items |= {f"{key}.json": True for key in numbers}
 
-    def _item(
-        self, filename: str, write: Callable[[Path], object], needs: Sequence[str] | None
-    ) -> Path:
-        needs = self.needs if needs is None else tuple(needs)
-        path = self.folder / filename
-        problem: sources.SourceError | store.NotStored
-        if absent := _absent(needs):
-            problem = sources.SourceError(
-                f"{self.name} needs {_listed(absent)}, not at hand: set EPSUTIL_DATA to a folder "
-                "with the data, or run `epsutil fetch` (see the data page)"
-            )
-        else:
-            temporary = path.with_name(f".{filename}")
+    def _item(self, filename: str, write: Callable[[Path], object], needs: Needs) -> Path:
+        """Write an item, or take the recorded one where data or scores are missing."""
+        path, temporary = self.folder / filename, self.folder / f".{filename}"
+        needs = self.needs if needs is None else needs
+        absent = _absent(needs)
+        problem: Exception = sources.SourceError(
+            f"{self.name} needs {_listed(absent)}, not at hand: set EPSUTIL_DATA to a folder "
+            "with the data, or run `epsutil fetch` (see the data page)"
+        )
+        if not absent:
             try:
                 write(temporary)
-            except store.NotStored as error:
-                problem = error
-                self.unstored[str(error)] = None
-            else:
                 os.replace(temporary, path)
                 self.used |= set(needs)
                 self.items[filename] = True
                 return path
+            except store.NotStored as error:
+                problem = error
+                self.unstored[str(error)] = None
         self._take_recorded(filename, path, problem)
         self.absent |= dict.fromkeys(absent)
         self.items[filename] = False
@@ -170,19 +160,17 @@ class Page:
 
     def _take_recorded(self, filename: str, path: Path, problem: Exception) -> None:
         """Take a recorded result, of other parameters only where a whole book is built."""
-        same = self.recorded is not None and self.recorded["parameters"] == _plain(self.parameters)
-        source = paths.RECORDED_RESULTS / self.name / filename
-        stem = Path(filename).stem
-        if not same and not paths.fallback():
+        recorded = self.recorded or {"parameters": None, "numbers": {}}
+        if recorded["parameters"] != _plain(self.parameters) and not paths.fallback():
             raise problem
+        source = paths.RECORDED_RESULTS / self.name / filename
         if self.recorded and source.exists():
             shutil.copy(source, path)
-        elif self.recorded and filename.endswith(".json") and stem in self.recorded["numbers"]:
-            path.write_text(json.dumps(self.recorded["numbers"][stem]), "utf-8")
+        elif path.suffix == ".json" and path.stem in recorded["numbers"]:
+            path.write_text(json.dumps(recorded["numbers"][path.stem]), "utf-8")
         else:
-            raise sources.SourceError(
-                f"no result is recorded for {filename}, and {problem}"
-            ) from problem
+            text = f"no result is recorded for {filename}, and {problem}"
+            raise sources.SourceError(text) from problem
 
     # What the reader sees ---------------------------------------------------------------------
 
@@ -197,7 +185,7 @@ class Page:
     def show(
         self,
         table: str,
-        columns: Sequence[str] | Mapping[str, str],
+        columns: Columns,
         caption: str,
         label: str = "",
         download: bool = True,
@@ -209,16 +197,14 @@ class Page:
         ----------
         table : str
             Its key.
-        columns : sequence or mapping of str
-            See `epsutil.book.tables`.
+        columns, **options
+            See `epsutil.book.tables.render`.
         caption : str
             A text as for :meth:`say`.
         label : str, optional
             What other text refers to, by default the notebook's short name and the table's.
         download : bool, default True
             Whether to offer the CSV file.
-        **options
-            See `epsutil.book.tables.render`.
         """
         text = self._table(table, columns, caption, label or self._label(table), options)
         self._display(text + self._download(table) * download)
@@ -226,38 +212,33 @@ class Page:
     def show_each(
         self,
         table: str,
-        columns: Sequence[str] | Mapping[str, str],
+        columns: Columns,
         caption: str,
         label: str = "",
-        datasets: Sequence[str] = (),
         notes: Mapping[str, str] | None = None,
         tabs: bool = True,
         **options: Any,
     ) -> None:
-        """Show a table for each dataset, side by side in tabs.
+        """Show a table for each dataset of the page's problems, in tabs or one below the other.
 
         Parameters
         ----------
         table, columns, caption, label, **options
             As for :meth:`show`; a dataset is added to the label.
-        datasets : sequence of str
-            By default those of the page's problems.
         notes : mapping of str to str, optional
             What to add to the caption of a dataset.
         tabs : bool, default True
-            Or one below the other.
         """
-        datasets = datasets or [problem.dataset for problem in self.problems]
+        datasets = [problem.dataset for problem in self.problems]
         label, parts = label or self._label(table), []
         first, *_ = names = [f"{label}-{_SHORT.get(dataset, dataset)}" for dataset in datasets]
+        given = f" and ({options['where']})" if options.get("where") else ""
         for dataset, name in zip(datasets, names, strict=True):
-            title = DATASETS[dataset]
-            as_first = f"{title}, as {{numref}}`{first}`."
-            about = f"{title}. {caption}" if name == first else as_first
-            about += f" {notes[dataset]}" if notes and dataset in notes else ""
-            where = f"dataset == '{dataset}'"
-            where += f" and ({options['where']})" if options.get("where") else ""
-            text = self._table(table, columns, about, name, options | {"where": where})
+            title, note = DATASETS[dataset], (notes or {}).get(dataset)
+            about = f"{title}. {caption}" if name == first else f"{title}, as {{numref}}`{first}`."
+            about += f" {note}" if note else ""
+            chosen = options | {"where": f"dataset == '{dataset}'{given}"}
+            text = self._table(table, columns, about, name, chosen)
             tab = f"::::{{tab-item}} {title}\n:sync: {title}\n\n{text}::::"
             parts.append(tab if tabs else text)
         myst = "\n".join(parts)
@@ -271,7 +252,7 @@ class Page:
         caption: str,
         alt: str,
         suffix: str = "svg",
-        needs: Sequence[str] | None = None,
+        needs: Needs = None,
         width: str = "90%",
         label: str = "",
     ) -> None:
@@ -279,18 +260,15 @@ class Page:
 
         Parameters
         ----------
-        key, needs
-            As for :meth:`table`.
-        draw : callable
-            Makes the figure; only called where its sources are at hand.
-        caption : str
-            A text as for :meth:`say`.
+        key, draw, needs
+            As ``key``, ``compute`` and ``needs`` of :meth:`table`.
+        caption, label : str
+            As for :meth:`show`.
         alt : str
             What the figure shows, for those who do not see it.
         suffix : {"svg", "png"}
         width : str
-        label : str, optional
-            What other text refers to, by default the notebook's short name and the figure's.
+            Of the page's.
         """
 
         def write(path: Path) -> None:
@@ -303,18 +281,15 @@ class Page:
         path = self._item(f"{key}.{suffix}", write, needs)
         image = IMAGES[suffix](path)
         display({**image, "text/plain": alt, MYST: ""}, raw=True, metadata=_HALF_SIZE)
-        name = label or self._label(key)
+        label = label or self._label(key)
         self._display(
-            f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {name}\n"
+            f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {label}\n"
             f":alt: {alt}\n:width: {width}\n\n{self._filled(caption)}\n:::\n"
         )
 
-    def interactive(
-        self, key: str, draw: Callable[[], Any], needs: Sequence[str] | None = None
-    ) -> None:
+    def interactive(self, key: str, draw: Callable[[], Any], needs: Needs = None) -> None:
         """Show a Plotly figure. It holds benchmark data, so it is drawn live or not at all."""
-        needs = self.needs if needs is None else tuple(needs)
-        if absent := _absent(needs):
+        if absent := _absent(self.needs if needs is None else needs):
             self._display(
                 f"*The interactive plot needs {_listed(absent)}, which is not at hand and may "
                 "not be redistributed here; see the data page for how to supply it.*"
@@ -328,8 +303,7 @@ class Page:
         html = figure.to_html(
             full_html=False, include_plotlyjs=False, div_id=f"plot-{key}", config=_PLOTLY_CONFIG
         )
-        bundle = {"text/html": html, PLOTLY: json.loads(figure.to_json())}
-        display(bundle, raw=True)
+        display({"text/html": html, PLOTLY: json.loads(figure.to_json())}, raw=True)
 
     def finish(self, covered: str, board: pd.DataFrame | None = None) -> None:
         """Write `page.json`; show what the numbers rest on, and what the page rests on.
@@ -374,25 +348,18 @@ class Page:
         if live:
             return "Computed when this page was built; stored scores were reused."
         created = (self.recorded or {}).get("created", "")[:10]
-        reasons = list(self.unstored)
-        if self.absent:
-            absent = f"the machine that built this page did not have {_listed([*self.absent])}"
-            reasons.insert(0, absent)
+        absent = f"the machine that built this page did not have {_listed([*self.absent])}"
+        reasons = "; ".join([absent] * bool(self.absent) + list(self.unstored))
         some = "Some of these" if any(self.items.values()) else "These"
-        return f"{some} are **recorded results** of {created}: {'; '.join(reasons)}."
+        return f"{some} are **recorded results** of {created}: {reasons}."
 
     # Texts ------------------------------------------------------------------------------------
 
     def _table(
-        self,
-        table: str,
-        columns: Sequence[str] | Mapping[str, str],
-        caption: str,
-        label: str,
-        options: Mapping[str, Any],
+        self, table: str, columns: Columns, caption: str, label: str, options: dict[str, Any]
     ) -> str:
         columns = columns if isinstance(columns, Mapping) else list(columns)
-        self.shown[label] = {"table": table, "columns": columns, "options": dict(options)}
+        self.shown[label] = {"table": table, "columns": columns, "options": options}
         text = rendered(self.folder, self.shown[label])
         return f":::{{table}} {self._filled(caption)}\n:name: {label}\n\n{text}:::\n\n"
 
@@ -423,14 +390,12 @@ IMAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "svg": lambda path: {"image/svg+xml": path.read_text("utf-8")},
     "png": lambda path: {"image/png": base64.b64encode(path.read_bytes()).decode()},
 }
-_HALF_SIZE = {"image/png": {"width": 700}}
 
 
 def rendered(folder: Path, shown: Mapping[str, Any]) -> str:
     """Return the Markdown of a table, made from its CSV file as `page.json` says."""
-    return tables.render(
-        pd.read_csv(folder / f"{shown['table']}.csv"), shown["columns"], **shown["options"]
-    )
+    frame = pd.read_csv(folder / f"{shown['table']}.csv")
+    return tables.render(frame, shown["columns"], **shown["options"])
 
 
 def _bundle(markdown: str, myst: str) -> dict[str, str]:
@@ -455,14 +420,11 @@ def _source(problem: Problem) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    return json.loads(
-        json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
-    )
+    """Return a value as JSON has it: numpy's numbers as Python's, all else that is not as text."""
+    return json.loads(json.dumps(value, default=lambda v: getattr(v, "item", v.__str__)()))
 
 
 def _absent(names: Sequence[str]) -> list[str]:
-    """Return those of some sources that are not at hand."""
     return [name for name in names if not sources.available(name)]
 
 

@@ -8,9 +8,9 @@ by :class:`epsutil.book.results.Page`.
 
 import ast
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import nbformat
 import yaml
@@ -37,25 +37,23 @@ class ParameterError(ValueError):
     """A notebook, scale or parameter that does not exist, or a value that it cannot have."""
 
 
-@dataclass(frozen=True)
-class _Parameter:
+class _Parameter(NamedTuple):
     name: str
     default: Any
-    types: frozenset[str]  # the names in its annotation, if it has one: {"int", "None"}
+    types: list[str]  # those in its annotation, such as int and None, or else its default's
 
     def __str__(self) -> str:
-        kind = " or ".join(sorted(self.types)) or _kind(self.default)
-        return f"{self.name} ({kind}, default {self.default!r})"
+        return f"{self.name} ({' or '.join(self.types)}, default {self.default!r})"
 
-    def accepts(self, value: Any) -> bool:
-        if value is None:
-            return self.default is None or "None" in self.types
-        if self.default is None:
-            named = self.types - {"None"}
-            return not named or _kind(value, inside=False) in named | (
-                {"int"} if "float" in named else set()
-            )
-        return _fits(value, self.default)
+    def converted(self, value: Any) -> Any:
+        """Return a value that has the parameter's type, or raise TypeError."""
+        if value is not None and self.default is not None:
+            return _like(self.default, value)
+        kind = _kind(value).partition(" ")[0]
+        fits = kind in self.types or (kind == "int" and "float" in self.types)
+        if fits or self.types == ["None"]:  # the latter tells nothing
+            return value
+        raise TypeError
 
 
 def names() -> list[str]:
@@ -77,7 +75,7 @@ def defaults(name: str) -> dict[str, Any]:
         There is no such notebook, or its cell tagged ``parameters`` is not a list of plain
         assignments.
     """
-    return {parameter.name: parameter.default for parameter in _parameters(name)}
+    return {key: parameter.default for key, parameter in _parameters(name).items()}
 
 
 def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,18 +95,19 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         A name that the notebook does not have, a value of another type than its default, or one
         out of range.
     """
-    known = {parameter.name: parameter for parameter in _parameters(name)}
+    known = _parameters(name)
     valid = "; valid: " + (", ".join(map(str, known.values())) or "none")
+    allowed, values = rules(name), {}
     for key, value in given.items():
         if key not in known:
             raise ParameterError(f"{name} has no parameter {key!r}{_closest(key, known)}{valid}")
-        if not known[key].accepts(value):
+        try:
+            values[key] = known[key].converted(value)
+        except TypeError:
             raise ParameterError(
                 f"{name}: {key}={value!r} is {_kind(value)}, but must be "
-                f"{' or '.join(sorted(known[key].types)) or _kind(known[key].default)}{valid}"
-            )
-    values = {key: _convert(value, known[key].default) for key, value in given.items()}
-    allowed = rules(name)
+                f"{' or '.join(known[key].types)}{valid}"
+            ) from None
     for key, value in values.items():
         if key in allowed and (words := allowed[key](value)):
             raise ParameterError(f"{name}: {key}={value!r} must be {words}")
@@ -165,7 +164,7 @@ def scale(name: str, scale: str) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        There is no such scale or notebook, or the file names a parameter that the notebook lacks.
+        There is no such scale or notebook, or the file has what `check` refuses.
     """
     if scale not in SCALES:
         raise ParameterError(
@@ -196,42 +195,33 @@ def _yaml(text: str) -> Any:
 
 def _scalar(text: str) -> Any:
     """Read a scalar as ``papermill.cli`` does."""
-    named = {"True": True, "False": False, "None": None}
-    if text in named:
-        return named[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
+    for read in ({"True": True, "False": False, "None": None}.__getitem__, int, float):
+        with suppress(KeyError, ValueError):
+            return read(text)
     return text
 
 
-def _parameters(name: str) -> list[_Parameter]:
-    cells = [
-        cell
-        for cell in _read(name).cells
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
-    ]
+def _parameters(name: str) -> dict[str, _Parameter]:
+    """Read a notebook's parameters from the cell with their tag, which is never run."""
+    code = [cell for cell in _read(name).cells if cell.cell_type == "code"]
+    cells = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ParameterError(
             f"notebooks/{name}.ipynb needs exactly one cell tagged 'parameters', has {len(cells)}"
         )
-    return list(_assignments(name, cells[0].source))
-
-
-def _assignments(name: str, source: str) -> Iterator[_Parameter]:
-    """Yield the assignments of a parameters cell, which is read but never run."""
-    for statement in ast.parse(source).body:
-        types: frozenset[str] = frozenset()
+    found = {}
+    for statement in ast.parse(cells[0].source).body:
         try:
             match statement:
                 case ast.Expr(ast.Constant()):
                     continue  # a text that explains
-                case ast.Assign([ast.Name(target)], value):
+                case ast.Assign([ast.Name(key)], value):
                     default = ast.literal_eval(value)
-                case ast.AnnAssign(ast.Name(target), annotation, ast.expr() as value):
-                    default, types = ast.literal_eval(value), _annotated(annotation)
+                    types = [_kind(default)]
+                case ast.AnnAssign(ast.Name(key), annotation, ast.expr() as value):
+                    default = ast.literal_eval(value)
+                    named = ast.unparse(annotation).split(" | ")
+                    types = sorted(one.partition("[")[0] for one in named)
                 case _:
                     raise ValueError
         except ValueError:
@@ -239,14 +229,8 @@ def _assignments(name: str, source: str) -> Iterator[_Parameter]:
                 f"notebooks/{name}.ipynb: a parameter is a plain `name = value`, not "
                 f"`{ast.unparse(statement)}`"
             ) from None
-        yield _Parameter(target, default, types)
-
-
-def _annotated(annotation: ast.expr) -> frozenset[str]:
-    """Return the types of ``int | None`` as ``{"int", "None"}``; a list's come from its default."""
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return _annotated(annotation.left) | _annotated(annotation.right)
-    return frozenset({ast.unparse(annotation).partition("[")[0]})
+        found[key] = _Parameter(key, default, types)
+    return found
 
 
 def _read(name: str) -> Any:
@@ -264,43 +248,31 @@ def _closest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _kind(value: Any, inside: bool = True) -> str:
+def _kind(value: Any) -> str:
     """Name a value's type for people: int, list of float, None."""
-    if value is None:
-        return "None"
-    if isinstance(value, list | tuple):
-        elements = sorted({_kind(element) for element in value}) if inside else []
-        return "list" + (f" of {' or '.join(elements)}" if elements else "")
-    return type(value).__name__
+    if not isinstance(value, list | tuple):
+        return "None" if value is None else type(value).__name__
+    elements = " or ".join(sorted({*map(_kind, value)}))
+    return f"list of {elements}" if elements else "list"
 
 
-def _fits(value: Any, default: Any) -> bool:
-    if isinstance(default, list | tuple):
-        return isinstance(value, list | tuple) and (
-            not default or all(any(_fits(v, d) for d in default) for v in value)
-        )
-    if isinstance(default, float):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is type(default)
-
-
-def _convert(value: Any, default: Any) -> Any:
-    if isinstance(value, list | tuple):
-        element = default[0] if isinstance(default, list | tuple) and default else None
-        return [_convert(v, element) for v in value]
-    return float(value) if isinstance(default, float) and value is not None else value
+def _like(default: Any, value: Any) -> Any:
+    """Return a value with the types of a default, or raise TypeError where it has others."""
+    if isinstance(value, list | tuple) and isinstance(default, list | tuple):
+        return [_like(default[0], v) for v in value] if default else list(value)
+    if type(value) is int and isinstance(default, float):
+        return float(value)
+    if type(value) is not type(default):
+        raise TypeError
+    return value
 
 
 # What values may be --------------------------------------------------------------------------
 
 
 def rules(notebook: str) -> Mapping[str, Rule]:
-    """Return the rules by parameter, from what a notebook is about.
-
-    They hold for the search spaces that its code names; there are none where it names none.
-    """
-    cells = _read(notebook).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    """Return the rules by parameter, which are those of the search spaces that a notebook names."""
+    code = "\n".join(cell.source for cell in _read(notebook).cells if cell.cell_type == "code")
     about = [name for name in SIZES if f'"{name}' in code]
     if not about:
         return {}
@@ -309,7 +281,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     shared = [name for name in about if own.get(name) not in of_notebook]
     size = min(SIZES[name] for name in shared or about)
     least = LEAST_ARCHS if "Problem(" in code else 1
-    is_ablation = len(of_notebook.get("weights", ())) > 2  # takes any number of weights
+    pair = None if len(of_notebook.get("weights", ())) > 2 else 2  # an ablation takes any number
     has_data = of_notebook.get("dataset") in benchmarks.DATASETS
     seed = _from_to(0, LARGEST_SEED)
     named = [
@@ -333,7 +305,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         (_list_of(_from_to(2, LARGEST_BATCH), least=2), "batch_sizes"),
         (_pixels, "image_size speed_image_size"),
         (_list_of(_from_to(-30, 30), least=2), "exponents"),
-        (_weights(None if is_ablation else 2), "weights"),
+        (_weights(pair), "weights"),
         (_above(0, 1), "largest_share"),
         (_above(0, 10), "learning_rate"),
         (_from_to(0, 100), "lowest"),

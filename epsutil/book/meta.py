@@ -71,13 +71,13 @@ def footer() -> str:
 def citation() -> str:
     """Return BibTeX for the paper and this companion, from ``CITATION.cff``, in tabs."""
     companion = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
-    url, _ = repository()
-    works = {"The paper": _bibtex("gracheva2024", "misc", companion["preferred-citation"])}
+    companion.setdefault("repository-code", repository()[0])
     (journal,) = companion["references"]
-    works["Its journal version"] = _bibtex("gracheva2025", "article", journal)
-    works["This companion"] = _bibtex(
-        "epsilon_reproduced", "misc", {"repository-code": url} | companion
-    )
+    works = {
+        "The paper": _bibtex("gracheva2024", "misc", companion["preferred-citation"]),
+        "Its journal version": _bibtex("gracheva2025", "article", journal),
+        "This companion": _bibtex("epsilon_reproduced", "misc", companion),
+    }
     tabs = [
         f"::::{{tab-item}} {title}\n```bibtex\n{entry}\n```\n::::\n"
         for title, entry in works.items()
@@ -113,21 +113,13 @@ def _bibtex(key: str, kind: str, work: Mapping[str, Any]) -> str:
 
 
 def run_box(name: str) -> Any:
-    """Return the last cell of a page, which says how to run it, as it is and changed.
-
-    Parameters
-    ----------
-    name : str
-        One of :func:`epsutil.book.parameters.names`.
-    """
+    """Return the last cell of the page `name`, which says how to run it, as it is and changed."""
     url, _ = repository()
-    commands = ["make install", "source .venv/bin/activate"]
-    if url:
-        commands[:0] = [f"git clone {url}.git", f"cd {url.rpartition('/')[2]}"]
     public, private = _data(name)
-    if public:
-        commands.append(f"epsutil fetch {' '.join(public)}")
     given = (f"-p {key} {shlex.quote(str(value))}" for key, value in changed(name).items())
+    commands = [f"git clone {url}.git", f"cd {url.rpartition('/')[2]}"] if url else []
+    commands += ["make install", "source .venv/bin/activate"]
+    commands += [f"epsutil fetch {' '.join(public)}"] if public else []
     commands += [f"epsutil run {name}", f"epsutil run {name} {' '.join(given)}"]
     words = "" if url else "In a copy of this book's repository, with Python 3.11 or newer:\n\n"
     if private:
@@ -173,11 +165,6 @@ def changed(name: str) -> dict[str, Any]:
 def write_preambles() -> list[Path]:
     """Give each notebook a first cell by which it runs in Colab, in place of an earlier one.
 
-    Returns
-    -------
-    list of pathlib.Path
-        The notebooks.
-
     Raises
     ------
     ValueError
@@ -185,8 +172,7 @@ def write_preambles() -> list[Path]:
     """
     if not repository()[0]:
         raise ValueError("no public repository: set EPSUTIL_REPOSITORY to its address, or origin")
-    files = [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]
-    for file in files:
+    for file in (files := _notebooks()):
         notebook = json.loads(file.read_text("utf-8"))
         cell = nbformat.v4.new_code_cell(preamble(file.stem), id=COLAB)
         notebook["cells"] = [cell, *(cell for cell in notebook["cells"] if cell["id"] != COLAB)]
@@ -220,7 +206,11 @@ if "google.colab" in sys.modules:
 def opens_in_colab() -> bool:
     """Return whether each notebook begins with the :func:`preamble` of this repository."""
     url, _ = repository()
-    files = [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]
-    firsts = [json.loads(file.read_text("utf-8"))["cells"][0] for file in files]
-    colab = ["".join(first["source"]) for first in firsts if first["id"] == COLAB]
-    return bool(url) and len(colab) == len(files) and all(f' {url}"' in code for code in colab)
+    firsts = [json.loads(file.read_text("utf-8"))["cells"][0] for file in _notebooks()]
+    return bool(url) and all(
+        first["id"] == COLAB and f' {url}"' in "".join(first["source"]) for first in firsts
+    )
+
+
+def _notebooks() -> list[Path]:
+    return [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]

@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from epsutil import paths, sources
-from epsutil.book import execution, meta, play, tables
+from epsutil.book import execution, meta, parameters, play, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.results import MYST, OPENING, PLOTLY, readable
 from epsutil.names import ITEMS
@@ -86,13 +86,13 @@ def _stage(executed: Mapping[str, Path]) -> Path:
     stage = paths.BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_static", "_play"))
-    if (paths.BOOK / "_static").is_dir():
-        shutil.copytree(paths.BOOK / "_static", stage / "_static")
+    shutil.copytree(paths.BOOK, stage / "book", ignore=shutil.ignore_patterns("_*"))
+    shutil.copytree(paths.BOOK / "_static", stage / "_static")
     shutil.copy(paths.ROOT / "_toc.yml", stage)
     _write_config(stage)
 
-    (stage / "notebooks").mkdir()
+    for folder in ("notebooks", "_extra"):
+        (stage / folder).mkdir()
     for name, file in executed.items():
         notebook = nbformat.read(file, as_version=4)
         _take_plots(notebook, stage / "_extra" / "plots" / name)
@@ -103,34 +103,35 @@ def _stage(executed: Mapping[str, Path]) -> Path:
             shutil.copytree(paths.results() / name, stage / "results" / name)
 
     # Interactive plots load this one copy by a relative address.
-    (stage / "_extra").mkdir(exist_ok=True)
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
-
     if (paths.BOOK / "_play").is_dir():
         play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
-
     generate(stage / "book" / "_generated")
     return stage
 
 
 def generate(folder: Path) -> None:
-    """Write the parts of pages that the build makes: scoreboard, findings, sources, citation.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where the book includes them from.
-    """
+    """Write the parts of pages that the build makes, for the book to include from a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
-    (folder / "scoreboard.md").write_text(tables.scoreboard(board), "utf-8")
-    (folder / "reasons.md").write_text(_reasons(), "utf-8")
-    (folder / "beyond.md").write_text(_beyond(), "utf-8")
-    (folder / "findings.md").write_text(_findings(), "utf-8")
-    (folder / "citation.md").write_text(meta.citation(), "utf-8")
-    shutil.copy(paths.ROOT / "CHANGELOG.md", folder / "changelog.md")
-    (folder / "sources.md").write_text(tables.source_list(sources.table()), "utf-8")
+    parts = {
+        "scoreboard": tables.scoreboard(board),
+        "reasons": _reasons(),
+        "beyond": _beyond(),
+        "findings": _findings(),
+        "citation": meta.citation(),
+        "sources": tables.source_list(sources.table()),
+        "changelog": (paths.ROOT / "CHANGELOG.md").read_text("utf-8"),
+    }
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text, "utf-8")
+
+
+def _said(page: str, key: str) -> str:
+    """Return a text that a page keeps among its numbers, "" where it does not."""
+    file = paths.results() / page / "page.json"
+    return json.loads(file.read_text("utf-8"))["numbers"].get(key, "") if file.exists() else ""
 
 
 def _reasons() -> str:
@@ -140,26 +141,29 @@ def _reasons() -> str:
     """
     items = []
     for item, page in ITEMS.items():
-        files = sorted(paths.results().glob(f"{page.partition('_')[0]}_*/page.json"))
-        for file in sorted(files, key=lambda file: file.parent.name != page):
-            if why := json.loads(file.read_text("utf-8"))["numbers"].get("why"):
-                items.append(f"- [{item}](../notebooks/{file.parent.name}.ipynb): {why}")
+        others = {name for name in parameters.names() if name.startswith(f"{_short(page)}_")}
+        for name in (page, *sorted(others - {page})):
+            if why := _said(name, "why"):
+                items.append(f"- [{item}](../notebooks/{name}.ipynb): {why}")
     return "\n".join(items) + "\n"
 
 
 def _beyond() -> str:
     """List what came out on the pages that go beyond the paper, in the order of the contents."""
     contents = (paths.ROOT / "_toc.yml").read_text("utf-8")
-    of_items = {page.partition("_")[0] for page in ITEMS.values()}
+    of_items = {_short(page) for page in ITEMS.values()}
     items = []
     for name in re.findall(r"notebooks/(\w+)", contents):
-        file = paths.results() / name / "page.json"
-        found = json.loads(file.read_text("utf-8"))["numbers"].get("found") if file.exists() else ""
-        if found and name.partition("_")[0] not in of_items:
+        found = _said(name, "found")
+        if found and _short(name) not in of_items:
             notebook = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
             title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
             items.append(f"[{title}](../notebooks/{name}.ipynb)\n: {readable(found)}\n")
     return "\n".join(items) + "\n"
+
+
+def _short(page: str) -> str:
+    return page.partition("_")[0]
 
 
 def _findings() -> str:
@@ -168,17 +172,18 @@ def _findings() -> str:
     table = paths.results() / "table01_nasbench201" / "table01.csv"
     if table.exists():
         rows = pd.read_csv(table).query("metric == 'epsilon' and dataset == 'cifar10'")
-        paper, ours = (rows[rows["source"] == who].iloc[0] for who in ("reported", "computed"))
-        items += [
+        rows = rows.set_index("source")
+        paper, ours = rows.loc["reported"], rows.loc["computed"]
+        items.append(
             f"- **What holds.** Over the architectures of NAS-Bench-201 that have an epsilon, its "
-            f"rank correlation with CIFAR-10 accuracy is {ours['rho']:.2f} "
-            f"(the paper: {paper['rho']:.2f}).",
+            f"rank correlation with CIFAR-10 accuracy is {ours['rho']:.2f} (the paper: "
+            f"{paper['rho']:.2f}).\n"
             f"- **For how many.** These are {ours['n_scored']:,.0f} of {ours['n']:,.0f}. Of the "
             f"truly best tenth, {ours['top10_unscored']:.0%} have no epsilon, for the signal "
             f"vanishes in float32. When the architectures without one rank last, the correlation "
-            f"is {ours['rho_all']:.2f}. {{doc}}`Table 1 "
-            "</notebooks/table01_nasbench201>` has all datasets and metrics.",
-        ]
+            f"is {ours['rho_all']:.2f}. {{doc}}`Table 1 </notebooks/table01_nasbench201>` has all "
+            "datasets and metrics."
+        )
     table = paths.results() / "table02_search" / "table02.csv"
     if table.exists():
         rows = pd.read_csv(table).query("dataset == 'cifar10' and pool == 1000")
@@ -188,9 +193,9 @@ def _findings() -> str:
                 f"- **What it buys in search.** The best by epsilon of 1,000 random architectures "
                 f"has a test accuracy of {mean['epsilon']:.1f}% on average; one drawn at random "
                 f"has {mean['Random']:.1f}%, and the truly best of the 1,000 has "
-                f"{mean['Optimal']:.1f}%. "
-                "{doc}`Table 2 </notebooks/table02_search>` compares other searches, and {doc}`the "
-                "budget page </notebooks/search_budget>` says when it is worth it."
+                f"{mean['Optimal']:.1f}%. {{doc}}`Table 2 </notebooks/table02_search>` compares "
+                "other searches, and {doc}`the budget page </notebooks/search_budget>` says when "
+                "it is worth it."
             )
     table = paths.results() / "unseen_space" / "unseen.csv"
     if table.exists():
@@ -208,21 +213,12 @@ def _findings() -> str:
 
 
 def publishable(notebook: Any) -> Any:
-    """Return a copy of an executed notebook without times, folders and papermill's notes.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        As papermill wrote it.
-    """
+    """Return a copy of an executed notebook without times, folders and papermill's notes."""
     notebook = copy.deepcopy(notebook)
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
-    notebook.metadata.kernelspec = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.kernelspec = kernel
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     opening = _opening(notebook.cells)
     cells: list[Any] = []
@@ -231,10 +227,8 @@ def publishable(notebook: Any) -> Any:
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
             cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
-            cell.metadata.mystnb = {
-                "code_prompt_show": "Parameters of this run",
-                "code_prompt_hide": "Parameters of this run",
-            }
+            prompts = ("code_prompt_show", "code_prompt_hide")
+            cell.metadata.mystnb = dict.fromkeys(prompts, "Parameters of this run")
         if "outputs" in cell:
             cell.outputs = [_without_folders(output) for output in cell.outputs]
         texts = _texts(cell)
@@ -292,19 +286,15 @@ def _is_folded(cell: Any) -> bool:
 
 def _texts(cell: Any) -> list[Any]:
     """Take a cell's tables, figures and texts out of its outputs, and return them as cells."""
-    texts, left = [], []
-    for output in cell.get("outputs", []):
-        data = output.get("data", {})
-        if MYST not in data:
-            left.append(output)
-        elif data[MYST]:
-            texts.append(nbformat.v4.new_markdown_cell(data[MYST]))
-    if "outputs" in cell:
-        is_page = len(left) < len(cell.outputs)  # a progress bar is no part of a page
-        cell.outputs = [o for o in left if not (is_page and o.output_type == "stream")]
-    for number, text in enumerate(texts):
-        text.id = f"{cell.id}-{number}"
-    return texts
+    outputs = cell.get("outputs", [])
+    texts = [output.data[MYST] for output in outputs if MYST in output.get("data", {})]
+    if texts:  # a progress bar is no part of a page
+        left = [output for output in outputs if MYST not in output.get("data", {})]
+        cell.outputs = [output for output in left if output.output_type != "stream"]
+    return [
+        nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{number}")
+        for number, text in enumerate(filter(None, texts))
+    ]
 
 
 def _without_folders(output: Any) -> Any:
@@ -321,14 +311,8 @@ def _without_folders(output: Any) -> Any:
 
 def _folders() -> list[tuple[str, str]]:
     """Return this machine's folders and what stands for them, inner folders first."""
-    found = {
-        Path.home(): "~",
-        paths.ROOT: ".",
-        Path(sys.prefix): "$VIRTUAL_ENV",
-        paths.cache(): "$EPSUTIL_CACHE",
-    }
-    if data := paths.data():
-        found[data] = "$EPSUTIL_DATA"
+    found = {Path.home(): "~", paths.ROOT: ".", Path(sys.prefix): "$VIRTUAL_ENV"}
+    found |= {paths.cache(): "$EPSUTIL_CACHE", paths.data() or Path("/"): "$EPSUTIL_DATA"}
     names = {str(folder): instead for folder, instead in found.items() if folder != Path("/")}
     return sorted(names.items(), key=lambda item: -len(item[0]))
 
@@ -343,12 +327,10 @@ def _write_config(stage: Path) -> None:
         config["repository"] = {"url": url, "branch": branch}
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         if urlsplit(url).hostname == "github.com":
-            config["launch_buttons"] = {
-                "notebook_interface": "jupyterlab",
-                "binderhub_url": "https://mybinder.org",
-            }
+            buttons = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
             if meta.opens_in_colab():
-                config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+                buttons["colab_url"] = "https://colab.research.google.com"
+            config["launch_buttons"] = buttons
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
 
 
@@ -367,17 +349,14 @@ def _build_site(stage: Path) -> Path:
         few.save(file, optimize=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["-W", "-n", "--keep-going", "--all", "--path-output", str(work)]
-    done = subprocess.run(
-        [*command, "build", str(stage), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    (paths.BUILD / "build.log").write_text(done.stdout, "utf-8")
+    report = paths.BUILD / "build.log"
+    with report.open("w") as output:
+        done = subprocess.run(
+            [*command, "build", str(stage), *options], stdout=output, stderr=output
+        )
     built = work / "_build" / "html"
     if done.returncode or not (built / "index.html").exists():
-        said = execution.plain(done.stdout).strip()
+        said = execution.plain(report.read_text("utf-8", "replace")).strip()
         raise BuildError(f"jupyter-book failed or warned:\n\n{said}")
     _keep_used_icons(built)
     shutil.rmtree(site, ignore_errors=True)

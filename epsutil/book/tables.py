@@ -30,16 +30,12 @@ from epsutil.statistics import LEAST_RESAMPLES
 SCOREBOARD = ("item", "of", "row", "quantity", "paper", "reproduced", "n_scored", "n", "verdict")
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MOSTLY = 0.75  # of the values of an item that agree, from which it is mostly reproduced
-
-
+# How values are written: by a format, a function, or names, which are texts aligned to the left.
 Form = str | Mapping[Any, str] | Callable[[Any], str]
 
 
 class Column(NamedTuple):
-    """How a column is headed, and its values are written: by a format, a function, or names.
-
-    Values with names are texts, aligned to the left.
-    """
+    """How a column is headed, and its values are written."""
 
     heading: str
     form: Form
@@ -53,20 +49,8 @@ def _write(value: Any, form: Form) -> str:
     return "" if pd.isna(value) else format(value, form)
 
 
-def _pvalue(value: float) -> str:
-    return "< 1e-16" if value < 1e-16 else _write(value, ".1e")
-
-
-def _seconds(value: float) -> str:
-    return _write(value, ".2g" if value < 99.5 else ".0f")
-
-
 def _or_dropped(value: float) -> str:
     return "dropped" if pd.isna(value) else f"{value:.4f}"
-
-
-def _saved(value: float) -> str:
-    return "not reached" if value == -math.inf else f"{value:,.0f}"
 
 
 def _columns(form: Form, **headings: str) -> dict[str, Column]:
@@ -96,17 +80,15 @@ COLUMNS = {
     **_columns(_LOSSES, loss="Loss"),
     **_columns(SIGNALS, signal="Chosen by"),
     **_columns({True: "with", False: "without"}, biased="Biases"),
-    **_columns({}, chosen_by="Chosen by", counted="Counted", dtype="Precision"),
-    **_columns({}, embedding="Embedding", initialisation="Weights"),
+    **_columns({}, dtype="Precision", initialisation="Weights", chosen_by="Chosen by"),
     **_columns(_COUNT, n="Computed", n_scored="Scored", archs="Archs", n_computed="Computed"),
     **_columns(_COUNT, n_epsilon="Scored by both", n_runs="With two runs", batches="Batches"),
     **_columns(_COUNT, pool="N", steps="Trained", image="Image"),
     **_columns(_COUNT, unscored_differ="Scored in one only", at_limit="At the limit"),
     **_columns(_COUNT, ill="By rounding", outside="Others beyond"),
     **_columns(_COUNT, agree="Both agree", differ="Differ by more than 1%"),
-    "float32 only": Column("Score in float32 only", _COUNT),
-    "float64 only": Column("Score in float64 only", _COUNT),
-    "no score": Column("No score", _COUNT),
+    **_columns(_COUNT, **{f"float{n} only": f"Score in float{n} only" for n in (32, 64)}),
+    **_columns(_COUNT, **{"no score": "No score"}),
     **_columns(".0%", unscored="Unscored"),
     **_columns(".1%", coverage="Coverage", top10_unscored="Unscored of the true top-10%"),
     **_columns(".1%", reached="Share of the ceiling", reached_top10="Share, top-10%"),
@@ -122,19 +104,19 @@ COLUMNS = {
     **_columns(".3f", rho_size="ρ with size", rho_params="ρ of size"),
     **_columns(".3f", partial="ρ beyond size", partial_epsilon="ρ beyond size, both"),
     **_columns(".1f", z="z"),
-    **_columns(_pvalue, pvalue="p"),
+    **_columns(lambda p: "< 1e-16" if p < 1e-16 else _write(p, ".1e"), pvalue="p"),
     **_columns(".2f", validation="Validation", test="Test", test_epsilon="Test, epsilon"),
     **_columns(".2f", best="Best accuracy of all", best_scored="Best accuracy drawn"),
     **_columns(".2f", highest_epsilon="Accuracy of the highest epsilon"),
     **_columns(".2f", highest="Accuracy of the highest score"),
     **_columns("+.2f", lead="Lead"),
     **_columns("+.3f", gain="Gain", width_change="Change of the width", beyond="Gain beyond"),
-    **_columns(_saved, saved="Trainings saved"),
+    **_columns(lambda n: "not reached" if n == -math.inf else f"{n:,.0f}", saved="Trainings saved"),
     **_columns(".1e", largest_absolute="Largest abs. diff.", largest_relative="Largest rel. diff."),
     **_columns(".1e", largest_difference="Largest relative difference"),
-    **_columns(_seconds, seconds="Seconds"),
+    **_columns(lambda s: _write(s, ".2g" if s < 99.5 else ".0f"), seconds="Seconds"),
     **_columns(".0f", speedup="Times faster", stored_seconds="Seconds for all"),
-    "stored": Column("Stored run", lambda created: created[:10]),
+    **_columns(lambda created: created[:10], stored="Stored run"),
 }
 # What combines two columns, see above: the other one, how their texts are joined and headed.
 _JOINS: dict[str, tuple[str, Callable[[str, str], str], Column | None]] = {
@@ -192,17 +174,17 @@ def render(
     KeyError
         There is no such column.
     """
-    frame = _beside_reported(frame, of_loss) if "source" in frame else frame
+    frame = beside_reported(frame, of_loss) if "source" in frame else frame
     frame = frame.query(where) if where else frame
     frame = frame.sort_values(order, ascending=False) if order else frame
     headings = columns if isinstance(columns, Mapping) else {}
     texts, numeric = {}, []
     for spec in _expanded(columns):
-        column, cells = _cells(spec, frame)
+        name, word = _parts(spec)
+        column, cells = _cells(name, word, frame)
         heading = headings.get(spec) or column.heading
         if heading in texts:
             raise ValueError(f"two columns are headed {heading!r}; give one another heading")
-        name, word = _parts(spec)
         if best and name in _RANKED and word not in ("difference", "interval"):
             cells = _bold(cells, frame, name, best)
         texts[heading] = cells
@@ -226,7 +208,7 @@ def _expanded(columns: Iterable[str]) -> list[str]:
     return specs
 
 
-def _beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
+def beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     """Put the reported rows beside ours; those that we lack come first."""
     on = ["dataset", "metric"]
     ours = frame[frame["source"] == "computed"]
@@ -270,9 +252,8 @@ def _alike(values: pd.Series) -> str:
     return f",.{max(map(len, texts), default=0)}f"
 
 
-def _cells(spec: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
+def _cells(name: str, word: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
     """Return how a column is headed and written, and its cells."""
-    name, word = _parts(spec)
     if word == "interval":
         return _intervals(name, frame)
     column = _column(name, frame)
@@ -284,7 +265,7 @@ def _cells(spec: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
         return column, _all(frame[name] - frame[f"{name}_paper"], column.form)
     if name in BY_SCORE and "score" in frame:
         forms = (_score(score, "+" if name == "difference" else "-") for score in frame["score"])
-        return column, [_write(*cell) for cell in zip(frame[name], forms, strict=True)]
+        return column, list(map(_write, frame[name], forms))
     cells = _all(frame[name], column.form)
     if word == "beside":
         paper = frame.get(f"{name}_paper", pd.Series(pd.NA, frame.index))
@@ -294,8 +275,7 @@ def _cells(spec: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
     if not word:
         return column, cells
     other, join, looks = _JOINS[word]
-    both = zip(cells, _all(frame[other.format(name)], column.form), strict=True)
-    return looks or column, [join(*texts) for texts in both]
+    return looks or column, list(map(join, cells, _all(frame[other.format(name)], column.form)))
 
 
 def _all(values: Iterable[Any], form: Form) -> list[str]:
@@ -352,9 +332,8 @@ def values(frame: pd.DataFrame) -> pd.DataFrame:
     """Return epsilon's scores, a row each: paper, ours, interval, unscored last."""
     rows = []
     for dataset, group in frame[frame["metric"] == "epsilon"].groupby("dataset", sort=False):
-        paper, ours = (
-            group[group["source"] == source].iloc[0] for source in ("reported", "computed")
-        )
+        of = group.drop_duplicates("source").set_index("source")
+        paper, ours = of.loc["reported"], of.loc["computed"]
         rows += [
             {"dataset": dataset, "score": name, "paper": paper[name], "ours": ours[name]}
             | {"difference": ours[name] - paper[name], "low": ours[f"{name}_low"]}
@@ -367,16 +346,14 @@ def values(frame: pd.DataFrame) -> pd.DataFrame:
 
 def spread(frame: pd.DataFrame) -> pd.DataFrame:
     """Return how ρ and τ vary between batches of images, a row each, beside the paper's values."""
-    rows = []
-    for dataset, group in frame.groupby("dataset", sort=False):
-        for name in ("rho", "tau"):
-            found = group[name]
-            rows.append(
-                {"dataset": dataset, "score": name, "batches": len(found)}
-                | {"n_scored": group["n_scored"].min(), "n_scored_most": group["n_scored"].max()}
-                | {"lowest": found.min(), "median": found.median(), "highest_of": found.max()}
-                | {"paper": group[f"{name}_paper"].iloc[0]}
-            )
+    rows = [
+        {"dataset": dataset, "score": name, "batches": group[name].size}
+        | {"n_scored": group["n_scored"].min(), "n_scored_most": group["n_scored"].max()}
+        | {"lowest": group[name].min(), "median": group[name].median()}
+        | {"highest_of": group[name].max(), "paper": group[f"{name}_paper"].iloc[0]}
+        for dataset, group in frame.groupby("dataset", sort=False)
+        for name in ("rho", "tau")
+    ]
     return pd.DataFrame(rows)
 
 
@@ -394,32 +371,28 @@ def scoreboard(frame: pd.DataFrame) -> str:
     """
     lines = []
     for item, page in ITEMS.items():
-        link = f"[{item.replace(' ', NO_BREAK)}](../notebooks/{page}.ipynb)"
-        rows = frame[(frame["item"] == item) & (frame["verdict"] != "too few")]
+        of_item = frame[frame["item"] == item]
+        line = {"Item": f"[{item.replace(' ', NO_BREAK)}](../notebooks/{page}.ipynb)"}
+        lines.append(line)
+        rows = of_item[of_item["verdict"] != "too few"].reset_index(drop=True)
         if rows.empty:
-            few = (frame["item"] == item).any()
-            badge = _badge("notyet", "too few to judge") if few else _badge("reproduced", "shown")
-            lines.append({"Item": link, "Verdict": badge})
+            badge = ("reproduced", "shown") if of_item.empty else ("notyet", "too few to judge")
+            line["Verdict"] = _badge(*badge)
             continue
-        rows = rows.reset_index(drop=True)
-        own = rows[rows["of"] == "epsilon"]
-        own = rows if own.empty else own
-        far = own.loc[(own["reproduced"] - own["paper"]).abs().idxmax()]
+        own, others = (rows[rows["of"] == of] for of in ("epsilon", "others"))
+        judged = rows if own.empty else own
+        far = judged.loc[(judged["reproduced"] - judged["paper"]).abs().idxmax()]
         quantity = far["quantity"]
-        lines.append(
-            {
-                "Item": link,
-                "Verdict": _verdict(own),
-                "Epsilon": _agreement(rows[rows["of"] == "epsilon"]),
-                "Others": _agreement(rows[rows["of"] == "others"]),
-                "Ours (paper)": f"{_write(far['reproduced'], _score(quantity))}{NO_BREAK}("
-                f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f})",  # as printed
-                "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
-                "Scored": f"{_write(far['n_scored'], _COUNT)} of {far['n']:,.0f}"
-                if pd.notna(far["n"])
-                else "",
-            }
-        )
+        printed = f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f}"
+        line |= {
+            "Verdict": _verdict(judged),
+            "Epsilon": _agreement(own),
+            "Others": _agreement(others),
+            "Ours (paper)": f"{_write(far['reproduced'], _score(quantity))}{NO_BREAK}({printed})",
+            "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
+        }
+        if pd.notna(far["n"]):
+            line["Scored"] = f"{_write(far['n_scored'], _COUNT)} of {far['n']:,.0f}"
     return markdown(pd.DataFrame(lines).fillna(""), ["Ours (paper)", "Scored"])
 
 
@@ -446,10 +419,8 @@ def source_list(frame: pd.DataFrame) -> str:
         origin = f"[{row['Origin']}]({row['Address']})" if row["Address"] else row["Origin"]
         size = "" if pd.isna(row["Bytes"]) else f"; {row['Bytes'] / 1e6:.1f} MB"
         items.append(
-            f"`{row['File']}`\n"
-            f": {row['Content']}.\n"
-            f"  From: {origin}. Licence: {row['Licence']}{size}. "
-            f"SHA-256 {row['SHA-256'][:16]}…\n"
+            f"`{row['File']}`\n: {row['Content']}.\n"
+            f"  From: {origin}. Licence: {row['Licence']}{size}. SHA-256 {row['SHA-256'][:16]}…\n"
         )
     return "\n".join(items)
 

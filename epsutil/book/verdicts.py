@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from epsutil import benchmarks, experiments, inputs, proxies, statistics
-from epsutil.book.tables import SCOREBOARD
+from epsutil import benchmarks, experiments, inputs, proxies
+from epsutil.book.tables import SCOREBOARD, beside_reported
 from epsutil.names import DATASETS
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
+COMPETITORS_LEAST = 500  # architectures, below which their sampling error exceeds that
 UNSCORED = {
     "worst": "count as worse than all others",
     "zero": "count as 0",
@@ -29,7 +30,6 @@ SIGNALS = {  # what a search chooses by, in words
     "run1": "the test accuracy of one run of 200 epochs, and so noisy, with test images seen",
     "test": "the mean test accuracy itself, so that a search knows what it must not know",
 }
-COMPETITORS_LEAST = 500  # architectures, below which their sampling error exceeds that
 
 
 def compare(
@@ -81,17 +81,14 @@ def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFra
     Of the competing metrics ρ counts, within `COMPETITORS_TOLERANCE`; with `of_loss`, their
     reported values have the reversed sign.
     """
-    ours = table.query("source == 'computed'")
-    paper = table.query("source == 'reported'")[["dataset", "metric", *statistics.SCORES]]
-    joined = ours.merge(paper, on=["dataset", "metric"], suffixes=("", "_paper"))
-    epsilon = joined["metric"] == "epsilon"
-    names = joined["dataset"].where(epsilon, joined["metric"] + ", " + joined["dataset"])
-    joined = joined.assign(row=names)
-    others = joined[~epsilon].dropna(subset="rho")
-    others = others.assign(rho_paper=(-1 if of_loss else 1) * others["rho_paper"])
+    joined = beside_reported(table, of_loss).dropna(subset=["n", "rho_paper"])
+    is_epsilon = joined["metric"] == "epsilon"
+    named = joined.assign(row=joined["metric"] + ", " + joined["dataset"])
+    epsilon = joined[is_epsilon].assign(row=joined["dataset"])
+    others = named[~is_epsilon].dropna(subset="rho")
     least = (COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
     boards = [
-        compare(item, joined[epsilon], ("rho", "tau")),
+        compare(item, epsilon, ("rho", "tau")),
         compare(item, others, ("rho",), *least, of="others"),
     ]
     return pd.concat(boards, ignore_index=True)
@@ -121,10 +118,7 @@ NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding asid
 
 
 def agreement(board: pd.DataFrame, text: str = NEAR, tolerance: float = TOLERANCE) -> str:
-    """Say how many of epsilon's values agree with the paper's, of those that can be judged.
-
-    `text` is a sentence with ``{agree}`` in it, for example "4 of 6".
-    """
+    """Say in `text` how many of epsilon's values agree with the paper's, of those to be judged."""
     judged = board[(board["of"] == "epsilon") & (board["verdict"] != "too few")]
     if judged.empty:
         return "None of epsilon's values can be compared with the paper's here"
@@ -150,10 +144,8 @@ def best_pair(table: pd.DataFrame, of_loss: bool = False) -> str:
     if rho.empty:
         return "unknown, for there are too few architectures"
     row = table.loc[rho.idxmin() if of_loss else rho.idxmax()]
-    return (
-        f"{row['rho']:.2f}, with {row['w1']:g} and {row['w2']:g} ({row['archs']:,.0f} of "
-        f"{row['n']:,.0f} scored)"
-    )
+    counts = f"{row['archs']:,.0f} of {row['n']:,.0f} scored"
+    return f"{row['rho']:.2f}, with {row['w1']:g} and {row['w2']:g} ({counts})"
 
 
 def covered(table: pd.DataFrame) -> str:
@@ -176,13 +168,11 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
 
 def trade_off(table: pd.DataFrame) -> str:
     """Say what share has a score and how high ρ gets, by the smaller of the two weights."""
-    texts = []
-    for weight, rows in table.groupby("w1"):
-        best = rows.loc[rows["rho"].idxmax()]
-        texts.append(
-            f"{weight:g} scores {best['archs'] / best['n']:.0%} with a ρ of up to {best['rho']:.2f}"
-        )
-    return "; ".join(texts)
+    best = table.loc[table.groupby("w1")["rho"].idxmax()]
+    return "; ".join(
+        f"{row['w1']:g} scores {row['archs'] / row['n']:.0%} with a ρ of up to {row['rho']:.2f}"
+        for _, row in best.iterrows()
+    )
 
 
 def largest_difference(table: pd.DataFrame) -> str:
@@ -211,17 +201,15 @@ def by_precision(table: pd.DataFrame) -> dict[str, str]:
     dict of str to str
         ρ under the rows' names, ``float32`` and so on; ``scored32`` and ``scored64``.
     """
-    groups = table.groupby("evaluated")
-    texts = {str(name): by_dataset(group, form="{:.3f}") for name, group in groups}
-    for bits in ("32", "64"):
-        texts[f"scored{bits}"] = scored(table[table["evaluated"] == f"float{bits}"])
-    return texts
+    groups = dict(list(table.groupby("evaluated")))
+    texts = {name: by_dataset(group, form="{:.3f}") for name, group in groups.items()}
+    return texts | {f"scored{bits}": scored(groups[f"float{bits}"]) for bits in (32, 64)}
 
 
 def tests_made(table: pd.DataFrame) -> str:
     """Say how many tests `experiments.against_epsilon` makes, and what that asks of p-values."""
     pvalues = table["pvalue"].dropna()
-    if not len(pvalues):
+    if pvalues.empty:
         return "no tests"
     n = len(pvalues)
     bound = 0.05 / n  # Bonferroni
@@ -253,18 +241,16 @@ def covered_metrics(table: pd.DataFrame) -> str:
     """
     texts = []
     for dataset, rows in table.groupby("dataset", sort=False):
-        counts = rows.groupby("n")["metric"].agg(list).sort_index(ascending=False)
-        texts.append(
-            f"{DATASETS[dataset]}: " + ", ".join(f"{', '.join(m)} {n:,}" for n, m in counts.items())
-        )
+        counts = rows.groupby("n")["metric"].agg(", ".join).sort_index(ascending=False)
+        computed = ", ".join(f"{names} {n:,}" for n, names in counts.items())
+        texts.append(f"{DATASETS[dataset]}: {computed}")
     return "; ".join(texts)
 
 
-def stand_in(space_name: str = "nasbench201", dataset: str = "ImageNet16-120") -> str:
-    """Say what of the stand-in, besides its images, enters which metrics."""
-    labelled = [
-        n for n in experiments.order(space_name) if n in proxies.names() and proxies.get(n).labels
-    ]
+def stand_in() -> str:
+    """Say what of the stand-in for ImageNet16-120, besides its images, enters which metrics."""
+    dataset, metrics = "ImageNet16-120", experiments.order("nasbench201")
+    labelled = [name for name in metrics if name in proxies.names() and proxies.get(name).labels]
     return (
         f"the networks had {inputs.classes(dataset)} outputs, one for each of the stand-in's "
         f"classes, not {DATASETS[dataset]}'s {benchmarks.num_classes(dataset)}, and "

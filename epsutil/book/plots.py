@@ -1,6 +1,7 @@
 """How a figure looks: one style for all, colours that colour-blind readers can tell apart."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -35,20 +36,10 @@ DARK_IS_LARGE = sns.cubehelix_palette(as_cmap=True, start=2.6, rot=-0.6, light=0
 
 def style() -> None:
     """Set the theme of all figures: opaque white, so that dark mode leaves them readable."""
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=PALETTE,
-        rc={
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "axes.grid": True,
-            "grid.color": "#e4e4e4",
-            "axes.axisbelow": True,
-            "figure.constrained_layout.use": True,
-            "svg.fonttype": "path",
-        },
-    )
+    layout = {"figure.constrained_layout.use": True, "svg.fonttype": "path"}
+    grid = {"axes.grid": True, "grid.color": "#e4e4e4", "axes.axisbelow": True}
+    white = dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "white")
+    sns.set_theme(style="ticks", palette=PALETTE, rc=white | grid | layout)
 
 
 def nothing() -> Figure:
@@ -125,14 +116,10 @@ def interactive_scatter(
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        As for :func:`scatter`; the index is the space's.
-    dataset : str
-        For the title.
+    frame, dataset, x, xlabel, log
+        As for :func:`scatter`; the frame's index is the space's.
     space : Space
         Describes the architectures.
-    x, xlabel, log
-        As for :func:`scatter`.
     y : str
         The metric's column. What is not positive is left out on a logarithmic axis.
     """
@@ -156,15 +143,12 @@ def interactive_scatter(
             "<br>%{marker.color:.2f} M parameters<extra></extra>",
         )
     )
+    kinds = ["log" if axis in log else "linear" for axis in "xy"]
     figure.update_layout(
         template="plotly_white",
         title=DATASETS.get(dataset, dataset),
-        xaxis={"title": {"text": xlabel}, "type": "log" if "x" in log else "linear"},
-        yaxis={
-            "title": {"text": y},
-            "type": "log" if "y" in log else "linear",
-            "exponentformat": "power",
-        },
+        xaxis={"title": {"text": xlabel}, "type": kinds[0]},
+        yaxis={"title": {"text": y}, "type": kinds[1], "exponentformat": "power"},
         height=460,
         margin={"l": 50, "r": 10, "t": 50, "b": 45},
         hoverlabel={"align": "left"},
@@ -181,13 +165,9 @@ def weight_map(frame: pd.DataFrame) -> Figure:
         Columns ``w1`` < ``w2``, ``rho``, ``rho_paper``.
     """
     style()
-    weights = sorted({*frame["w1"], *frame["w2"]})
-    ours, paper = (
-        frame.pivot(index="w1", columns="w2", values=rho).reindex(index=weights, columns=weights)
-        for rho in ("rho", "rho_paper")
-    )
-    values = ours.fillna(paper.T)
-    labels = [f"{weight:g}" for weight in weights]
+    mirrored = frame.assign(w1=frame["w2"], w2=frame["w1"], rho=frame["rho_paper"])
+    values = pd.concat([frame, mirrored]).pivot(index="w1", columns="w2", values="rho")
+    labels = [f"{weight:g}" for weight in values]
     figure, axes = plt.subplots(figsize=(6.4, 5.4))
     sns.heatmap(
         values,
@@ -234,20 +214,17 @@ def courses(
         nothing is shown.
     """
     style()
-    algorithms, datasets = frame["algorithm"].unique(), frame["dataset"].unique()
-    size = (0.6 + 3.1 * len(datasets), 2.9 * len(algorithms) + 0.7)
-    figure, grid = plt.subplots(
-        len(algorithms), len(datasets), figsize=size, sharex=True, squeeze=False
-    )
+    n_rows, n_columns = (frame[name].nunique() for name in ("algorithm", "dataset"))
+    size = (0.6 + 3.1 * n_columns, 2.9 * n_rows + 0.7)
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, squeeze=False)
     looks = _looks(frame["method"].unique())
-    for (algorithm, dataset), rows in frame.groupby(["algorithm", "dataset"], sort=False):
-        axes = grid[list(algorithms).index(algorithm), list(datasets).index(dataset)]
+    for axes, (title, rows) in zip(grid.flat, _panels(frame), strict=True):
         for method, line in rows.groupby("method", sort=False):
             colour, dash = looks[str(method)]
             axes.plot(line["step"], line[curve], color=colour, linestyle=dash, linewidth=1.6)
             ends = (line["step"], line[f"{curve}_low"], line[f"{curve}_high"])
             axes.fill_between(*ends, color=colour, alpha=0.12, linewidth=0)
-        axes.set_title(f"{algorithm}\n{DATASETS[str(dataset)]}", fontsize=11)
+        axes.set_title("\n".join(title), fontsize=11)
         axes.set_ylim(*_from_tenth_step(rows, curve))
         axes.tick_params(labelsize=10)
     for axes in grid[-1]:
@@ -256,12 +233,18 @@ def courses(
         axes.set_ylabel(measure, fontsize=11)
     handles = [Line2D([], [], color=c, linestyle=d, linewidth=2) for c, d in looks.values()]
     names = [LABELS.get(name, name) for name in looks]
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=3 if len(datasets) > 1 else 1,
-        frameon=False, fontsize=11,
-    )  # fmt: skip
+    look = {"ncols": 3 if n_columns > 1 else 1, "frameon": False, "fontsize": 11}
+    figure.legend(handles, names, loc="outside lower center", **look)
     sns.despine(figure)
     return figure
+
+
+def _panels(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield the title and the rows of each panel, row by row."""
+    names = (frame["algorithm"].unique(), frame["dataset"].unique())
+    for algorithm, dataset in itertools.product(*names):
+        is_shown = (frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)
+        yield (algorithm, DATASETS[dataset]), frame[is_shown]
 
 
 def _looks(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -285,43 +268,38 @@ def _from_tenth_step(rows: pd.DataFrame, curve: str) -> tuple[float, float]:
 
 def interactive_courses(frame: pd.DataFrame) -> go.Figure:
     """Plot the same as :func:`courses`, both kinds of curve, with a button for each."""
-    algorithms, datasets = list(frame["algorithm"].unique()), list(frame["dataset"].unique())
-    titles = [f"{a}<br>{DATASETS[d]}" for a in algorithms for d in datasets]
+    n_rows, n_columns = (frame[name].nunique() for name in ("algorithm", "dataset"))
+    places = itertools.product(range(1, n_rows + 1), range(1, n_columns + 1))
     figure = make_subplots(
-        len(algorithms), len(datasets), shared_xaxes=True, subplot_titles=titles,
-        horizontal_spacing=0.07, vertical_spacing=0.14,
+        n_rows, n_columns, shared_xaxes=True, horizontal_spacing=0.07, vertical_spacing=0.14,
+        subplot_titles=["<br>".join(title) for title, _ in _panels(frame)],
     )  # fmt: skip
     looks = _looks(frame["method"].unique())
     labels = {"oracle": "best test so far", "honest": "test of the best by signal"}
-    drawn, legend = [], set()
-    for curve in labels:
-        for (algorithm, dataset, method), line in frame.groupby(
-            ["algorithm", "dataset", "method"], sort=False
-        ):
-            place = {"row": algorithms.index(algorithm) + 1, "col": datasets.index(dataset) + 1}
+    drawn: list[tuple[str, str]] = []  # the curve and the method of each line
+    for (row, col), (_, rows) in zip(places, _panels(frame), strict=True):
+        for curve, (method, line) in itertools.product(labels, rows.groupby("method", sort=False)):
             name = LABELS.get(method, method)
             figure.add_trace(
                 go.Scatter(
                     x=line["step"], y=line[curve].round(3), name=name, legendgroup=name,
-                    showlegend=(curve, name) not in legend, visible=curve == "oracle",
+                    showlegend=(curve, name) not in drawn, visible=curve == "oracle",
                     line={"color": looks[method][0], "width": 2},
                     customdata=line[[f"{curve}_low", f"{curve}_high"]].round(2),
                     hovertemplate=f"{name}<br>%{{x}} trained: %{{y:.2f}} (quartiles "
                     "%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
                 ),
-                **place,
+                row=row, col=col,
             )  # fmt: skip
-            legend.add((curve, name))
-            drawn.append(curve)
-            rows = frame[(frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)]
-            ends = [end for curve in labels for end in _from_tenth_step(rows, curve)]
-            figure.update_yaxes(range=(min(ends), max(ends)), **place)
+            drawn.append((curve, name))
+        ends = [end for curve in labels for end in _from_tenth_step(rows, curve)]
+        figure.update_yaxes(range=(min(ends), max(ends)), row=row, col=col)
     buttons = [
-        {"label": label, "method": "update", "args": [{"visible": [curve == d for d in drawn]}]}
+        {"label": label, "method": "update", "args": [{"visible": [curve == d for d, _ in drawn]}]}
         for curve, label in labels.items()
     ]
     figure.update_layout(
-        template="plotly_white", height=330 * len(algorithms), hovermode="closest",
+        template="plotly_white", height=330 * n_rows, hovermode="closest",
         margin={"l": 50, "r": 10, "t": 90, "b": 45}, legend={"orientation": "h", "y": -0.08},
         font={"size": 11},
         updatemenus=[{"type": "buttons", "direction": "right", "buttons": buttons, "x": 0,

@@ -68,10 +68,8 @@ def run(
 
     Raises
     ------
-    ParameterError
-        See :mod:`epsutil.book.parameters`.
-    NotebookError
-        A cell raised an exception.
+    ParameterError, NotebookError
+        See :mod:`epsutil.book.parameters`; a cell raised an exception.
     """
     chosen = parameters.scale(name, scale) | parameters.check(name, given)
     output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"

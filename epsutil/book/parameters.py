@@ -62,12 +62,7 @@ def names() -> list[str]:
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """Return a notebook's parameters with their defaults.
-
-    Parameters
-    ----------
-    name : str
-        One of `names`.
+    """Return the parameters of a notebook, one of `names`, with their defaults.
 
     Raises
     ------
@@ -156,7 +151,6 @@ def scale(name: str, scale: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        One of `names`.
     scale : {"quick", "paper", "test"}
         What a laptop recomputes in minutes, the paper's own sizes, or the smallest run that still
         passes through every cell.
@@ -284,6 +278,10 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     pair = None if len(of_notebook.get("weights", ())) > 2 else 2  # an ablation takes any number
     has_data = of_notebook.get("dataset") in benchmarks.DATASETS
     seed = _from_to(0, LARGEST_SEED)
+    # NAS-Bench-201 halves an image twice.
+    pixels = _rule(lambda n: 4 <= n <= 256 and n % 4 == 0, "a multiple of 4 from 4 to 256")
+    # Its name is absolute, or from the project's folder on.
+    file = _rule(lambda name: not name or (paths.ROOT / name).is_file(), "a file, or empty")
     named = [
         (_from_to(least, size), "n_archs n_batch_archs n_evaluated n_few n_rounding n_speed_archs"),
         (_from_to(least, SIZES["nasbench101"]), "n_archs101"),
@@ -303,7 +301,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         (_list_of(seed), "batch_seeds"),
         (_from_to(2, LARGEST_BATCH), "batch_size speed_batch_size"),
         (_list_of(_from_to(2, LARGEST_BATCH), least=2), "batch_sizes"),
-        (_pixels, "image_size speed_image_size"),
+        (pixels, "image_size speed_image_size"),
         (_list_of(_from_to(-30, 30), least=2), "exponents"),
         (_weights(pair), "weights"),
         (_above(0, 1), "largest_share"),
@@ -312,7 +310,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
         (_above(0, 100), "lowest_epsilon"),
         (_above(1, 1e300), "highest_perplexity"),
         (_arch, "arch my_arch"),
-        (_file, "runs"),
+        (file, "runs"),
         (_one_of(benchmarks.DATASETS if has_data else inputs.IMAGES), "dataset"),
         (_some_of(benchmarks.DATASETS), "datasets"),
         (_one_of(tuple(benchmarks.VALIDATION)), "epochs"),
@@ -330,24 +328,27 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     return {name: rule for rule, names in named for name in names.split()}
 
 
+def _rule(fits: Callable[[Any], bool], words: str) -> Rule:
+    return lambda value: None if fits(value) else words
+
+
 def _from_to(low: float, high: float) -> Rule:
-    return lambda value: None if low <= value <= high else f"from {low:,} to {high:,}"
+    return _rule(lambda value: low <= value <= high, f"from {low:,} to {high:,}")
 
 
 def _above(low: float, high: float) -> Rule:
-    return lambda value: None if low < value <= high else f"above {low:g} and at most {high:g}"
+    return _rule(lambda value: low < value <= high, f"above {low:g} and at most {high:g}")
 
 
 def _one_of(known: Sequence[Any]) -> Rule:
-    return lambda value: None if value in known else f"one of {', '.join(map(str, known))}"
+    return _rule(lambda value: value in known, f"one of {', '.join(map(str, known))}")
 
 
 def _some_of(known: Sequence[str]) -> Rule:
-    def rule(values: Sequence[str]) -> str | None:
-        fits = values and set(values) <= set(known) and len(set(values)) == len(values)
-        return None if fits else f"one or more different ones of {', '.join(known)}"
+    def fits(values: Sequence[str]) -> bool:
+        return 0 < len(values) == len(set(values)) and set(values) <= set(known)
 
-    return rule
+    return _rule(fits, f"one or more different ones of {', '.join(known)}")
 
 
 def _list_of(element: Rule, least: int = 1) -> Rule:
@@ -365,29 +366,18 @@ def _weights(count: int | None) -> Rule:
         words = f"{'two' if count else 'two or more'} different finite numbers above 0"
         if (count and len(values) != count) or not all(value > 0 for value in values):
             return words
-        try:
+        with suppress(ValueError):
             scoring.checked_weights(values)
-        except ValueError:
-            return f"{words}, of at most six digits each"
-        return None
+            return None
+        return f"{words}, of at most six digits each"
 
     return rule
-
-
-def _pixels(value: int) -> str | None:
-    fits = 4 <= value <= 256 and value % 4 == 0  # NAS-Bench-201 halves an image twice
-    return None if fits else "a multiple of 4 from 4 to 256"
 
 
 def jobs(value: int) -> str | None:
     """Say what a number of processes must be, None where it is so."""
     fits = value and abs(value) <= MOST_JOBS
     return None if fits else f"a number of processes up to {MOST_JOBS:,}, or -1 for one per core"
-
-
-def _file(value: str) -> str | None:
-    """Say what a file must be; its name is absolute, or from the project's folder on."""
-    return None if not value or (paths.ROOT / value).is_file() else "a file, or empty"
 
 
 def _arch(value: str) -> str | None:

@@ -59,6 +59,8 @@ def scatter(
 ) -> Figure:
     """Plot epsilon against what training gave, as the paper's Figures 1 and 2.
 
+    Larger dots have more parameters; large ones are drawn first.
+
     Parameters
     ----------
     frame : pandas.DataFrame
@@ -69,11 +71,6 @@ def scatter(
         The column on the horizontal axis, and its label.
     log : {"", "x", "y", "xy"}
         Which axes are logarithmic.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Larger dots have more parameters; large ones are drawn first.
     """
     style()
     shown = frame.dropna(subset="epsilon").sort_values("params", ascending=False)
@@ -159,10 +156,7 @@ def interactive_scatter(
 def weight_map(frame: pd.DataFrame) -> Figure:
     """Plot Spearman's rho for every pair of weights, ours above the paper's.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Columns ``w1`` < ``w2``, ``rho``, ``rho_paper``.
+    `frame` has the columns ``w1`` < ``w2``, ``rho``, ``rho_paper``.
     """
     style()
     mirrored = frame.assign(w1=frame["w2"], w2=frame["w1"], rho=frame["rho_paper"])
@@ -197,6 +191,9 @@ def courses(
 ) -> Figure:
     """Plot how searches fare, a panel for each algorithm and dataset, as the paper's Figure 3.
 
+    Lines are medians over the rounds, shades lie between the quartiles. What lies below the plain
+    search's tenth step is not shown.
+
     Parameters
     ----------
     frame : pandas.DataFrame
@@ -206,12 +203,6 @@ def courses(
         with the suffixes ``_low`` and ``_high`` for its ends.
     measure : str
         What the curves are values of, for the vertical axis.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Medians over the rounds; shades between the quartiles. Below the plain search's tenth step
-        nothing is shown.
     """
     style()
     n_rows, n_columns = (frame[name].nunique() for name in ("algorithm", "dataset"))

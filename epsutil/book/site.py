@@ -43,21 +43,14 @@ def build(scale: str = "quick") -> Path:
 
     Raises
     ------
-    NotebookError
-        A cell raised an exception.
-    BuildError
-        jupyter-book failed or warned.
+    NotebookError, BuildError
+        A cell raised an exception; jupyter-book failed or warned.
     """
     return _build_site(_stage(execution.execute_all(scale)))
 
 
 def record(names: Sequence[str] = ()) -> list[Path]:
-    """Copy complete, live results to the project's recorded ones.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The folders written.
+    """Copy complete, live results to the project's recorded ones; return the folders written.
 
     Raises
     ------

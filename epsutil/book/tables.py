@@ -363,11 +363,8 @@ def spread(frame: pd.DataFrame) -> pd.DataFrame:
 def scoreboard(frame: pd.DataFrame) -> str:
     """Return the landing page's table: every item of the paper, with verdict and evidence.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        The rows of all pages' ``scoreboard.csv``. An item without a row has nothing to compare.
-        Rows with too few architectures are not judged.
+    `frame` has the rows of all pages' ``scoreboard.csv``. An item without a row has nothing to
+    compare. Rows with too few architectures are not judged.
     """
     lines = []
     for item, page in ITEMS.items():

@@ -37,16 +37,12 @@ class BuildError(RuntimeError):
 class NotebookError(BuildError):
     """A cell failed; the message holds its number, its source and its traceback.
 
-    Attributes
-    ----------
-    ename, evalue : str
-        Class and message of the exception in the notebook.
+    `ename` and `evalue` are class and message of the exception in the notebook.
     """
 
     def __init__(self, message: str, ename: str, evalue: str) -> None:
         super().__init__(message)
-        self.ename = ename
-        self.evalue = evalue
+        self.ename, self.evalue = ename, evalue
 
 
 def run(

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -160,48 +161,27 @@ def _short(page: str) -> str:
 
 
 def _findings() -> str:
-    """Say what the landing page begins with, from the results of three pages."""
+    """Say what the landing page begins with, from the results of three pages.
+
+    The texts are in ``book/_findings``; they name a row of the page's table, and its column.
+    """
+    tables_of = {  # which rows, and by what they are named
+        "table01_nasbench201/table01": ("source", "metric == 'epsilon' and dataset == 'cifar10'"),
+        "table02_search/table02": ("method", "dataset == 'cifar10' and pool == 1000 and test > 0"),
+        "unseen_space/unseen": ("metric", "n > 0"),
+    }
+    some = "the {n_scored:,.0f} of {n:,.0f} architectures that have an epsilon"
+    every = "all {n:,.0f} architectures"
     items = []
-    table = paths.results() / "table01_nasbench201" / "table01.csv"
-    if table.exists():
-        rows = pd.read_csv(table).query("metric == 'epsilon' and dataset == 'cifar10'")
-        rows = rows.set_index("source")
-        paper, ours = rows.loc["reported"], rows.loc["computed"]
-        items.append(
-            f"- **What holds.** Over the architectures of NAS-Bench-201 that have an epsilon, its "
-            f"rank correlation with CIFAR-10 accuracy is {ours['rho']:.2f} (the paper: "
-            f"{paper['rho']:.2f}).\n"
-            f"- **For how many.** These are {ours['n_scored']:,.0f} of {ours['n']:,.0f}. Of the "
-            f"truly best tenth, {ours['top10_unscored']:.0%} have no epsilon, for the signal "
-            f"vanishes in float32. When the architectures without one rank last, the correlation "
-            f"is {ours['rho_all']:.2f}. {{doc}}`Table 1 </notebooks/table01_nasbench201>` has all "
-            "datasets and metrics."
-        )
-    table = paths.results() / "table02_search" / "table02.csv"
-    if table.exists():
-        rows = pd.read_csv(table).query("dataset == 'cifar10' and pool == 1000")
-        mean = rows.set_index("method")["test"]
-        if {"epsilon", "Random", "Optimal"} <= {*mean.dropna().index}:
-            items.append(
-                f"- **What it buys in search.** The best by epsilon of 1,000 random architectures "
-                f"has a test accuracy of {mean['epsilon']:.1f}% on average; one drawn at random "
-                f"has {mean['Random']:.1f}%, and the truly best of the 1,000 has "
-                f"{mean['Optimal']:.1f}%. {{doc}}`Table 2 </notebooks/table02_search>` compares "
-                "other searches, and {doc}`the budget page </notebooks/search_budget>` says when "
-                "it is worth it."
-            )
-    table = paths.results() / "unseen_space" / "unseen.csv"
-    if table.exists():
-        rows = pd.read_csv(table).set_index("metric")
-        ours, flops = rows.loc["epsilon"], rows.loc["flops"]
-        over = f"the {ours['n_scored']:,.0f} of {ours['n']:,.0f} architectures that have an epsilon"
-        over = over if ours["n_scored"] < ours["n"] else f"all {ours['n']:,.0f} architectures"
-        items.append(
-            f"- **On a space that nobody tuned on.** NAS-Bench-Macro is not in the paper. With "
-            f"weights chosen without its accuracies, the correlation is {ours['rho']:.2f} over "
-            f"{over}; that of FLOPs is {flops['rho']:.2f}. {{doc}}`The protocol and the numbers "
-            "</notebooks/unseen_space>`."
-        )
+    for table, (name, where) in tables_of.items():
+        file = paths.results() / f"{table}.csv"
+        if file.exists():
+            found = pd.read_csv(file).query(where).to_dict("records")
+            for row in found:
+                row["over"] = (some if row["n_scored"] < row["n"] else every).format(**row)
+            text = (paths.BOOK / "_findings" / f"{file.parent.name}.md").read_text("utf-8")
+            with suppress(KeyError):  # a search that was not run
+                items.append(text.format_map({row[name]: row for row in found}))
     return "\n".join(items) + "\n"
 
 

@@ -175,11 +175,6 @@ def _execute(
         part.unlink(missing_ok=True)
 
 
-def plain(text: str) -> str:
-    """Return a text without a terminal's colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
 def _execute_cached(
     name: str, values: dict[str, Any], environment: Mapping[str, str], reuse: bool = True
 ) -> Path:
@@ -226,6 +221,11 @@ def digest(stage: Path) -> str:
     return _digest(sys.version, [lock, *stage.rglob("*"), *package.rglob("*.py")])
 
 
+def plain(text: str) -> str:
+    """Return a text without a terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def _results_of(name: str) -> str | None:
     """Return a digest of the results that a notebook wrote, None where it wrote no page.
 
@@ -242,10 +242,5 @@ def _results_of(name: str) -> str | None:
 
 def _digest(value: Any, files: Iterable[Path]) -> str:
     """Return a digest of a value and of the names and contents of files."""
-    found = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
-    for file in sorted(files):
-        if file.is_file():
-            content = file.read_bytes()
-            found.update(f"\0{file}\0{len(content)}\0".encode())
-            found.update(content)
-    return found.hexdigest()
+    contents = {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
+    return hashlib.sha256(json.dumps([value, contents], sort_keys=True).encode()).hexdigest()

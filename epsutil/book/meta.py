@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -184,23 +185,9 @@ def preamble(name: str) -> str:
     """Return the code that makes a notebook run in Colab: the book, its packages, its data."""
     url, branch = repository()
     public, _ = _data(name)
-    fetch = f"""
-    fetch = "fetch {" ".join(public)}"
-    subprocess.run([sys.executable, "-m", "epsutil.cli", *fetch.split()], cwd=book)"""
-    return f"""# Colab only: fetch the book, its packages and its data.
-import os
-import subprocess
-import sys
-
-if "google.colab" in sys.modules:
-    book = os.path.abspath("book")
-    if not os.path.isdir(book):
-        clone = "git clone --quiet --depth 1 --branch {branch} {url}"
-        subprocess.run([*clone.split(), book], check=True)
-    install = "pip install --quiet --disable-pip-version-check -e"
-    subprocess.run([sys.executable, "-m", *install.split(), book], check=True)
-    sys.path.insert(0, book){fetch * bool(public)}
-"""
+    code = (paths.BOOK / "_colab.py").read_text("utf-8")
+    code = code if public else code.partition("    fetch = ")[0]
+    return Template(code).substitute(url=url, branch=branch, files=" ".join(public))
 
 
 def opens_in_colab() -> bool:

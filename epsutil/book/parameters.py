@@ -173,17 +173,16 @@ def scale(name: str, scale: str) -> dict[str, Any]:
 # What a cell says ----------------------------------------------------------------------------
 
 
+class _Loader(yaml.BaseLoader):
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        return _scalar(str(super().construct_scalar(node)))
+
+
 def _yaml(text: str) -> Any:
     """Read YAML, its scalars as papermill reads them."""
-
-    def read(found: Any) -> Any:
-        if isinstance(found, dict):
-            return {key: read(element) for key, element in found.items()}
-        return [read(element) for element in found] if isinstance(found, list) else _scalar(found)
-
     try:
-        return read(yaml.load(text, yaml.BaseLoader))  # which leaves every scalar a text
-    except (yaml.YAMLError, RecursionError) as error:  # the latter for a list inside itself
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ParameterError(f"not a value: {text!r} ({' '.join(str(error).split())})") from error
 
 

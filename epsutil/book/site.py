@@ -195,7 +195,9 @@ def publishable(notebook: Any) -> Any:
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     opening = _opening(notebook.cells)
     cells: list[Any] = []
-    for cell in [cell for cell in notebook.cells if cell.get("id") != meta.COLAB]:
+    for cell in notebook.cells:
+        if cell.get("id") == meta.COLAB:
+            continue
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
@@ -203,14 +205,14 @@ def publishable(notebook: Any) -> Any:
             prompts = ("code_prompt_show", "code_prompt_hide")
             cell.metadata.mystnb = dict.fromkeys(prompts, "Parameters of this run")
         if "outputs" in cell:
-            cell.outputs = [_without_folders(output) for output in cell.outputs]
+            cell.outputs = _without_folders(cell.outputs)
         texts = _texts(cell)
         if cells and _is_folded(cell) and _is_folded(cells[-1]) and not cells[-1].outputs:
             cells[-1].source += f"\n\n\n{cell.source}"
             cells[-1].outputs = cell.outputs
-            cells += texts
         else:
-            cells += [cell, *texts]
+            cells.append(cell)
+        cells += texts
     notebook.cells = cells[:1] + opening + cells[1:]
     return notebook
 

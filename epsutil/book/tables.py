@@ -17,6 +17,7 @@ A column is asked for by its name in the frame, or by the name and a word that c
 How a column is headed and written is in `COLUMNS`.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -179,7 +180,7 @@ def render(
     frame = frame.sort_values(order, ascending=False) if order else frame
     headings = columns if isinstance(columns, Mapping) else {}
     texts, numeric = {}, []
-    for spec in _expanded(columns):
+    for spec in itertools.chain.from_iterable(map(_expanded, columns)):
         name, word = _parts(spec)
         column, cells = _cells(name, word, frame)
         heading = headings.get(spec) or column.heading
@@ -199,26 +200,22 @@ def _parts(spec: str) -> tuple[str, str]:
     return spec.removesuffix(f" {word}"), word
 
 
-def _expanded(columns: Iterable[str]) -> list[str]:
+def _expanded(spec: str) -> list[str]:
     """Write out ``scores`` and ``scores beside``."""
-    specs = []
-    for spec in columns:
-        name, word = _parts(spec)
-        specs += [f"{score} {word}".strip() for score in SCORES] if name == "scores" else [spec]
-    return specs
+    name, word = _parts(spec)
+    return [f"{score} {word}".strip() for score in SCORES] if name == "scores" else [spec]
 
 
 def beside_reported(frame: pd.DataFrame, of_loss: bool) -> pd.DataFrame:
     """Put the reported rows beside ours; those that we lack come first."""
     on = ["dataset", "metric"]
-    ours = frame[frame["source"] == "computed"]
-    paper = frame.loc[frame["source"] == "reported", [*on, *SCORES]].copy()
+    ours, paper = (frame[frame["source"] == source] for source in ("computed", "reported"))
+    paper = paper.set_index(on)[[*SCORES]].add_suffix("_paper")
     if of_loss:
-        paper.loc[paper["metric"] != "epsilon", CORRELATIONS] *= -1
-    both = ours.merge(paper, on=on, how="outer", suffixes=("", "_paper"))
-    keys = pd.MultiIndex.from_frame(pd.concat([paper[on], ours[on]]))
-    last = keys[~keys.duplicated(keep="last")]  # ours have their own place
-    return both.iloc[last.get_indexer(pd.MultiIndex.from_frame(both[on])).argsort()]
+        others = paper.index.get_level_values("metric") != "epsilon"
+        paper.loc[others, [f"{name}_paper" for name in CORRELATIONS]] *= -1
+    lacking = paper.drop(ours.set_index(on).index, errors="ignore")
+    return pd.concat([lacking.reset_index(), ours.join(paper, on=on)])
 
 
 def _column(name: str, frame: pd.DataFrame) -> Column:
@@ -297,13 +294,13 @@ def _has_decimals(name: str) -> bool:
 def _intervals(name: str, frame: pd.DataFrame) -> tuple[Column, list[str]]:
     """Return the ends of bootstrap intervals; where there are none, the heading says why."""
     by_row = "score" in frame
-    low, high = (frame[end if by_row else f"{name}_{end}"] for end in ("low", "high"))
+    ends = [frame[end if by_row else f"{name}_{end}"] for end in ("low", "high")]
     form = COLUMNS[name].form if name in COLUMNS else _score(name)
     forms = frame["score"].map(_score) if by_row else [form] * len(frame)
     cells = []
-    for value, *ends, form in zip(frame[name], low, high, forms, strict=True):
-        found = f"{NO_BREAK}to{NO_BREAK}".join(_all(ends, form))
-        cells.append(found if pd.notna(ends[0]) else "none" if pd.notna(value) else "")
+    for value, low, high, form in zip(frame[name], *ends, forms, strict=True):
+        found = f"{_write(low, form)}{NO_BREAK}to{NO_BREAK}{_write(high, form)}"
+        cells.append(found if pd.notna(low) else "none" if pd.notna(value) else "")
     why = f": none, under {LEAST_RESAMPLES} resamples" if "none" in cells else ""
     return Column(f"95% interval{why}", _COUNT), cells
 

@@ -20,21 +20,17 @@ _PREVIEW = "results/figure01_nasbench201_scatter/cifar100.png"  # of a page with
 
 def letters(number: int) -> str:
     """Return A for 1, Z for 26, AA for 27, as columns of a spreadsheet are named."""
-    name = ""
-    while number:
-        number, place = divmod(number - 1, 26)
-        name = chr(ord("A") + place) + name
-    return name
+    number, place = divmod(number - 1, 26)
+    return (letters(number) if number else "") + chr(ord("A") + place)
 
 
 def letter(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Give the captions of every page letters of its own."""
     numbers: dict[str, Any] = env.toc_fignumbers
     for of_page in numbers.values():
-        for kind in ("figure", "table"):  # algorithms and equations are the paper's
-            captions = of_page.get(kind, {})
-            for place, name in enumerate(captions, start=1):
-                captions[name] = (letters(place),)
+        for kind in {"figure", "table"} & {*of_page}:  # algorithms and equations are the paper's
+            named = enumerate(of_page[kind], start=1)
+            of_page[kind] = {name: (letters(place),) for place, name in named}
     return sorted(numbers)  # they are written anew
 
 

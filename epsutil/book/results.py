@@ -340,8 +340,9 @@ class Page:
         about = now if live or self.recorded is None else self.recorded
         self._display(tables.about(about | {"recorded": record["recorded"]}, self.numbers))
         said = {"found": self.numbers.get("found"), "status": self._said_of_status(live)}
-        boxes = [f":::{{div}} {kind}\n{text}\n:::\n\n" for kind, text in said.items() if text]
-        opening = "".join(boxes)
+        opening = "".join(
+            f":::{{div}} {kind}\n{text}\n:::\n\n" for kind, text in said.items() if text
+        )
         self._opening.update(_bundle(readable(opening), opening), raw=True, metadata=OPENING)
 
     def _said_of_status(self, live: bool) -> str:

@@ -323,12 +323,11 @@ def _build_site(stage: Path) -> Path:
         few = Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         few.save(file, optimize=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    options = ["-W", "-n", "--keep-going", "--all", "--path-output", str(work)]
+    command += ["build", str(stage), "--path-output", str(work)]
+    command += ["-W", "-n", "--keep-going", "--all"]
     report = paths.BUILD / "build.log"
     with report.open("w") as output:
-        done = subprocess.run(
-            [*command, "build", str(stage), *options], stdout=output, stderr=output
-        )
+        done = subprocess.run(command, stdout=output, stderr=output)
     built = work / "_build" / "html"
     if done.returncode or not (built / "index.html").exists():
         said = execution.plain(report.read_text("utf-8", "replace")).strip()

@@ -52,8 +52,7 @@ def compare(
     quantities : sequence of str
         Which of the six scores count.
     tolerance : float or pandas.Series
-        Largest difference that counts as reproduced, beyond rounding; a Series has one for each
-        row, in order.
+        Largest difference that counts as reproduced, beyond rounding; a Series has one per row.
     n_least : int
         With fewer architectures the verdict is ``"too few"``, for chance would decide it.
     of : {"epsilon", "others"}
@@ -83,25 +82,21 @@ def metrics(item: str, table: pd.DataFrame, of_loss: bool = False) -> pd.DataFra
     """
     joined = beside_reported(table, of_loss).dropna(subset=["n", "rho_paper"])
     is_epsilon = joined["metric"] == "epsilon"
-    named = joined.assign(row=joined["metric"] + ", " + joined["dataset"])
     epsilon = joined[is_epsilon].assign(row=joined["dataset"])
+    named = joined.assign(row=joined["metric"] + ", " + joined["dataset"])
     others = named[~is_epsilon].dropna(subset="rho")
     least = (COMPETITORS_TOLERANCE, COMPETITORS_LEAST)
-    boards = [
-        compare(item, epsilon, ("rho", "tau")),
-        compare(item, others, ("rho",), *least, of="others"),
-    ]
-    return pd.concat(boards, ignore_index=True)
+    first = compare(item, epsilon, ("rho", "tau"))
+    return pd.concat([first, compare(item, others, ("rho",), *least, "others")], ignore_index=True)
 
 
 def pairs(item: str, table: pd.DataFrame, first: Sequence[float] | None = None) -> pd.DataFrame:
     """Compare a table of pairs of weights with the reported one, some pair first."""
-    table = table.dropna(subset="rho_paper")
     named = table.assign(row=table["w1"].map("{:g}, ".format) + table["w2"].map("{:g}".format))
     if first is not None:
         chosen = (named["w1"] == first[0]) & (named["w2"] == first[1])
         named = pd.concat([named[chosen], named[~chosen]])
-    return compare(item, named.rename(columns={"archs": "n_scored"}), ("rho", "tau"))
+    return ablation(item, named, "row")
 
 
 def ablation(

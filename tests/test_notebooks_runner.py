@@ -385,6 +385,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     paths.BOOK.mkdir()
     (paths.BOOK / "howto.md").write_text("---\norphan: true\n---\n\n# How\n")
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
+    shutil.copy(ROOT / "book" / "_colab.py", paths.BOOK)
     (paths.BOOK / "references.bib").write_text("")
     (paths.BOOK / "index.md").write_text(
         "# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n"

@@ -36,7 +36,7 @@ BUDGETS = {  # the most lines of a room, with its packages' modules; a room that
     "store scoring": 680,
     "experiments agreement weights user_tables": 1160,
     "search": 440,
-    "book": 3340,
+    "book": 3010,
     "cli": 560,
 }
 EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted

@@ -160,10 +160,7 @@ def scale(name: str, scale: str) -> dict[str, Any]:
     ParameterError
         There is no such scale or notebook, or the file has what `check` refuses.
     """
-    if scale not in SCALES:
-        raise ParameterError(
-            f"there is no scale {scale!r}{_closest(scale, SCALES)}; valid: {', '.join(SCALES)}"
-        )
+    _check_name("scale", scale, SCALES)
     file = paths.NOTEBOOKS / "scales.yml"
     scales = _yaml(file.read_text("utf-8")) if file.exists() else None
     of_notebook = (scales or {}).get(name) or {}
@@ -227,13 +224,14 @@ def _parameters(name: str) -> dict[str, _Parameter]:
 
 
 def _read(name: str) -> Any:
-    file = paths.NOTEBOOKS / f"{name}.ipynb"
-    if name not in names():
-        raise ParameterError(
-            f"there is no notebook {name!r}{_closest(name, names())}; "
-            f"valid: {', '.join(names()) or 'none'}"
-        )
-    return nbformat.read(file, as_version=4)
+    _check_name("notebook", name, names())
+    return nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+
+
+def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        valid = ", ".join(known) or "none"
+        raise ParameterError(f"there is no {kind} {name!r}{_closest(name, known)}; valid: {valid}")
 
 
 def _closest(word: str, known: Iterable[str]) -> str:

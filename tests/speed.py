@@ -147,8 +147,7 @@ def ratio(name: str, plan: Plan) -> None:
 def _sources(name: str, arch) -> list[int]:
     """Return how many maps each operation of a cell adds up."""
     if name == "nasbench201":
-        steps: list[nasbench201.Step] = []
-        ends = nasbench201._plan(nasbench201._terms(arch), {nasbench201.INPUT: 0}, steps)
+        steps, ends = nasbench201._plan(arch)
         return [*(len(step.sources) for step in steps), len(ends)]
     cell = nasbench101._cells(arch)[0][0]
     inner = [len(sources) for sources in cell.sources[1:-1]]

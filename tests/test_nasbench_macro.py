@@ -117,15 +117,14 @@ def images(seed: int, batch: int, size: int, dtype: torch.dtype) -> torch.Tensor
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (8, 8)])
 def test_window_sum_5x5_equals_torchs_convolution(size, stride, dtype):
-    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(dtype)
-    weight = np.array([0.5, 2.0], dtype)
-    summed = maps.window_sum(x, weight, stride, size=5)
     kernel = torch.ones(1, 1, 5, 5, dtype=getattr(torch, dtype))
-    for k, w in enumerate(weight):
-        one = torch.from_numpy(x[k]).permute(2, 0, 1)[:, None].relu()
-        expected = torch.nn.functional.conv2d(one, kernel * float(w), stride=stride, padding=2)
+    for w, x in zip((0.5, 2.0), np.random.default_rng(0).normal(size=(2, *size, 3)), strict=True):
+        x = x.astype(dtype)
+        one = torch.from_numpy(x).permute(2, 0, 1)[:, None].relu()
+        expected = torch.nn.functional.conv2d(one, kernel * w, stride=stride, padding=2)
         expected = expected[:, 0].permute(1, 2, 0).numpy()
-        np.testing.assert_allclose(summed[k], expected, rtol=1e-5, atol=1e-5)
+        summed = maps.window_sum(x, x.dtype.type(w), stride, size=5)
+        np.testing.assert_allclose(summed, expected, rtol=1e-5, atol=1e-5)
 
 
 # From 16 pixels on, four remain at the end: a few that the stem rectifies all, in all images, would

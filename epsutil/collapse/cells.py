@@ -9,10 +9,9 @@ reads what it adds up and writes one map, and no other trip through memory is ma
 import numba
 import numpy as np
 
-from epsutil.collapse.maps import NO_MOMENTS, Map, Moments, add_row
+from epsutil.collapse.maps import NO_MOMENTS, Map, Moments, add_line, compiled
 from epsutil.collapse.norms import Scalars, Slots
 
-_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 _in_order = numba.njit(cache=True, error_model="numpy")  # each step is rounded, as it is written
 
 
@@ -41,7 +40,7 @@ def _sum(flat: Map, i: int, sources: Slots, norm: Scalars, line: Map) -> None:
                 line[p] += lowest if value <= lowest else value
 
 
-@_compiled
+@compiled
 def _columns(lines: Map, first: int, end: int, w: np.floating, columns: Map) -> None:
     """Add up to three lines of a ring, times the weight, in the order of their rows."""
     line = lines[first % 3]
@@ -53,7 +52,7 @@ def _columns(lines: Map, first: int, end: int, w: np.floating, columns: Map) -> 
             columns[p] += w * line[p]
 
 
-@_compiled
+@compiled
 def _windows(columns: Map, batch: int, stride: int, out: Map) -> None:
     """Add up neighbouring columns, B numbers each, of which the first and the last are zero."""
     for j in range(0, out.shape[0], batch):
@@ -64,19 +63,7 @@ def _windows(columns: Map, batch: int, stride: int, out: Map) -> None:
             row[b] = left[b] + middle[b] + right[b]
 
 
-@_compiled
-def _add(moments: Moments, line: Map, batch: int) -> Moments:
-    """Add the numbers of a line to count, mean and squared deviations, position by position."""
-    for start in range(0, line.shape[0], batch):
-        row = line[start : start + batch]
-        total = line.dtype.type(0)
-        for b in range(batch):
-            total += row[b]
-        moments = add_row(moments, row, total)
-    return moments
-
-
-@_compiled
+@compiled
 def conv1x1(maps: Map, sources: Slots, slot: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of ReLU and a 1 x 1 convolution; return its statistics."""
     n_slots, height, width, batch = maps.shape
@@ -89,11 +76,11 @@ def conv1x1(maps: Map, sources: Slots, slot: int, norm: Scalars, w: np.floating)
         out = flat[slot, i]
         for p in range(width * batch):
             out[p] = zero if line[p] <= zero else w * line[p]
-        moments = _add(moments, out, batch)
+        moments = add_line(moments, out, batch)
     return moments
 
 
-@_compiled
+@compiled
 def conv3x3(
     maps: Map, sources: Slots, result: Map, slot: int, norm: Scalars, w: np.floating, stride: int
 ) -> Moments:
@@ -117,11 +104,11 @@ def conv3x3(
             n_lines += 1
         _columns(lines, first, end, w, columns[batch:-batch])
         _windows(columns, batch, stride, written[slot, i])
-        moments = _add(moments, written[slot, i], batch)
+        moments = add_line(moments, written[slot, i], batch)
     return moments
 
 
-@_compiled
+@compiled
 def average_pool(maps: Map, sources: Slots, slot: int, norm: Scalars) -> None:
     """Compute the map of a 3 x 3 average pooling, padding not counted."""
     n_slots, height, width, batch = maps.shape
@@ -144,7 +131,7 @@ def average_pool(maps: Map, sources: Slots, slot: int, norm: Scalars) -> None:
                 out[b] *= share
 
 
-@_compiled
+@compiled
 def total(maps: Map, sources: Slots, slot: int, norm: Scalars) -> None:
     """Add up maps; their sum may take the place of one of them."""
     n_slots, height, width, batch = maps.shape

@@ -6,19 +6,16 @@ map is read, which saves a trip through memory for each vertex: `norm` [2, slots
 subtracted from every map, and what it is then multiplied by; see :mod:`epsutil.collapse.norms`.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from epsutil.collapse.maps import NO_MOMENTS, Moments, add_row
+from epsutil.collapse.maps import NO_MOMENTS, Moments, add_row, compiled
 from epsutil.collapse.norms import Scalars, Slots
-
-_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 Maps = NDArray[np.floating]
 
 
-@_compiled
+@compiled
 def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -> None:
     """Add up maps after BatchNorm and ReLU: B numbers at one position."""
     zero = row.dtype.type(0)
@@ -35,7 +32,7 @@ def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -
                 row[b] += zero if value <= zero else value
 
 
-@_compiled
+@compiled
 def project(
     maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, result: Maps, w: np.floating
 ) -> Moments:
@@ -70,7 +67,7 @@ def project(
     return moments
 
 
-@_compiled
+@compiled
 def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 1 x 1 convolution."""
     _, height, width, batch = maps.shape
@@ -88,7 +85,7 @@ def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
     return moments
 
 
-@_compiled
+@compiled
 def _read_line(maps: Maps, i: int, sources: Slots, norm: Scalars, line: Maps) -> None:
     """Write line `i` of what a vertex reads; below the last one is a line of zeros."""
     for j in range(line.shape[0]):
@@ -98,7 +95,7 @@ def _read_line(maps: Maps, i: int, sources: Slots, norm: Scalars, line: Maps) ->
             line[j] = 0
 
 
-@_compiled
+@compiled
 def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 3 x 3 convolution."""
     _, height, width, batch = maps.shape
@@ -123,7 +120,7 @@ def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
     return moments
 
 
-@_compiled
+@compiled
 def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
     """Compute the map of a vertex with a max-pooling; all maps are positive after their ReLU."""
     _, height, width, batch = maps.shape
@@ -141,7 +138,7 @@ def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
                 maps[vertex, i - 1, j, b] = max(columns[j, b], columns[j + 1, b], columns[j + 2, b])
 
 
-@_compiled
+@compiled
 def means(maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, w: np.floating) -> Maps:
     """Average the network's last maps over all positions and apply the linear layer: [B]."""
     _, height, width, batch = maps.shape

@@ -6,10 +6,13 @@ equal. A layer with C equal input channels is therefore one channel, multiplied 
 arithmetic this is exact. In float32 it holds up to rounding: the product with the weight is taken
 before the sum, as a full-width convolution does, so that signals vanish where they vanish there.
 
-Maps are arrays of shape [K, H, W, B]: weight, height, width, image. With the images last, a 3 x 3
-window moves over contiguous rows of B numbers. The loops are compiled by Numba: a torch operation
-for every step would spend most of its time carrying maps through memory.
+Maps are arrays of shape [H, W, B]: height, width, image. With the images last, a 3 x 3 window moves
+over contiguous rows of B numbers. A weight `w` is a number of the maps' dtype. The loops are
+compiled by Numba: a torch operation for every step would spend most of its time carrying maps
+through memory.
 """
+
+import operator
 
 import numba
 import numpy as np
@@ -21,7 +24,6 @@ BATCHNORM_EPS = 1e-5  # torch's default, used by all three benchmarks
 
 Map = NDArray[np.floating]
 Moments = tuple[float, float, float]  # count, mean and sum of squared deviations, in float64
-Moment = NDArray[np.float64]  # one of these for each weight: K
 NO_MOMENTS: Moments = (0.0, 0.0, 0.0)
 
 
@@ -72,43 +74,33 @@ def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
 _last: tuple[NDArray, Map] = (np.zeros(0), np.zeros(0))  # images, their summed colours
 
 # Sums may be reordered, so that they vectorise; NaN and infinities keep their meaning.
-_compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 
-@_compiled
-def relu(x: Map, weight: Map) -> Map:
-    """Rectify a map and multiply it by the weight, as ReLU and a 1 x 1 convolution do.
+def stem(colours: Map, w: np.floating) -> Map:
+    """Convolve summed colours, 3 x 3, and normalise the result."""
+    return batch_norm(window_sum(colours.copy(), w, rectify=False), w)
 
-    Parameters
-    ----------
-    x : ndarray, shape (K, H, W, B)
-    weight : ndarray, shape (K,), dtype of `x`
 
-    Returns
-    -------
-    ndarray, shape (K, H, W, B)
-        What one input channel contributes.
-    """
+@compiled
+def relu(x: Map, w: np.floating) -> Map:
+    """Rectify a map and multiply it by the weight, as ReLU and a 1 x 1 convolution do."""
     result = np.empty_like(x)
+    read, written = x.reshape(-1), result.reshape(-1)
     zero = x.dtype.type(0)  # an integer would make the loop one of float64
-    for k in range(x.shape[0]):
-        w = weight[k]
-        for i in range(x.shape[1]):
-            for j in range(x.shape[2]):
-                for b in range(x.shape[3]):
-                    value = x[k, i, j, b]
-                    result[k, i, j, b] = zero if value <= zero else w * value
+    for p in range(x.size):
+        written[p] = zero if read[p] <= zero else w * read[p]
     return result
 
 
-@_compiled
-def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True, size: int = 3) -> Map:
+@compiled
+def window_sum(x: Map, w: np.floating, stride: int = 1, rectify: bool = True, size: int = 3) -> Map:
     """Multiply a map by the weight and sum each square neighbourhood, with zeros outside.
 
     Parameters
     ----------
-    x : ndarray, shape (K, H, W, B)
-    weight : ndarray, shape (K,), dtype of `x`
+    x : ndarray, shape (H, W, B)
+    w : number of the dtype of `x`
     stride : {1, 2}
     rectify : bool, default True
         Apply ReLU to `x` first.
@@ -117,36 +109,33 @@ def window_sum(x: Map, weight: Map, stride: int = 1, rectify: bool = True, size:
 
     Returns
     -------
-    ndarray, shape (K, ceil(H / stride), ceil(W / stride), B)
+    ndarray, shape (ceil(H / stride), ceil(W / stride), B)
         What one input channel contributes to a convolution, or what a depthwise one makes.
     """
-    n_weights, height, width, batch = x.shape
-    result = np.empty(
-        (n_weights, (height + stride - 1) // stride, (width + stride - 1) // stride, batch), x.dtype
-    )
+    height, width, batch = x.shape
+    shape = ((height + stride - 1) // stride, (width + stride - 1) // stride, batch)
+    result = np.empty(shape, x.dtype)
     lowest = x.dtype.type(0 if rectify else -np.inf)
     pad = size // 2
     columns = np.zeros((width + 2 * pad, batch), x.dtype)  # sums of up to `size` rows, zero outside
-    for k in range(n_weights):
-        w = weight[k]
-        for i in range(result.shape[1]):
-            columns[pad:-pad] = 0
-            for row in range(max(i * stride - pad, 0), min(i * stride + pad + 1, height)):
-                for j in range(width):
-                    for b in range(batch):
-                        value = x[k, row, j, b]
-                        columns[j + pad, b] += w * (lowest if value <= lowest else value)
-            for j in range(result.shape[2]):
-                at = j * stride
+    for i in range(result.shape[0]):
+        columns[pad:-pad] = 0
+        for row in range(max(i * stride - pad, 0), min(i * stride + pad + 1, height)):
+            for j in range(width):
                 for b in range(batch):
-                    result[k, i, j, b] = columns[at, b] + columns[at + 1, b] + columns[at + 2, b]
-                if size == 5:
-                    for b in range(batch):
-                        result[k, i, j, b] += columns[at + 3, b] + columns[at + 4, b]
+                    value = x[row, j, b]
+                    columns[j + pad, b] += w * (lowest if value <= lowest else value)
+        for j in range(result.shape[1]):
+            at = j * stride
+            for b in range(batch):
+                result[i, j, b] = columns[at, b] + columns[at + 1, b] + columns[at + 2, b]
+            if size == 5:
+                for b in range(batch):
+                    result[i, j, b] += columns[at + 3, b] + columns[at + 4, b]
     return result
 
 
-@_compiled
+@compiled
 def add_row(moments: Moments, row: Map, row_sum: np.floating) -> Moments:
     """Add a row of numbers to count, mean and sum of squared deviations (Chan et al. 1979)."""
     count, mean, squares = moments
@@ -161,78 +150,60 @@ def add_row(moments: Moments, row: Map, row_sum: np.floating) -> Moments:
     return count + batch, mean + step * batch / (count + batch), squares
 
 
-@_compiled
-def batch_norm(x: Map, weight: Map, channels: int = 1) -> Map:
-    """Normalise `channels` times a map over images and positions, by the batch's statistics.
-
-    Parameters
-    ----------
-    x : ndarray, shape (K, H, W, B)
-        What one input channel contributes to the convolution before. Overwritten.
-    weight : ndarray, shape (K,), dtype of `x`
-        BatchNorm's scale, the shared weight. Its shift is 0.
-    channels : int, default 1
-        Number of equal input channels that the convolution adds up.
-
-    Returns
-    -------
-    ndarray, shape (K, H, W, B)
-        The overwritten `x`.
-    """
-    count, means, squares = moments(x)
-    variance = channels * channels * squares / count
-    factors = channels * weight.astype(np.float64) / np.sqrt(variance + BATCHNORM_EPS)
-    return centre(x, means, factors)
+@compiled
+def add_line(moments: Moments, line: Map, batch: int) -> Moments:
+    """Add a line of positions, B numbers at each, position by position."""
+    for start in range(0, line.shape[0], batch):
+        row = line[start : start + batch]
+        total = line.dtype.type(0)
+        for b in range(batch):
+            total += row[b]
+        moments = add_row(moments, row, total)
+    return moments
 
 
-@_compiled
-def moments(x: Map) -> tuple[float, Moment, Moment]:
-    """Count the numbers of a map, and return means and sums of squared deviations: [K] each."""
-    n_weights, height, width, batch = x.shape
-    means, squares = np.empty(n_weights), np.empty(n_weights)
-    count = 0.0
-    for k in range(n_weights):
-        so_far = NO_MOMENTS
-        for i in range(height):
-            for j in range(width):
-                total = x.dtype.type(0)
-                for b in range(batch):
-                    total += x[k, i, j, b]
-                so_far = add_row(so_far, x[k, i, j], total)
-        count, means[k], squares[k] = so_far
-    return count, means, squares
-
-
-@_compiled
-def centre(x: Map, means: Moment, factors: Moment) -> Map:
-    """Subtract means from maps, which are overwritten, and multiply the rest."""
-    for k in range(x.shape[0]):
-        mean, factor = x.dtype.type(means[k]), x.dtype.type(factors[k])
-        for i in range(x.shape[1]):
-            for j in range(x.shape[2]):
-                for b in range(x.shape[3]):
-                    x[k, i, j, b] = (x[k, i, j, b] - mean) * factor
+@compiled
+def centre(x: Map, mean: float, factor: float) -> Map:
+    """Subtract the mean from a map, which is overwritten, and multiply the rest."""
+    flat = x.reshape(-1)
+    c, s = x.dtype.type(mean), x.dtype.type(factor)
+    for p in range(flat.size):
+        flat[p] = (flat[p] - c) * s
     return x
 
 
-def pointwise(x: Map, weight: Map, stride: int = 1) -> Map:
+def moments(x: Map) -> Moments:
+    """Return the moments of a whole map."""
+    return add_line(NO_MOMENTS, x.reshape(-1), x.shape[-1])
+
+
+def normalisation(of_map: Moments, w: np.floating, channels: int) -> float:
+    """Return what BatchNorm multiplies a map by that `channels` equal input channels add up to.
+
+    Its scale is the shared weight, its shift 0, and its statistics are those of the batch.
+    """
+    count, _, squares = of_map
+    variance = channels * channels * squares / count
+    return channels * float(w) / np.sqrt(variance + BATCHNORM_EPS)
+
+
+def batch_norm(x: Map, w: np.floating, channels: int = 1) -> Map:
+    """Normalise a map, overwritten, over images and positions; see :func:`normalisation`."""
+    of_map = moments(x)
+    return centre(x, of_map[1], normalisation(of_map, w, channels))
+
+
+def pointwise(x: Map, w: np.floating, stride: int = 1) -> Map:
     """Multiply a map by the weight, as a 1 x 1 convolution without ReLU before it does.
 
-    Of [K, H, W, B] every `stride`-th row and column is taken.
+    Of [H, W, B] every `stride`-th row and column is taken.
     """
-    return np.ascontiguousarray(x[:, ::stride, ::stride]) * weight[:, None, None, None]
+    return np.ascontiguousarray(x[::stride, ::stride]) * w
 
 
-def add(first: Map, second: Map) -> Map:
-    """Add two maps of one shape."""
-    return first + second
+add = operator.add  # of two maps
 
 
-def images(colours: Map, n_weights: int) -> Map:
-    """Repeat summed colours for every weight: [H, W, B] -> [K, H, W, B]."""
-    return np.repeat(colours[None], n_weights, axis=0)
-
-
-def means(x: Map, weight: Map, channels: int) -> Map:
-    """Average maps over all positions and apply the linear layer: [K, H, W, B] -> [K, B]."""
-    return x.mean((1, 2)) * weight[:, None] * channels
+def means(x: Map, w: np.floating | float, channels: int) -> Map:
+    """Average maps over all positions and apply the linear layer: [H, W, B] -> [B]."""
+    return x.mean((0, 1)) * w * channels

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,20 +16,17 @@ Slots = NDArray[np.int64]
 
 
 class Norms:
-    """The norms of one network's maps under one weight.
-
-    Parameters
-    ----------
-    n_slots : int
-        Places for maps.
-    weight : float
-    dtype : numpy.dtype
-    """
+    """The norms of one network's maps, in so many slots, under one weight."""
 
     def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
         self.w = dtype.type(weight)  # what the kernels multiply by
         self.norm = np.zeros((2, n_slots), dtype)  # is subtracted, multiplies
         self.zero = np.zeros(n_slots, bool)  # whether a map is known to be zero everywhere
+
+    def stem(self, colours: maps.Map) -> maps.Map:
+        """Compute the stem's map, without ReLU, for slot 0: [H, W, B]."""
+        self.keep(0)
+        return maps.stem(colours, self.w)
 
     def reading(self, sources: Slots) -> Scalars:
         """Return what the kernels read some maps with."""
@@ -47,10 +45,7 @@ class Norms:
 
     def normalise(self, slot: int, channels: int, moments: maps.Moments, kept: maps.Map) -> None:
         """Note the statistics of a map that `channels` equal input channels add up to."""
-        count, mean, squares = moments
-        variance = channels * channels * squares / count
-        factor = channels * np.float64(self.w) / np.sqrt(variance + maps.BATCHNORM_EPS)
-        self._note(slot, mean, factor)
+        self._note(slot, moments[1], maps.normalisation(moments, self.w, channels))
         self.zero[slot] = is_zero(kept[slot], moments)
 
     def keep(self, slot: int, weighted: bool = False) -> None:
@@ -58,8 +53,8 @@ class Norms:
         self._note(slot, 0, 1)
 
     def batch_norm(self, x: maps.Map) -> maps.Map:
-        """Normalise the map of slot 0, overwritten, where its scale matters no more: [1, ...]."""
-        return maps.batch_norm(x, np.array([self.w]))
+        """Normalise the map of slot 0, overwritten, where its scale matters no more."""
+        return maps.batch_norm(x, self.w)
 
     def _note(self, slot: int, mean: float, factor: float) -> None:
         self.norm[:, slot] = mean, factor
@@ -70,28 +65,31 @@ class ScaledNorms(Norms):
     """The same where each map has a power of two besides; see :mod:`epsutil.collapse.scaled`."""
 
     def __init__(self, n_slots: int, weight: float, dtype: np.dtype) -> None:
-        w, exponents = scaled.split([weight])
-        super().__init__(n_slots, w[0], dtype)
-        self.weight = np.array([weight])
-        self.of_weight = exponents[0]
+        w, self.of_weight = math.frexp(weight)
+        super().__init__(n_slots, w, dtype)
+        self.weight = weight
         self.exponents = np.full(n_slots, scaled.NOTHING)
         self.common = scaled.NOTHING  # of the maps read last
 
+    def stem(self, colours: maps.Map) -> maps.Map:
+        """Compute the stem's map, without ReLU, for slot 0: [H, W, B]."""
+        stem, self.common = scaled.stem(colours, self.weight)
+        self.keep(0)
+        return stem
+
     def reading(self, sources: Slots) -> Scalars:
         """Return what brings maps that are read together to a common power of two."""
-        self.common = self.exponents[sources].max()
+        self.common = int(self.exponents[sources].max())
         norm = self.norm.copy()
         norm[1] *= scaled.power(np.minimum(self.exponents - self.common, 0))
         return norm
 
     def normalise(self, slot: int, channels: int, moments: maps.Moments, kept: maps.Map) -> None:
         """Note the statistics of a map, which the weight was a factor of."""
-        count, mean, squares = moments
-        exponents = np.array([self.common + self.of_weight])
-        factor, self.exponents[slot : slot + 1] = scaled.normalisation(
-            np.array([squares]), count, exponents, self.weight, channels
+        factor, self.exponents[slot] = scaled.normalisation(
+            moments, self.common + self.of_weight, self.weight, channels
         )
-        self._note(slot, mean, factor[0])
+        self._note(slot, moments[1], factor)
 
     def keep(self, slot: int, weighted: bool = False) -> None:
         """Note that a map has no BatchNorm, and whether it was multiplied by the weight."""
@@ -99,8 +97,8 @@ class ScaledNorms(Norms):
         self.exponents[slot] = self.common + (self.of_weight if weighted else 0)
 
     def batch_norm(self, x: maps.Map) -> maps.Map:
-        """Normalise the map of slot 0, overwritten, where its scale matters no more: [1, ...]."""
-        return scaled.batch_norm(scaled.Map(x, self.exponents[:1]), self.weight).values
+        """Normalise the map of slot 0, overwritten, where its scale matters no more."""
+        return scaled.batch_norm(scaled.Map(x, int(self.exponents[0])), self.weight).values
 
 
 def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
@@ -111,34 +109,9 @@ def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
 def of_stem(
     colours: maps.Map, weight: float, n_slots: int, extended: bool
 ) -> tuple[maps.Map, Norms]:
-    """Compute the stem's map, without ReLU, and norms with it in slot 0.
-
-    Parameters
-    ----------
-    colours : ndarray, shape (H, W, B)
-        See :func:`epsutil.collapse.maps.colours`.
-    weight, n_slots
-        As for :class:`Norms`.
-    extended : bool
-
-    Returns
-    -------
-    stem : ndarray, shape (H, W, B)
-    norms : Norms
-    """
-    w = np.array([weight], colours.dtype)
-    kind = ScaledNorms if extended else Norms
-    norms = kind(n_slots, w[0], colours.dtype)
-    if isinstance(norms, ScaledNorms):
-        scaled_stem = scaled.batch_norm(
-            scaled.window_sum(scaled.images(colours, 1), w, 1, False), w
-        )
-        norms.common = scaled_stem.exponents[0]
-        stem = scaled_stem.values
-    else:
-        stem = maps.batch_norm(maps.window_sum(maps.images(colours, 1), w, 1, False), w)
-    norms.keep(0)
-    return stem[0], norms
+    """Return the stem's map for colours summed by `maps.colours`, and norms with it in slot 0."""
+    norms = (ScaledNorms if extended else Norms)(n_slots, weight, colours.dtype)
+    return norms.stem(colours), norms
 
 
 def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
@@ -147,16 +120,17 @@ def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[...
     The first layers are the same for all architectures of a space.
     """
     kept: dict[Any, tuple[maps.Map, Norms]] = {}
-    known: list[maps.Map] = []
+    last: maps.Map | None = None
 
     @functools.wraps(compute)
-    def remembered(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
-        if not known or known[0] is not colours:  # `maps.colours` gives one array for one batch
+    def remembered(colours: maps.Map, *args: Any) -> tuple[maps.Map, Norms]:
+        nonlocal last
+        if colours is not last:  # `maps.colours` gives one array for one batch
             kept.clear()
-            known[:] = [colours]
-        if (weight, extended) not in kept:
-            kept[weight, extended] = compute(colours, weight, extended)
-        first, norms = kept[weight, extended]
+            last = colours
+        if args not in kept:
+            kept[args] = compute(colours, *args)
+        first, norms = kept[args]
         return first, copy.deepcopy(norms)  # to which the maps of one network are added
 
     return remembered

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil import metric
+from epsutil.collapse import maps, scaled
 
 Arch = TypeVar("Arch")
 Inputs = Tensor | NDArray
@@ -232,23 +233,70 @@ class Space(ABC, Generic[Arch]):
             )
 
 
-class Convolution(NamedTuple):
-    """One convolution of a full-width network, as its cost needs it."""
+class ImageSpace(Space[Arch]):
+    """A space of networks that convolve images and end in a global average and a linear layer."""
 
-    fan_in: int  # weights for each output channel
-    outputs: int
-    image_size: int  # of its output
-    normalised: bool = True  # by a BatchNorm
+    reads = "images"
+    dataset = "cifar10"
+    dtypes = (*Space.dtypes, maps.EXTENDED)
+    features: ClassVar[int]  # channels that the linear layer reads
 
-    @property
-    def parameters(self) -> int:
-        """How many weights it has, with the BatchNorm's."""
-        return self.outputs * (self.fan_in + 2 * self.normalised)
+    @abstractmethod
+    def _sizes(self, arch: Arch, image_size: int) -> NDArray[np.int64]:
+        """Add up what :func:`convolution` returns for all but the linear layer."""
 
-    @property
-    def flops(self) -> int:
-        """Its multiply-accumulates for one image."""
-        return self.outputs * self.fan_in * self.image_size**2
+    @abstractmethod
+    def _collapsed(self, arch: Arch, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+        """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
+
+    def parameters(self, arch: Any, num_classes: int = 10) -> int:
+        """Count the trainable parameters of the full-width network."""
+        return int(self._sizes(self.parse(arch), 32)[0]) + (self.features + 1) * num_classes
+
+    def flops(self, arch: Any, image_size: int = 32, num_classes: int = 10) -> int:
+        """Count the multiply-accumulates of all convolutions and the linear layer for one image.
+
+        The field, and NAS-Bench-201 itself, calls these FLOPs.
+        """
+        return int(self._sizes(self.parse(arch), image_size)[1]) + self.features * num_classes
+
+    def outputs(
+        self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
+    ) -> NDArray[np.floating]:
+        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
+        arch = self.parse(arch)
+        self.check_dtype(dtype)
+        extended = dtype == maps.EXTENDED
+        colours = maps.colours(x, dtype)  # H, W, B
+        # One weight at a time, for more maps to stay in the processor's cache.
+        rows = np.stack([self._collapsed(arch, colours, float(w), extended) for w in weights])
+        return scaled.outputs(rows) if extended else rows
+
+
+def convolution(
+    fan_in: int, outputs: int, image_size: int, normalised: bool = True
+) -> NDArray[np.int64]:
+    """Count the parameters and, for one image, the multiply-accumulates of a convolution.
+
+    Each of its outputs has `fan_in` weights and, where normalised, a BatchNorm. `image_size` is
+    that of what it returns.
+    """
+    weights = outputs * fan_in
+    return np.array([weights + 2 * outputs * normalised, weights * image_size**2])
+
+
+class Network(nn.Module):
+    """Layers that return maps, then their global average and a linear layer."""
+
+    def __init__(self, layers: Sequence[nn.Module], channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one row of outputs per image."""
+        h = self.features(x)  # batch, channels, height, width
+        return self.classifier(h.mean((2, 3)))  # batch, classes
 
 
 def stripped(text: Any) -> str:

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from epsutil.collapse import graphs, maps, scaled
+from epsutil.collapse import graphs, maps
 from epsutil.collapse.norms import Norms, Scalars, of_stem, once_a_batch
-from epsutil.spaces.base import Inputs, Space, conv_bn, md5, one_line
+from epsutil.spaces.base import ImageSpace, Network, conv_bn, convolution, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -44,7 +44,7 @@ Matrix = tuple[tuple[int, ...], ...]
 Arch = tuple[Matrix, tuple[str, ...]]
 
 
-class NASBench101(Space[Arch]):
+class NASBench101(ImageSpace[Arch]):
     """The search space; an architecture is a pair ``(matrix, ops)``.
 
     ``matrix`` is upper triangular with a 1 for each edge (row: from, column: to), and ``ops`` names
@@ -55,9 +55,7 @@ class NASBench101(Space[Arch]):
     name = "nasbench101"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
     weights = (1e-4, 10.0)
-    reads = "images"
-    dataset = "cifar10"
-    dtypes = (*Space.dtypes, maps.EXTENDED)
+    features = STACKS[-1]
     gib = 12
 
     def __len__(self) -> int:
@@ -146,47 +144,49 @@ conv1x1-bn-relu, maxpool3x3
             if np.sum(mutant[0]) <= MAX_EDGES and _hash(*mutant) != before:
                 return mutant
 
-    def parameters(self, arch: Any, num_classes: int = 10) -> int:
-        """Count the trainable parameters of the full-width network."""
-        matrix, ops = self.parse(arch)
-        return _total(_sizes(matrix)[0], ops) + (STACKS[-1] + 1) * num_classes
-
-    def flops(self, arch: Any, image_size: int = 32, num_classes: int = 10) -> int:
-        """Count the multiply-accumulates of all convolutions and the linear layer for one image."""
-        matrix, ops = self.parse(arch)
-        return _total(_sizes(matrix, image_size)[1], ops) + STACKS[-1] * num_classes
-
     def sizes(self, image_size: int = 32, num_classes: int = 10) -> NDArray[np.int64]:
         """Return `parameters` and `flops` of all architectures at once: [len(self), 2]."""
-        codes = _codes()
-        n, operations, triangles = codes >> 29, codes >> 21 & 0xFF, codes & 0x1FFFFF
+        n, operations, triangles = _fields(_codes())
         _, first, shape = np.unique(n << 21 | triangles, return_index=True, return_inverse=True)
-        tables = np.zeros((len(first), 2, MAX_VERTICES - 1, len(OPERATIONS)), dtype=np.int64)
-        for row, index in enumerate(first):
-            of_shape = _sizes(self[index][0], image_size)
-            tables[row, :, : of_shape.shape[1]] = of_shape
-        totals = tables[shape, :, 0, 0] + STACKS[-1] * num_classes
-        totals[:, 0] += num_classes  # the biases are parameters only
+        tables = np.stack([_table(self[index][0], image_size) for index in first])
+        totals = tables[shape, :, 0, 0]
+        totals += np.array([self.features + 1, self.features]) * num_classes
         for vertex in range(1, MAX_VERTICES - 1):
             totals += tables[shape, :, vertex, operations // 3 ** (vertex - 1) % 3]
         return totals
 
     def build(self, arch: Any, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, for images whose sides are multiples of 4."""
-        return Network(self.parse(arch), num_classes)
+        arch = self.parse(arch)
+        layers: list[nn.Module] = [_conv_bn_relu(3, STACKS[0], 3)]
+        for stack, cells in enumerate(_cells(arch)):
+            if stack:
+                layers.append(nn.MaxPool2d(2))
+            layers += [CellModule(arch, cell) for cell in cells]
+        return Network(layers, STACKS[-1], num_classes)
 
-    def outputs(
-        self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
-    ) -> NDArray[np.floating]:
-        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
-        checked = self.parse(arch)
-        self.check_dtype(dtype)
-        extended = dtype == maps.EXTENDED
-        colours = maps.colours(x, dtype)  # H, W, B
-        rows = np.stack(
-            [_collapsed(checked, colours, float(weight), extended) for weight in weights]
-        )
-        return scaled.outputs(rows) if extended else rows
+    def _sizes(self, arch: Arch, image_size: int) -> NDArray[np.int64]:
+        matrix, ops = arch
+        columns = [0, *map(OPERATIONS.index, ops[1:-1])]
+        return _table(matrix, image_size)[:, range(len(columns)), columns].sum(1)
+
+    def _collapsed(self, arch: Arch, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+        kept = np.empty((SLOTS, *colours.shape), colours.dtype)
+        kept[0], norms = _first_projection(colours, weight, extended)
+        groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
+        for stack, cells in enumerate(_cells(arch)):
+            for place, cell in enumerate(cells):
+                before = kept
+                if stack and not place:
+                    kept = np.empty_like(before[:, ::2, ::2], order="C")
+                if stack or place:
+                    norm = norms.reading(groups)
+                    moments = graphs.project(before, groups, widths, norm, kept, norms.w)
+                    norms.normalise(0, 1, moments, kept)
+                for vertex, operation in enumerate(arch[1][1:-1], start=1):
+                    _vertex(operation, vertex, cell, kept, norms)
+                groups, widths = _groups(cell, colours.dtype)
+        return graphs.means(kept, groups, widths, norms.reading(groups), norms.w)
 
 
 # The graphs ----------------------------------------------------------------------------------
@@ -278,14 +278,8 @@ def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
     rows, names = _read((matrix, ops))
     edges = np.array(rows, dtype=bool)
     n = len(names)
-    from_input = np.zeros(n, dtype=bool)
-    to_output = np.zeros(n, dtype=bool)
-    from_input[0] = to_output[-1] = True
-    for vertex in range(1, n):
-        from_input[vertex] = (edges[:, vertex] & from_input).any()
-    for vertex in range(n - 2, -1, -1):
-        to_output[vertex] = (edges[vertex] & to_output).any()
-    kept = np.flatnonzero(from_input & to_output)
+    reached = np.linalg.matrix_power(edges | np.eye(n, dtype=bool), n)  # from each vertex
+    kept = np.flatnonzero(reached[0] & reached[:, -1])
     if len(kept) < 2:
         return None
     rest = edges[np.ix_(kept, kept)].astype(int)
@@ -340,9 +334,14 @@ def _pairs(n: int) -> list[tuple[int, int]]:
     return [(source, target) for target in range(n) for source in range(target)]
 
 
+def _fields(code: Any) -> tuple[Any, Any, Any]:
+    """Split a number, or an array of them, into vertices, operations and triangle."""
+    return code >> 29, code >> 21 & 0xFF, code & 0x1FFFFF
+
+
 @functools.lru_cache(maxsize=1 << 16)
 def _decode(code: int) -> Arch:
-    n, operations, triangle = code >> 29, code >> 21 & 0xFF, code & 0x1FFFFF
+    n, operations, triangle = _fields(code)
     matrix = [[0] * n for _ in range(n)]
     for bit, (source, target) in enumerate(_pairs(n)):
         matrix[source][target] = triangle >> bit & 1
@@ -457,38 +456,24 @@ def _cells(arch: Arch) -> list[list[Cell]]:
 
 
 @functools.cache
-def _sizes(matrix: Matrix, image_size: int = 32) -> NDArray[np.int64]:
-    """Count parameters and multiply-accumulates, for which of a graph only the edges matter.
+def _table(matrix: Matrix, image_size: int) -> NDArray[np.int64]:
+    """Return the sizes of a cell's parts, for which of a graph only the edges matter.
 
-    A table for each: in row 0 the stem and all projections, in row v vertex v, in the columns the
-    operations that it may have.
+    [2, vertices, operations], see :func:`convolution`: at vertex 0 the stem and all projections,
+    at each other one what it adds with each operation.
     """
-    n = len(matrix)
-    weights = np.zeros((n - 1, len(OPERATIONS)), dtype=np.int64)  # of convolutions
-    norms, flops = np.zeros_like(weights), np.zeros_like(weights)
-    stem = 9 * 3 * STACKS[0]
-    weights[0], norms[0], flops[0] = stem, 2 * STACKS[0], stem * image_size**2
-    unlabelled = (matrix, (INPUT, *[""] * (n - 2), OUTPUT))
-    for stack, cells in enumerate(_cells(unlabelled)):
-        pixels = (image_size >> stack) ** 2
+    sizes = np.zeros((2, MAX_VERTICES - 1, len(OPERATIONS)), dtype=np.int64)
+    sizes[:, 0, 0] = convolution(9 * 3, STACKS[0], image_size)
+    for stack, cells in enumerate(_cells((matrix, ("",) * len(matrix)))):
         for cell in cells:
             for vertex, width in enumerate(cell.channels):
                 if 0 in cell.sources[vertex]:  # through a projection
-                    weights[0] += cell.channels[0] * width
-                    norms[0] += 2 * width
-                    flops[0] += cell.channels[0] * width * pixels
-                if 0 < vertex < n - 1:
+                    sizes[:, 0, 0] += convolution(cell.channels[0], width, image_size >> stack)
+                if 0 < vertex < len(matrix) - 1:
                     for operation, kernel in enumerate(KERNELS.values()):
-                        weights[vertex, operation] += (kernel * width) ** 2
-                        norms[vertex, operation] += 2 * width
-                        flops[vertex, operation] += (kernel * width) ** 2 * pixels
-    return np.stack([weights + norms, flops])
-
-
-def _total(table: NDArray[np.int64], ops: tuple[str, ...]) -> int:
-    return int(table[0, 0]) + sum(
-        int(row[OPERATIONS.index(op)]) for row, op in zip(table[1:], ops[1:-1], strict=True)
-    )
+                        one = convolution(kernel**2 * width, width, image_size >> stack)
+                        sizes[:, vertex, operation] += one
+    return sizes
 
 
 # The width collapse --------------------------------------------------------------------------
@@ -500,28 +485,6 @@ def _total(table: NDArray[np.int64], ops: tuple[str, ...]) -> int:
 # The kernels are in :mod:`epsutil.collapse.graphs`.
 
 SLOTS = MAX_VERTICES - 1
-
-
-def _collapsed(arch: Arch, colours: graphs.Maps, weight: float, extended: bool) -> NDArray:
-    """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
-    height, width, batch = colours.shape
-    kept = np.empty((SLOTS, height, width, batch), colours.dtype)
-    kept[0], norms = _first_projection(colours, weight, extended)
-    groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
-    for stack, cells in enumerate(_cells(arch)):
-        for place, cell in enumerate(cells):
-            before = kept
-            if stack and not place:
-                shape = (SLOTS, height >> stack, width >> stack, batch)
-                kept = np.empty(shape, colours.dtype)
-            if stack or place:
-                norm = norms.reading(groups)
-                moments = graphs.project(before, groups, widths, norm, kept, norms.w)
-                norms.normalise(0, 1, moments, kept)
-            for vertex in range(1, len(arch[1]) - 1):
-                _vertex(arch[1][vertex], vertex, cell, kept, norms)
-            groups, widths = _groups(cell, colours.dtype)
-    return graphs.means(kept, groups, widths, norms.reading(groups), norms.w)
 
 
 def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: Norms) -> None:
@@ -560,25 +523,6 @@ def _first_projection(
 
 
 # The full-width network ----------------------------------------------------------------------
-
-
-class Network(nn.Module):
-    """The network of NAS-Bench-101 around a cell, at full width."""
-
-    def __init__(self, arch: Arch, num_classes: int) -> None:
-        super().__init__()
-        blocks: list[nn.Module] = [_conv_bn_relu(3, STACKS[0], 3)]
-        for stack, cells in enumerate(_cells(arch)):
-            if stack:
-                blocks.append(nn.MaxPool2d(2))
-            blocks += [CellModule(arch, cell) for cell in cells]
-        self.features = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(STACKS[-1], num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one row of outputs per image."""
-        h = self.features(x)  # batch, 512, height / 4, width / 4
-        return self.classifier(h.mean((2, 3)))  # batch, classes
 
 
 class CellModule(nn.Module):

@@ -13,8 +13,8 @@ import functools
 import itertools
 import random
 import re
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +22,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-from epsutil.collapse import cells, maps, scaled
+from epsutil.collapse import cells, maps
 from epsutil.collapse.norms import Norms, Slots, of_stem, once_a_batch
-from epsutil.spaces.base import Convolution, Inputs, Networks, Space, conv_bn, edited, stripped
+from epsutil.spaces.base import (
+    ImageSpace,
+    Network,
+    Networks,
+    conv_bn,
+    convolution,
+    edited,
+    stripped,
+)
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -32,16 +40,14 @@ EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the s
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # per stage
 BLOCK = 3  # maps that a residual block needs besides
-FORM = "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
-# What a node computes, as a sum of terms in a normal form: a sorted tuple of INPUT and of pairs
-# (operation, sum that it is applied to). Skips are absorbed and zeros are gone.
-Terms = tuple[tuple, ...]
-INPUT: tuple = ("x",)
-Term = TypeVar("Term")  # such a pair, or its text
+_STRING = re.compile(
+    r"\|op\|\+\|op\|op\|\+\|op\|op\|op\|".replace("op", r"([^|+~]*)~(?:0|[1-9][0-9]*)")
+)
 
 
-class NASBench201(Space[str]):
+class NASBench201(ImageSpace[str]):
     """The search space; an architecture is its string.
 
     ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` lists the operations on the edges into nodes 1, 2, 3.
@@ -51,9 +57,7 @@ class NASBench201(Space[str]):
     name = "nasbench201"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
     weights = (1e-7, 1.0)
-    reads = "images"
-    dataset = "cifar10"
-    dtypes = (*Space.dtypes, maps.EXTENDED)
+    features = STAGES[-1]
 
     def __len__(self) -> int:
         return len(_strings())
@@ -83,18 +87,17 @@ class NASBench201(Space[str]):
 nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         text = stripped(text)
-        edges = re.findall(r"\|?([^|+~]*)~(\d+)\|?", text)
-        operations, nodes = [name for name, _ in edges], [int(node) for _, node in edges]
-        if len(edges) != len(EDGES) or string_of(operations, nodes) != text:
-            raise ValueError(f"not an architecture of NAS-Bench-201: {text!r}; {FORM}")
-        for operation, (target, source) in zip(operations, EDGES, strict=True):
+        match = _STRING.fullmatch(text)
+        if not match:
+            raise ValueError(f"not an architecture of NAS-Bench-201: {text!r}; the form is {FORM}")
+        for operation, (target, source) in zip(match.groups(), EDGES, strict=True):
             if operation not in OPERATIONS:
                 raise ValueError(
                     f"unknown operation {operation!r} on edge {source} -> {target} in {text!r}; "
                     f"the known ones are {', '.join(OPERATIONS)}"
                 )
-        if string_of(operations) != text:
-            raise ValueError(f"edges out of order in {text!r}; {FORM}")
+        if string_of(match.groups()) != text:
+            raise ValueError(f"edges out of order in {text!r}; the form is {FORM}")
         return text
 
     def text(self, arch: str) -> str:
@@ -118,7 +121,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         ... )
         'pool(conv1(x))'
         """
-        return _text(_terms(self.parse(arch)))
+        return " + ".join(_sum(_labels(self.parse(arch)))[0]) or "0"
 
     def structure(self, arch: str) -> str:
         """Return a text that is equal for architectures that are the same network.
@@ -132,63 +135,65 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """Change the operation on one edge, drawn uniformly, to another one."""
         return string_of(edited(operations_of(self.parse(arch)), OPERATIONS, rng))
 
-    def parameters(self, arch: str, num_classes: int = 10) -> int:
-        """Count the trainable parameters of the full-width network."""
-        convolutions = _convolutions(self.parse(arch), image_size=32)
-        last = 2 * STAGES[-1] + (STAGES[-1] + 1) * num_classes  # BatchNorm and the linear layer
-        return sum(c.parameters for c in convolutions) + last
-
-    def flops(self, arch: str, image_size: int = 32, num_classes: int = 10) -> int:
-        """Count the multiply-accumulates of all convolutions and the linear layer for one image.
-
-        The field, and NAS-Bench-201 itself, calls these FLOPs.
-        """
-        convolutions = _convolutions(self.parse(arch), image_size)
-        return sum(c.flops for c in convolutions) + STAGES[-1] * num_classes
-
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, for images whose sides are multiples of 4."""
-        return Network(self.parse(arch), num_classes)
+        return _network(self.parse(arch), num_classes)
 
     @property
     def variants(self) -> Networks:
         """The network as it was trained, and those that other metrics take."""
         return {
-            "build": Network,
+            "build": _network,
             "biased": _biased,
             "averaged": _averaged,
-            "thin": _thin,
+            "thin": functools.partial(_network, stages=(3, 6, 12), cells=1),  # as te-nas does
             "single_cell": _single_cell,
         }
 
-    def outputs(
-        self, arch: str, x: Inputs, weights: Sequence[float], dtype: str | None = None
-    ) -> NDArray[np.floating]:
-        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
-        terms = _terms(self.parse(arch))
-        self.check_dtype(dtype)
-        extended = dtype == maps.EXTENDED
-        colours = maps.colours(x, dtype)  # H, W, B
-        if not terms:  # the cell's output is zero, and so is everything after it
-            return np.zeros((len(weights), colours.shape[2]), colours.dtype)
-        # One weight at a time, for more maps to stay in the processor's cache.
-        rows = np.concatenate([_collapsed(terms, colours, float(w), extended) for w in weights])
-        return scaled.outputs(rows) if extended else rows
+    def _sizes(self, arch: str, image_size: int) -> NDArray[np.int64]:
+        windows = [KERNELS[name] ** 2 for name in operations_of(arch) if name in KERNELS]  # pixels
+        sizes = convolution(9 * 3, STAGES[0], image_size)
+        sizes += convolution(0, STAGES[-1], 1)  # the last BatchNorm
+        for stage, channels in enumerate(STAGES):
+            if stage:
+                image_size //= 2
+                half = STAGES[stage - 1]
+                sizes += convolution(9 * half, channels, image_size)
+                sizes += convolution(9 * channels, channels, image_size)
+                sizes += convolution(half, channels, image_size, normalised=False)
+            for pixels in windows:
+                sizes += CELLS * convolution(pixels * channels, channels, image_size)
+        return sizes
+
+    def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+        steps, ends = _plan(arch)
+        kept = np.empty((1 + len(steps) + BLOCK, *colours.shape), colours.dtype)
+        kept[0], norms = _stem(colours, weight, extended)
+        for stage, channels in enumerate(STAGES):
+            if stage:
+                before, kept = kept, np.empty_like(kept[:, ::2, ::2], order="C")
+                _residual_block(before, kept, STAGES[stage - 1], norms)
+            for _ in range(CELLS):
+                for step in steps:
+                    _apply(step, kept, kept, channels, norms)
+                _add_up(ends, kept, norms)
+                if norms.zero[0]:  # so is everything after it
+                    return np.zeros(colours.shape[-1], colours.dtype)
+        last = maps.relu(norms.batch_norm(kept[0]), colours.dtype.type(1))
+        return maps.means(last, norms.w, STAGES[-1])
 
 
 # The strings ---------------------------------------------------------------------------------
 
 
-def string_of(operations: Sequence[str], nodes: Sequence[int] | None = None) -> str:
+def string_of(operations: Sequence[str]) -> str:
     """Write the operations of the six edges as an architecture string."""
-    sources = nodes or [source for _, source in EDGES]
-    edges = [f"{operation}~{source}" for operation, source in zip(operations, sources, strict=True)]
-    return "+".join(f"|{'|'.join(edges[a:b])}|" for a, b in ((0, 1), (1, 3), (3, 6)))
+    return FORM.replace("op", "{}").format(*operations)
 
 
-def operations_of(arch: str) -> tuple[str, ...]:
+def operations_of(arch: str) -> list[str]:
     """Read the operations of the six edges from a valid string."""
-    return tuple(re.findall(r"\|([^|+~]+)~", arch.replace("+", "")))
+    return re.findall(r"([^|+~]+)~", arch)
 
 
 @functools.cache
@@ -204,65 +209,36 @@ def _indices() -> dict[str, int]:
     return {arch: index for index, arch in enumerate(_strings())}
 
 
-# Its size ------------------------------------------------------------------------------------
-
-
-def _convolutions(arch: str, image_size: int) -> list[Convolution]:
-    """List every convolution of an architecture's network."""
-    windows = [KERNELS[name] ** 2 for name in operations_of(arch) if name in KERNELS]  # pixels
-    convolutions = [Convolution(9 * 3, STAGES[0], image_size)]
-    for stage, channels in enumerate(STAGES):
-        if stage:
-            image_size //= 2
-            half = STAGES[stage - 1]
-            convolutions += [
-                Convolution(9 * half, channels, image_size),
-                Convolution(9 * channels, channels, image_size),
-                Convolution(half, channels, image_size, normalised=False),
-            ]
-        convolutions += CELLS * [Convolution(n * channels, channels, image_size) for n in windows]
-    return convolutions
-
-
 # The normal form -----------------------------------------------------------------------------
+#
+# What a node computes is a sum of formulas of the input x, in a fixed order. Skips are absorbed and
+# zeros are gone.
+
+Terms = tuple[str, ...]
 
 
-@functools.cache
-def _terms(arch: str) -> Terms:
-    """Write the output of a cell as a sum of terms of its input."""
-    return _sum(operations_of(arch), INPUT, lambda name, inside: (name, inside), _term_text)
-
-
-def _sum(
-    operations: Sequence[str],
-    x: Term,
-    apply: Callable[[str, tuple[Term, ...]], Term],
-    order: Callable[[Term], str],
-) -> tuple[Term, ...]:
-    """Return the terms that the last node adds up, in order, given what stands for the input."""
-    on_edge = dict(zip(EDGES, operations, strict=True))
-    nodes: list[tuple[Term, ...]] = [(x,)]
-    for target in (1, 2, 3):
-        terms: list[Term] = []
-        for source in range(target):
-            operation = on_edge[target, source]
-            if operation == "skip_connect":
-                terms += nodes[source]
-            elif operation != "none" and nodes[source]:  # every operation maps zero to zero
-                terms.append(apply(operation, nodes[source]))
-        nodes.append(tuple(sorted(terms, key=order)))
-    return nodes[3]
-
-
-def _text(terms: Terms) -> str:
-    return " + ".join(map(_term_text, terms)) or "0"
-
-
-def _term_text(term: tuple) -> str:
-    if term == INPUT:
-        return "x"
+def _labels(arch: str) -> list[str]:
+    """Return the operations of the six edges, by the names that they have in formulas."""
     short = {"nor_conv_1x1": "conv1", "nor_conv_3x3": "conv3", "avg_pool_3x3": "pool"}
-    return f"{short[term[0]]}({_text(term[1])})"
+    return [short.get(name, name) for name in operations_of(arch)]
+
+
+def _sum(labels: Sequence[str]) -> tuple[Terms, dict[str, tuple[str, Terms]]]:
+    """Return what the last node adds up, and of each formula its operation and what that reads."""
+    on_edge = dict(zip(EDGES, labels, strict=True))
+    nodes: list[Terms] = [("x",)]
+    parts = {}
+    for target in (1, 2, 3):
+        terms: list[str] = []
+        for source, inside in enumerate(nodes):
+            label = on_edge[target, source]
+            if label == "skip_connect":
+                terms += inside
+            elif label != "none" and inside:  # every operation maps zero to zero
+                terms.append(f"{label}({' + '.join(inside)})")
+                parts[terms[-1]] = label, inside
+        nodes.append(tuple(sorted(terms)))
+    return nodes[-1], parts
 
 
 @functools.cache
@@ -271,25 +247,20 @@ def _structure(arch: str) -> str:
 
     Numbers tell which convolutions are the same; of all ways to give them the first text counts.
     """
-    operations = operations_of(arch)
-    places = [
-        [edge for edge, name in enumerate(operations) if name == kernel] for kernel in KERNELS
-    ]
+    labels = _labels(arch)
+    convolutions = [edge for edge, label in enumerate(labels) if label.startswith("conv")]
     texts = []
-    for orders in itertools.product(*map(itertools.permutations, places)):
-        numbered = list(operations)
-        for order in orders:
-            for number, edge in enumerate(order):
-                numbered[edge] += f"#{number}"
-        terms = _sum(numbered, "x", lambda name, inside: f"{name}({' + '.join(inside)})", str)
+    for order in itertools.permutations(convolutions):
+        numbers = {edge: f"#{number}" for number, edge in enumerate(order)}
+        terms, _ = _sum([label + numbers.get(edge, "") for edge, label in enumerate(labels)])
         texts.append(" + ".join(terms))
     return min(texts)
 
 
 # The width collapse --------------------------------------------------------------------------
 #
-# Every term of the normal form has one map, in a slot of its own; slot 0 is the cell's input. The
-# kernels are in :mod:`epsutil.collapse.cells`.
+# Every formula has one map, in a slot of its own; slot 0 is the cell's input. The kernels are in
+# :mod:`epsutil.collapse.cells`.
 
 
 class Step(NamedTuple):
@@ -300,39 +271,22 @@ class Step(NamedTuple):
     sources: Slots
 
 
-def _plan(terms: Terms, slots: dict[tuple, int], steps: list[Step]) -> Slots:
-    """Note the steps that compute the terms; return their slots, in the order of the sum."""
-    for term in terms:
-        if term not in slots:
-            operation, inside = term
-            sources = _plan(inside, slots, steps)
-            slots[term] = len(slots)
-            steps.append(Step(operation, slots[term], sources))
-    return np.array([slots[term] for term in terms])
+@functools.cache
+def _plan(arch: str) -> tuple[list[Step], Slots]:
+    """Return the steps of a cell, and the slots that its output adds up, in the sum's order."""
+    terms, parts = _sum(_labels(arch))
+    slots, steps = {"x": 0}, list[Step]()
 
+    def slot_of(formula: str) -> int:
+        if formula not in slots:
+            label, inside = parts[formula]
+            sources = np.array([slot_of(term) for term in inside])
+            slots[formula] = len(slots)
+            steps.append(Step(label, slots[formula], sources))
+        return slots[formula]
 
-def _collapsed(terms: Terms, colours: maps.Map, weight: float, extended: bool) -> NDArray:
-    """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [1, B]."""
-    steps: list[Step] = []
-    ends = _plan(terms, {INPUT: 0}, steps)
-    height, width, batch = colours.shape
-    n_slots = 1 + len(steps) + BLOCK
-    kept = np.empty((n_slots, height, width, batch), colours.dtype)
-    kept[0], norms = _stem(colours, weight, extended)
-    for stage, channels in enumerate(STAGES):
-        if stage:
-            shape = (n_slots, height >> stage, width >> stage, batch)
-            before, kept = kept, np.empty(shape, colours.dtype)
-            _residual_block(before, kept, STAGES[stage - 1], norms)
-        for _ in range(CELLS):
-            for step in steps:
-                _apply(step, kept, kept, channels, norms)
-            _add_up(ends, kept, norms)
-            if norms.zero[0]:  # so is everything after it
-                return np.zeros((1, batch), colours.dtype)
-    w = np.array([norms.w])
-    last = norms.batch_norm(kept[:1])
-    return maps.means(maps.relu(last, np.ones_like(w)), w, STAGES[-1])
+    ends = [slot_of(term) for term in terms]
+    return steps, np.array(ends, dtype=np.int64)
 
 
 @once_a_batch
@@ -347,8 +301,8 @@ def _residual_block(before: maps.Map, kept: maps.Map, channels: int, norms: Norm
     norms.reading(np.array([0]))
     cells.shortcut(before, 0, kept, shortcut, norms.w, kept.dtype.type(channels))
     norms.keep(shortcut, weighted=True)
-    _apply(Step("nor_conv_3x3", first, np.array([0])), before, kept, channels, norms, stride=2)
-    _apply(Step("nor_conv_3x3", second, np.array([first])), kept, kept, 2 * channels, norms)
+    _apply(Step("conv3", first, np.array([0])), before, kept, channels, norms, stride=2)
+    _apply(Step("conv3", second, np.array([first])), kept, kept, 2 * channels, norms)
     _add_up(np.array([second, shortcut]), kept, norms)
 
 
@@ -362,11 +316,11 @@ def _apply(
         norms.vanish(slot)
         return
     norm = norms.reading(sources)
-    if operation == "avg_pool_3x3":
+    if operation == "pool":
         cells.average_pool(kept, sources, slot, norm)
         norms.keep(slot)
         return
-    if operation == "nor_conv_3x3":
+    if operation == "conv3":
         moments = cells.conv3x3(before, sources, kept, slot, norm, norms.w, stride)
     else:
         moments = cells.conv1x1(kept, sources, slot, norm, norms.w)
@@ -386,25 +340,16 @@ def _add_up(sources: Slots, kept: maps.Map, norms: Norms) -> None:
 # The full-width network ----------------------------------------------------------------------
 
 
-class Network(nn.Module):
-    """The network of NAS-Bench-201 around a cell, at full width."""
-
-    def __init__(
-        self, arch: str, num_classes: int, stages: Sequence[int] = STAGES, cells: int = CELLS
-    ) -> None:
-        super().__init__()
-        blocks = conv_bn(3, stages[0], 3)
-        for stage, channels in enumerate(stages):
-            if stage:
-                blocks.append(ResidualBlock(stages[stage - 1], channels))
-            blocks += [Cell(arch, channels) for _ in range(cells)]
-        self.features = nn.Sequential(*blocks, nn.BatchNorm2d(stages[-1]), nn.ReLU())
-        self.classifier = nn.Linear(stages[-1], num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one row of outputs per image."""
-        h = self.features(x)  # batch, 64, height / 4, width / 4
-        return self.classifier(h.mean((2, 3)))  # batch, classes
+def _network(
+    arch: str, num_classes: int, stages: Sequence[int] = STAGES, cells: int = CELLS
+) -> Network:
+    """Build the network of NAS-Bench-201 around a cell, at full width."""
+    layers = conv_bn(3, stages[0], 3)
+    for stage, channels in enumerate(stages):
+        if stage:
+            layers.append(ResidualBlock(stages[stage - 1], channels))
+        layers += [Cell(arch, channels) for _ in range(cells)]
+    return Network([*layers, nn.BatchNorm2d(stages[-1]), nn.ReLU()], stages[-1], num_classes)
 
 
 class Cell(nn.Module):
@@ -518,9 +463,9 @@ def _biased(arch: str, num_classes: int) -> nn.Module:
     BatchNorm takes the biases away again, so that the network computes the same function; but the
     output of a convolution, at which fisher looks, has them.
     """
-    network = Network(arch, num_classes)
-    cells = (module for module in network.modules() if isinstance(module, Cell))
-    for layer in (layer for cell in cells for layer in cell.modules()):
+    network = _network(arch, num_classes)
+    cells = [module for module in network.modules() if isinstance(module, Cell)]
+    for layer in nn.ModuleList(cells).modules():
         if isinstance(layer, nn.Conv2d):
             layer.bias = nn.Parameter(torch.empty(layer.out_channels))
             layer.reset_parameters()
@@ -533,14 +478,9 @@ def _averaged(arch: str, num_classes: int) -> nn.Module:
     The linear layer stays, so that random weights are those of the whole network, and is not used.
     Its output for constant weights is a multiple of the mean: the same for epsilon.
     """
-    network = Network(arch, num_classes)
+    network = _network(arch, num_classes)
     network.classifier.register_forward_hook(lambda _, x, output: x[0].mean(-1, keepdim=True))
     return network
-
-
-def _thin(arch: str, num_classes: int) -> nn.Module:
-    """Build the network with 3, 6 and 12 channels and one cell a stage, as te-nas does."""
-    return Network(arch, num_classes, stages=(3, 6, 12), cells=1)
 
 
 def _single_cell(arch: str, num_classes: int) -> nn.Module:

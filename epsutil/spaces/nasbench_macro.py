@@ -9,26 +9,32 @@ doubles the channels. A stem comes before them; a 1 x 1 convolution to 1,280 cha
 average and a linear layer come after them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil.collapse import maps, scaled
-from epsutil.spaces.base import Convolution, Inputs, Space, conv_bn, edited, one_line, stripped
+from epsutil.spaces.base import (
+    ImageSpace,
+    Network,
+    conv_bn,
+    convolution,
+    edited,
+    one_line,
+    stripped,
+)
 
 BLOCKS = "012"
 STAGES = (2, 3, 3)  # blocks
 LENGTH = sum(STAGES)
 STEM, LAST = 32, 1280  # channels after the first and the last convolution
-Map = Any  # of either module of kernels
 KERNELS, EXPANSIONS = {"1": 3, "2": 5}, {"1": 3, "2": 6}
 
 
-class NASBenchMacro(Space[str]):
+class NASBenchMacro(ImageSpace[str]):
     """The search space; an architecture is its code of eight digits, such as ``02012100``.
 
     ``0`` is the identity, ``1`` an inverted residual with a 3 x 3 window and expansion 3, ``2`` one
@@ -39,9 +45,7 @@ class NASBenchMacro(Space[str]):
     name = "nasbench_macro"
     VERSION = 1  # raise it when a score or a network changes, see tests/test_recorded.py
     weights = (1e-3, 10.0)  # by `epsutil.weights.select`, which sees no accuracy
-    reads = "images"
-    dataset = "cifar10"
-    dtypes = (*Space.dtypes, maps.EXTENDED)
+    features = LAST
 
     def __len__(self) -> int:
         return len(BLOCKS) ** LENGTH
@@ -107,32 +111,36 @@ from 0 to 2
         """Change the block at one place, drawn uniformly, to another one."""
         return "".join(edited(self.parse(arch), BLOCKS, rng))
 
-    def parameters(self, arch: str, num_classes: int = 10) -> int:
-        """Count the trainable parameters of the full-width network."""
-        convolutions = _convolutions(self.parse(arch), image_size=32)
-        return sum(c.parameters for c in convolutions) + (LAST + 1) * num_classes
-
-    def flops(self, arch: str, image_size: int = 32, num_classes: int = 10) -> int:
-        """Count the multiply-accumulates of the convolutions and the linear layer for one image."""
-        convolutions = _convolutions(self.parse(arch), image_size)
-        return sum(c.flops for c in convolutions) + LAST * num_classes
-
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, for images of any size."""
-        return Network(self.parse(arch), num_classes)
+        places = list(_places(self.parse(arch)))
+        layers = [
+            nn.Sequential(*conv_bn(3, STEM, 3), nn.ReLU()),
+            *map(_block, places),
+            nn.Sequential(*conv_bn(places[-1].outputs, LAST, 1), nn.ReLU()),
+        ]
+        return Network(layers, LAST, num_classes)
 
-    def outputs(
-        self, arch: str, x: Inputs, weights: Sequence[float], dtype: str | None = None
-    ) -> NDArray[np.floating]:
-        """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
-        places = list(_places(self.key(arch)))
-        self.check_dtype(dtype)
-        kernels = scaled if dtype == maps.EXTENDED else maps
-        colours = maps.colours(x, dtype)  # H, W, B
-        weight = np.array(weights, dtype=colours.dtype)
-        # Two weights at a time keep the maps of a usual batch in the processor's cache.
-        pairs = np.split(weight, range(2, len(weight), 2))
-        return np.concatenate([_collapsed(places, colours, two, kernels) for two in pairs])
+    def _sizes(self, arch: str, image_size: int) -> NDArray[np.int64]:
+        sizes = convolution(3 * 9, STEM, image_size)
+        for place in _places(arch):
+            before, image_size = image_size, -(-image_size // place.stride)
+            if place.block == "0":
+                sizes += convolution(place.inputs, place.outputs, image_size)
+            else:
+                sizes += convolution(place.inputs, place.hidden, before)
+                sizes += convolution(KERNELS[place.block] ** 2, place.hidden, image_size)
+                sizes += convolution(place.hidden, place.outputs, image_size)
+        return sizes + convolution(place.outputs, LAST, image_size)
+
+    def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+        kernels: Any = scaled if extended else maps  # which has the same functions
+        w, one = colours.dtype.type(weight), colours.dtype.type(1)
+        h = kernels.relu(kernels.stem(colours, w), one)
+        for place in _places(arch):
+            h = _collapsed_block(h, place, w, kernels)
+        h = kernels.batch_norm(kernels.pointwise(h, w), w, place.outputs)
+        return kernels.means(kernels.relu(h, one), w, LAST)
 
 
 # The chain -----------------------------------------------------------------------------------
@@ -145,11 +153,6 @@ class Place(NamedTuple):
     inputs: int  # channels
     outputs: int
     stride: int
-
-    @property
-    def same_shape(self) -> bool:
-        """Whether what comes out can be added to what goes in."""
-        return self.stride == 1
 
     @property
     def hidden(self) -> int:
@@ -173,68 +176,22 @@ def _places(code: str) -> Iterator[Place]:
             yield Place(block, channels, channels, 1)
 
 
-def _convolutions(code: str, image_size: int) -> Iterator[Convolution]:
-    """List every convolution of an architecture's network; each has a BatchNorm."""
-    yield Convolution(3 * 9, STEM, image_size)
-    channels = STEM
-    for place in _places(code):
-        before, image_size = image_size, -(-image_size // place.stride)
-        channels = place.outputs
-        if place.block == "0":
-            yield Convolution(place.inputs, place.outputs, image_size)
-        else:
-            yield Convolution(place.inputs, place.hidden, before)
-            yield Convolution(KERNELS[place.block] ** 2, place.hidden, image_size)
-            yield Convolution(place.hidden, place.outputs, image_size)
-    yield Convolution(channels, LAST, image_size)
-
-
-# The width collapse --------------------------------------------------------------------------
-#
-# The kernels are a module: `maps`, or `scaled`, which has the same functions.
-
-
-def _collapsed(places: Sequence[Place], colours: NDArray, weight: NDArray, kernels: Any) -> NDArray:
-    """Evaluate the one-channel network: summed colours [H, W, B], weight [K] -> [K, B]."""
-    one = np.ones_like(weight)
-    rgb = kernels.images(colours, len(weight))  # K, H, W, B
-    h = kernels.batch_norm(kernels.window_sum(rgb, weight, rectify=False), weight)
-    h = kernels.relu(h, one)
-    for place in places:
-        h = _block(h, place, weight, kernels)
-    h = kernels.batch_norm(kernels.pointwise(h, weight), weight, places[-1].outputs)
-    return kernels.means(kernels.relu(h, one), weight, LAST)  # K, B
-
-
-def _block(x: Map, place: Place, weight: NDArray, kernels: Any) -> Map:
-    """Apply one block: [K, H, W, B] -> [K, H / stride, W / stride, B]."""
+def _collapsed_block(x: Any, place: Place, w: np.floating, kernels: Any) -> Any:
+    """Apply one block to a map of either module of kernels."""
     if place.block == "0":
-        return kernels.batch_norm(kernels.pointwise(x, weight, place.stride), weight, place.inputs)
-    size = KERNELS[place.block]
-    h = kernels.batch_norm(kernels.pointwise(x, weight), weight, place.inputs)
-    h = kernels.batch_norm(kernels.window_sum(h, weight, place.stride, size=size), weight)
-    h = kernels.batch_norm(kernels.relu(h, weight), weight, place.hidden)
-    return kernels.add(h, x) if place.same_shape else h
+        return kernels.batch_norm(kernels.pointwise(x, w, place.stride), w, place.inputs)
+    h = kernels.batch_norm(kernels.pointwise(x, w), w, place.inputs)
+    h = kernels.window_sum(h, w, place.stride, size=KERNELS[place.block])
+    h = kernels.relu(kernels.batch_norm(h, w), w)
+    h = kernels.batch_norm(h, w, place.hidden)
+    return kernels.add(h, x) if place.stride == 1 else h
 
 
-# The full-width network ----------------------------------------------------------------------
-
-
-class Network(nn.Module):
-    """The network of NAS-Bench-Macro around a chain of blocks, at full width."""
-
-    def __init__(self, arch: str, num_classes: int) -> None:
-        super().__init__()
-        places = list(_places(arch))
-        self.stem = nn.Sequential(*conv_bn(3, STEM, 3), nn.ReLU())
-        self.features = nn.Sequential(*map(_torch_block, places))
-        self.out = nn.Sequential(*conv_bn(places[-1].outputs, LAST, 1), nn.ReLU())
-        self.classifier = nn.Linear(LAST, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one row of outputs per image."""
-        h = self.out(self.features(self.stem(x)))  # batch, 1280, height / 8, width / 8
-        return self.classifier(h.mean((2, 3)))  # batch, classes
+def _block(place: Place) -> nn.Module:
+    """Build one block at full width."""
+    if place.block == "0":
+        return nn.Sequential(*conv_bn(place.inputs, place.outputs, 1, place.stride))
+    return InvertedResidual(place)
 
 
 class InvertedResidual(nn.Module):
@@ -243,7 +200,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, place: Place) -> None:
         super().__init__()
         hidden = place.hidden
-        self.same_shape = place.same_shape
+        self.same_shape = place.stride == 1
         self.convolutions = nn.Sequential(
             *conv_bn(place.inputs, hidden, 1),
             nn.ReLU(),
@@ -255,10 +212,4 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return maps of the block's output shape."""
         h = self.convolutions(x)
-        return torch.add(h, x) if self.same_shape else h
-
-
-def _torch_block(place: Place) -> nn.Module:
-    if place.block == "0":
-        return nn.Sequential(*conv_bn(place.inputs, place.outputs, 1, place.stride))
-    return InvertedResidual(place)
+        return h + x if self.same_shape else h

@@ -82,13 +82,7 @@ class NASBenchNLP(Space[Recipe]):
         return json.loads(_texts()[index])
 
     def index(self, arch: Given) -> int:
-        """Return the benchmark's index of a recipe; the inverse of ``space[i]``.
-
-        Raises
-        ------
-        ValueError
-            The recipe is not valid, or not among the benchmark's.
-        """
+        """Return the benchmark's index; ValueError for a recipe that it does not have."""
         text = _sorted_text(self.parse(arch))
         if text not in _indices():
             raise ValueError(f"not among the benchmark's {len(self):,} recipes: {text}")
@@ -116,7 +110,9 @@ activation_leaky_relu
         known = {*recipe, *_cell_inputs(recipe)}
         for node, what in recipe.items():
             _check_node(node, what["op"], what["input"], known)
-        _in_order(recipe)
+        done = _in_order(recipe)
+        if rest := ", ".join(repr(node) for node in recipe if node not in done):
+            raise ValueError(f"the recipe is cyclic: {rest} wait for each other")
         return recipe
 
     def text(self, arch: Given) -> str:
@@ -159,7 +155,8 @@ activation_leaky_relu
         for number in rng.permutation(len(edits)):
             node, what = edits[number]
             mutant = _needed(recipe | {node: what})
-            if mutant != recipe and _acyclic(mutant) and _complete(mutant):
+            acyclic = len(_in_order(mutant)) == len(mutant)
+            if mutant != recipe and acyclic and _complete(mutant):
                 return mutant
         raise ValueError(f"no valid recipe is one edit away from {json.dumps(recipe)}")
 
@@ -178,7 +175,9 @@ activation_leaky_relu
         """
         while True:
             recipe = _draw(rng, int(rng.integers(1, MAX_STATES + 1)), int(rng.choice([7, 14, 21])))
-            if len(recipe) <= MAX_NODES and _complete(recipe) and not _reads_directly(recipe):
+            read = [name for node in _new_states(recipe) for name in recipe[node]["input"]]
+            direct = any(name.startswith("h_prev_") for name in read)
+            if len(recipe) <= MAX_NODES and _complete(recipe) and not direct:
                 return recipe
 
     def parameters(self, arch: Given) -> int:
@@ -187,13 +186,11 @@ activation_leaky_relu
         That is the embedding, which the decoder shares, the three layers, with nodes that the
         output does not need, and the decoder's 10,000 biases.
         """
-        recipe = self.parse(arch)
+        linear = [what["input"] for what in self.parse(arch).values() if what["op"] == "linear"]
         count = WORDS * EMBEDDING + WORDS
         for inputs, units in itertools.pairwise((EMBEDDING, *LAYERS)):
-            for what in recipe.values():
-                if what["op"] == "linear":
-                    widths = [inputs if name == "x" else units for name in what["input"]]
-                    count += units * (sum(widths) + 1)
+            for names in linear:
+                count += units * (sum(inputs if name == "x" else units for name in names) + 1)
         return count
 
     def build(self, arch: Given, num_classes: int = 1) -> nn.Module:
@@ -301,6 +298,10 @@ def _n_states(recipe: Recipe) -> int:
     return len(numbers)
 
 
+def _new_states(recipe: Recipe) -> list[str]:
+    return [f"h_new_{state}" for state in range(_n_states(recipe))]
+
+
 def _cell_inputs(recipe: Recipe) -> list[str]:
     return [*(f"h_prev_{state}" for state in range(_n_states(recipe))), "x"]
 
@@ -328,17 +329,13 @@ def _check_node(node: str, operation: str, inputs: list[str], known: set[str]) -
 
 
 def _in_order(recipe: Recipe) -> list[str]:
-    """Sort the nodes so that each comes after its inputs."""
+    """Sort the nodes so that each comes after its inputs; what waits for a cycle is left out."""
     done: dict[str, None] = {}
-    while len(done) < len(recipe):
-        ready = [
-            node
-            for node, what in recipe.items()
-            if node not in done and all(i in done or i not in recipe for i in what["input"])
-        ]
-        if not ready:
-            rest = ", ".join(repr(node) for node in recipe if node not in done)
-            raise ValueError(f"the recipe is cyclic: {rest} wait for each other")
+    while ready := [
+        node
+        for node, what in recipe.items()
+        if node not in done and all(name in done or name not in recipe for name in what["input"])
+    ]:
         done |= dict.fromkeys(ready)
     return list(done)
 
@@ -372,11 +369,10 @@ def _draw(rng: np.random.Generator, n_states: int, n_more: int) -> Recipe:
             if count <= len(candidates):
                 add(operation, candidates, count)
     chosen = rng.choice(len(recipe), n_states, replace=False)
-    names = {node: node for node in (*recipe, *previous, "x")}
-    names |= {f"node_{node}": f"h_new_{state}" for state, node in enumerate(chosen)}
+    new = {f"node_{node}": f"h_new_{state}" for state, node in enumerate(chosen)}
     return _needed(
         {
-            names[node]: {"op": what["op"], "input": [names[name] for name in what["input"]]}
+            new.get(node, node): what | {"input": [new.get(name, name) for name in what["input"]]}
             for node, what in recipe.items()
         }
     )
@@ -393,7 +389,7 @@ def _reached(recipe: Recipe, start: Iterable[str]) -> list[str]:
 
 def _needed(recipe: Recipe) -> Recipe:
     """Leave out the nodes that no hidden state needs."""
-    reached = _reached(recipe, (node for node in recipe if _state(node, "h_new_") is not None))
+    reached = _reached(recipe, _new_states(recipe))
     return {node: what for node, what in recipe.items() if node in reached}
 
 
@@ -401,23 +397,6 @@ def _complete(recipe: Recipe) -> bool:
     """Return whether the cell uses all its inputs."""
     used = {name for what in recipe.values() for name in what["input"]}
     return {*_cell_inputs(recipe)} <= used
-
-
-def _reads_directly(recipe: Recipe) -> bool:
-    """Return whether a new hidden state reads an old one without a node between."""
-    return any(
-        _state(node, "h_new_") is not None and _state(name, "h_prev_") is not None
-        for node, what in recipe.items()
-        for name in what["input"]
-    )
-
-
-def _acyclic(recipe: Recipe) -> bool:
-    try:
-        _in_order(recipe)
-    except ValueError:
-        return False
-    return True
 
 
 def _edits(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
@@ -471,48 +450,41 @@ def _used_states(recipe: Recipe) -> list[int]:
     """Return the hidden states that the output depends on, sooner or later; the output is 0."""
     states = [0]
     for state in states:  # grows as it goes
-        found = [_state(name, "h_prev_") for name in _reached(recipe, [f"h_new_{state}"])]
-        states += [number for number in found if number is not None and number not in states]
-    return [0, *sorted(states[1:])]
+        reached = _reached(recipe, [f"h_new_{state}"])
+        found = [other for other in range(_n_states(recipe)) if f"h_prev_{other}" in reached]
+        states += [other for other in found if other not in states]
+    return states
 
 
 def _ordered_program(recipe: Recipe, order: Sequence[int]) -> Program:
     """Write a cell in its normal form, with its hidden states in the given order."""
-    names = {"x": "x"} | {f"h_prev_{state}": f"h{i}" for i, state in enumerate(order)}
-    digests = names.copy()  # equal for equal expressions
-    for node in _in_order(recipe):
+    digests = {"x": "x"} | {f"h_prev_{state}": f"h{i}" for i, state in enumerate(order)}
+    for node in _in_order(recipe):  # equal digests for equal expressions
         operation, inputs = recipe[node]["op"], recipe[node]["input"]
         parts = [digests.get(name, name) for name in inputs]
-        parts = sorted(parts) if operation in _COMMUTE else parts
-        digests[node] = md5(f"{operation}{parts}")
+        digests[node] = md5(f"{operation}{sorted(parts) if operation in _COMMUTE else parts}")
 
-    registers = {"x": 0} | {f"h{i}": i + 1 for i in range(len(order))}  # by digest
-    labels = {"x": "x"} | {f"h{i}": f"h{i}" for i in range(len(order))}
+    labels = ["x", *(f"h{i}" for i in range(len(order)))]  # of the registers
+    registers = {label: register for register, label in enumerate(labels)}  # by digest
     code: list[list[int]] = []
     lines: list[str] = []
 
-    def write(node: str) -> None:
-        """Write the instructions for a node, unless they are there."""
-        if digests[node] in registers:
-            return
-        operation, inputs = recipe[node]["op"], recipe[node]["input"]
-        if operation in _COMMUTE:
-            inputs = sorted(inputs, key=digests.__getitem__)
-        for name in inputs:
-            write(name)
-        parts = [digests[name] for name in inputs]
-        read = [registers[part] for part in parts]
-        registers[digests[node]] = len(registers)
-        labels[digests[node]] = label = chr(ord("a") + len(code))
-        code.append([_CODES[operation], *read, *[-1] * (3 - len(read))])
-        short = operation.removeprefix("activation_").removeprefix("elementwise_")
-        lines.append(f"{label}={short}({','.join(labels[part] for part in parts)})")
+    def register_of(node: str) -> int:
+        """Return the register of a node; write the instructions for it unless they are there."""
+        if digests[node] not in registers:
+            operation, inputs = recipe[node]["op"], recipe[node]["input"]
+            if operation in _COMMUTE:
+                inputs = sorted(inputs, key=digests.__getitem__)
+            read = [register_of(name) for name in inputs]
+            registers[digests[node]] = len(labels)
+            labels.append(chr(ord("a") + len(code)))
+            code.append([_CODES[operation], *read, *[-1] * (3 - len(read))])
+            short = operation.removeprefix("activation_").removeprefix("elementwise_")
+            lines.append(f"{labels[-1]}={short}({','.join(labels[i] for i in read)})")
+        return registers[digests[node]]
 
-    new = [f"h_new_{state}" for state in order]
-    for node in new:
-        write(node)
-    lines += [f"h{i}={labels[digests[node]]}" for i, node in enumerate(new)]
-    states = [registers[digests[node]] for node in new]
+    states = [register_of(f"h_new_{state}") for state in order]
+    lines += [f"h{i}={labels[register]}" for i, register in enumerate(states)]
     return Program(np.array(code), np.array(states), "; ".join(lines))
 
 

@@ -9,41 +9,43 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from epsutil import pools, sources, spaces
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
-class _Real(NamedTuple):
-    """A dataset of real images, and how the benchmark normalises it."""
+class _Kind(NamedTuple):
+    """What the reader is told of a kind of inputs; how the benchmark normalises real images."""
 
     title: str
-    image_size: int
-    classes: int
-    mean: tuple[float, float, float]  # of red, green, blue, on the scale 0..255
-    std: tuple[float, float, float]
+    image_size: int = 32
+    classes: int = 10
+    mean: tuple[float, ...] = ()  # of red, green, blue, on the scale 0..255
+    std: tuple[float, ...] = ()
 
 
 _STAND_IN = "Tiny-ImageNet at 16x16 as a stand-in for ImageNet16-120"
 _REAL = {
-    "cifar10": _Real("CIFAR-10", 32, 10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
-    "cifar100": _Real("CIFAR-100", 32, 100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
-    "ImageNet16-120": _Real(_STAND_IN, 16, 200, (122.68, 116.66, 104.01), (63.22, 61.26, 65.09)),
+    "cifar10": _Kind("CIFAR-10", 32, 10, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar100": _Kind("CIFAR-100", 32, 100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    "ImageNet16-120": _Kind(_STAND_IN, 16, 200, (122.68, 116.66, 104.01), (63.22, 61.26, 65.09)),
 }
 _SYNTHETIC = {
-    "grey": "grey images, image i of n is the constant i/n",
-    "normal": "random images, normal(0, 1)",
-    "uniform": "random images, uniform(-1, 1)",
-    "uniform_positive": "random images, uniform(0, 1)",
+    "grey": _Kind("grey images, image i of n is the constant i/n"),
+    "normal": _Kind("random images, normal(0, 1)"),
+    "uniform": _Kind("random images, uniform(-1, 1)"),
+    "uniform_positive": _Kind("random images, uniform(0, 1)"),
 }
 _TOKENS = {
-    "ptb": "Penn Treebank, the training text from its first word",
-    "random_tokens": "synthetic: random tokens, uniform over the vocabulary",
+    "ptb": _Kind("Penn Treebank, the training text from its first word", classes=WORDS),
+    "random_tokens": _Kind("synthetic: random tokens, uniform over the vocabulary", classes=WORDS),
 }
+_KINDS = _REAL | _SYNTHETIC | _TOKENS
 IMAGES = (*_REAL, *_SYNTHETIC)
 TOKENS = tuple(_TOKENS)
-KINDS = (*IMAGES, *TOKENS)
+KINDS = tuple(_KINDS)
 
 _PTB = ("ptb/ptb.train.txt", "ptb/ptb.valid.txt", "ptb/ptb.test.txt")
 STEPS = 70  # tokens in a column, NAS-Bench-NLP's length of backpropagation through time
@@ -124,7 +126,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     >>> batch("grey", batch_size=4, image_size=1).x[:, 0, 0, 0]
     array([0.  , 0.25, 0.5 , 0.75], dtype=float32)
     """
-    _check_kind(kind)
+    size = _kind(kind).image_size
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if seed < 0:
@@ -133,20 +135,17 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
         if image_size is not None:
             raise ValueError(f"image_size is {image_size}; {kind} holds tokens, not images")
         return _tokens(kind, batch_size, seed)
-    if kind in _REAL:
-        return _real(kind, batch_size, seed, image_size)
-    return _synthetic(kind, batch_size, seed, 32 if image_size is None else image_size)
+    if kind in _SYNTHETIC:
+        return _synthetic(kind, batch_size, seed, size if image_size is None else image_size)
+    if image_size not in (None, size):
+        raise ValueError(f"image_size is {image_size}; {kind} images have {size} pixels a side")
+    return _real(kind, batch_size, seed)
 
 
 def patches(kind: str, batch_size: int, seed: int, image_size: int = 3) -> Batch:
-    """Draw one random square of one random colour from each image of a batch.
+    """Draw one random square of one random colour from each image: [batch_size, 1, size, size].
 
     As te-nas does to count linear regions (:func:`epsutil.proxies.linear_regions`).
-
-    Returns
-    -------
-    Batch
-        `x` has the shape (batch_size, 1, image_size, image_size); no labels.
     """
     whole = batch(kind, batch_size, seed)
     rng = np.random.default_rng(seed)
@@ -163,16 +162,12 @@ def patches(kind: str, batch_size: int, seed: int, image_size: int = 3) -> Batch
 
 def image_size(kind: str) -> int:
     """Return how many pixels an image has along a side, unless another size is asked for."""
-    _check_kind(kind)
-    return _REAL[kind].image_size if kind in _REAL else 32
+    return _kind(kind).image_size
 
 
 def classes(kind: str) -> int:
     """Return how many classes the labels of a kind tell apart, by default ten."""
-    _check_kind(kind)
-    if kind in TOKENS:
-        return WORDS
-    return _REAL[kind].classes if kind in _REAL else 10
+    return _kind(kind).classes
 
 
 def kinds(space_name: str) -> tuple[str, ...]:
@@ -191,26 +186,21 @@ def needs(kind: str) -> tuple[str, ...]:
 
     Of the files with the same images, this is the one at hand, else the one to download.
     """
-    _check_kind(kind)
-    if kind == "ptb":
-        return _PTB
+    _kind(kind)
     if kind not in _REAL:
-        return ()
+        return _PTB if kind == "ptb" else ()
     files = pools.FILES[kind]
     return (next((name for name in files if sources.available(name)), files[-1]),)
 
 
-def _check_kind(kind: str) -> None:
+def _kind(kind: str) -> _Kind:
     if kind not in KINDS:
         raise ValueError(f"unknown kind of inputs {kind!r}; the known ones are {', '.join(KINDS)}")
+    return _KINDS[kind]
 
 
-def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batch:
+def _real(kind: str, batch_size: int, seed: int) -> Batch:
     real = _REAL[kind]
-    if image_size not in (None, real.image_size):
-        raise ValueError(
-            f"image_size is {image_size}; {kind} images have {real.image_size} pixels a side"
-        )
     (name,) = needs(kind)
     images, labels, n_equal = pools.read(kind, sources.path(name))
     if batch_size > len(images):
@@ -218,7 +208,6 @@ def _real(kind: str, batch_size: int, seed: int, image_size: int | None) -> Batc
             f"batch_size is {batch_size}; batches of {kind} are drawn from only {len(images)} "
             "images, whichever file they come from"
         )
-
     chosen = np.random.default_rng(seed).choice(len(images), batch_size, replace=False)
     mean, std = np.array([real.mean, real.std], dtype=np.float32) / 255
     x = (images[chosen].astype(np.float32) / 255 - mean) / std
@@ -240,7 +229,7 @@ def _synthetic(kind: str, batch_size: int, seed: int, image_size: int) -> Batch:
     else:
         x = random.uniform(-1 if kind == "uniform" else 0, 1, shape)
     x = x.astype(np.float32, order="C")
-    return Batch(x, None, kind, seed, f"synthetic: {_SYNTHETIC[kind]}")
+    return Batch(x, None, kind, seed, f"synthetic: {_SYNTHETIC[kind].title}")
 
 
 def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
@@ -257,7 +246,7 @@ def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
         columns = np.random.default_rng(seed).integers(0, WORDS, (STEPS, batch_size))
         following = np.random.default_rng([seed, 1]).integers(0, WORDS, (1, batch_size))
         columns = np.concatenate([columns, following])
-    source = f"{_TOKENS[kind]}: {STEPS} tokens in each of {batch_size:,} columns"
+    source = f"{_TOKENS[kind].title}: {STEPS} tokens in each of {batch_size:,} columns"
     x, labels = (np.ascontiguousarray(part) for part in (columns[:-1], columns[1:]))
     return Batch(x, labels, kind, seed, source)
 
@@ -268,15 +257,9 @@ def _ptb() -> NDArray[np.int64]:
 
     The vocabulary goes on through the validation and the test text; every line ends in ``<eos>``.
     """
-    numbers: dict[str, int] = {}
-    texts = [
-        [
-            numbers.setdefault(word, len(numbers))
-            for line in sources.path(name).read_text(encoding="utf-8").splitlines()
-            for word in [*line.split(), "<eos>"]
-        ]
-        for name in _PTB
-    ]
-    if len(numbers) != WORDS:
-        raise sources.SourceError(f"{', '.join(_PTB)} hold {len(numbers):,} words, not {WORDS:,}")
-    return np.array(texts[0])
+    files = [sources.path(name).read_text(encoding="utf-8").splitlines() for name in _PTB]
+    texts = [" <eos> ".join([*lines, ""]).split() for lines in files]
+    numbers, words = pd.factorize(np.array(sum(texts, []), dtype=object))
+    if len(words) != WORDS:
+        raise sources.SourceError(f"{', '.join(_PTB)} hold {len(words):,} words, not {WORDS:,}")
+    return numbers[: len(texts[0])]

@@ -94,14 +94,10 @@ def from_outputs(outputs: ArrayLike) -> float:
         raise ValueError(
             f"epsilon compares two rows of outputs, not an array of shape {rows.shape}"
         )
-    first, second = normalise(rows)
-    difference = np.abs(first - second)
-    kept_difference = difference[~np.isnan(difference)]
-    kept = np.stack([first, second])
-    kept = kept[~np.isnan(kept)]
-    if not len(kept_difference):
-        return float("nan")
-    return float(kept_difference.mean() / kept.mean())
+    normalised = normalise(rows)
+    difference = np.abs(normalised[0] - normalised[1])
+    delta, kept = (values[~np.isnan(values)] for values in (difference, normalised))
+    return float(delta.mean() / kept.mean()) if len(delta) else math.nan
 
 
 def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-7, 1.0)) -> float:
@@ -161,19 +157,14 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Left as it was.
-    x : torch.Tensor, shape (batch, ...)
+    network, x
+        As for :func:`epsilon`, which tells what is raised.
     weights : sequence of float
+        Any number.
 
     Returns
     -------
     ndarray, shape (len(weights), L_v)
-
-    Raises
-    ------
-    ValueError
-        As for :func:`epsilon`.
 
     Examples
     --------

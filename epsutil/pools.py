@@ -47,12 +47,8 @@ class Pool(NamedTuple):
 def checksums(images: NDArray[np.uint8], labels: Iterable[int]) -> list[str]:
     """Return a short checksum of each image with its label: 16 hexadecimal digits of a SHA-256.
 
-    The label counts because CIFAR-100 holds the same picture under two labels.
-
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (N, height, width, 3)
-    labels : N numbers below 256
+    The label, below 256, counts because CIFAR-100 holds the same picture under two labels.
+    `images` has the shape (N, height, width, 3).
     """
     return [
         hashlib.sha256(bytes([label]) + image.tobytes()).hexdigest()[:16]
@@ -62,13 +58,7 @@ def checksums(images: NDArray[np.uint8], labels: Iterable[int]) -> list[str]:
 
 @lru_cache(maxsize=3)  # many batches come from the three datasets' files
 def read(kind: str, file: Path) -> Pool:
-    """Return the pool of a dataset.
-
-    Parameters
-    ----------
-    kind : {"cifar10", "cifar100", "ImageNet16-120"}
-    file : pathlib.Path
-        The compact file, or the official archive.
+    """Return the pool of a dataset, from the compact file or the official archive.
 
     Raises
     ------

@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,6 @@ OPERATIONS = {  # how many inputs each may have
     "activation_sigm": (1,),
     "activation_leaky_relu": (1,),
 }
-ACTIVATIONS = tuple(operation for operation in OPERATIONS if operation.startswith("activation"))
 SEED = 21  # of the embedding
 
 Recipe = dict[str, dict[str, Any]]
@@ -53,7 +52,7 @@ class NASBenchNLP(Space[Recipe]):
     """The search space; an architecture is its recipe, ``{node: {"op": ..., "input": [...]}}``.
 
     ``space[i]`` is the recipe in row i of the benchmark's 14,322 single runs on Penn Treebank.
-    Recipes that the benchmark lacks can be scored, too; see :meth:`generate`.
+    Recipes that the benchmark lacks can be scored, too.
 
     Parameters
     ----------
@@ -96,15 +95,6 @@ class NASBenchNLP(Space[Recipe]):
         ValueError
             It is not of that form, has an unknown operation or input, a wrong number of inputs, a
             cycle, more than 24 nodes, or lacks a hidden state; the message names it.
-
-        Examples
-        --------
-        >>> NASBenchNLP().parse('{"h_new_0": {"op": "activation_relu", "input": ["x"]}}')
-        Traceback (most recent call last):
-            ...
-        ValueError: node 'h_new_0': unknown operation 'activation_relu'; the known ones are \
-linear, blend, elementwise_prod, elementwise_sum, activation_tanh, activation_sigm, \
-activation_leaky_relu
         """
         recipe = _read(text)
         known = {*recipe, *_cell_inputs(recipe)}
@@ -130,14 +120,7 @@ activation_leaky_relu
         order, with the inputs of sums, products and linear nodes sorted: under shared weights they
         commute. The names of nodes, and of hidden states after the first, do not matter.
 
-        Examples
-        --------
-        >>> space = NASBenchNLP()
-        >>> space.key({
-        ...     "f": {"op": "linear", "input": ["x", "h_prev_0"]},
-        ...     "h_new_0": {"op": "activation_tanh", "input": ["f"]},
-        ... })
-        'a=linear(h0,x); b=tanh(a); h0=b'
+        That of a plain recurrent network is ``a=linear(h0,x); b=tanh(a); h0=b``.
         """
         return _program(self.parse(arch)).key
 
@@ -159,26 +142,6 @@ activation_leaky_relu
             if mutant != recipe and acyclic and _complete(mutant):
                 return mutant
         raise ValueError(f"no valid recipe is one edit away from {json.dumps(recipe)}")
-
-    def generate(self, rng: np.random.Generator) -> Recipe:
-        """Draw a random recipe by the benchmark's rules.
-
-        One to three hidden states and 7, 14 or 21 further nodes are drawn first. Every linear
-        node, over two or three of the cell's inputs and activations, is followed by an activation;
-        blends, sums and products take anything but ``x``. Random nodes become the hidden states,
-        and what they do not need is left out. The draw is repeated until every input is used and
-        no new hidden state reads an old one directly.
-
-        References
-        ----------
-        Klyuchnikov et al., arXiv:2006.07116, Section 3, and the generator that they published.
-        """
-        while True:
-            recipe = _draw(rng, int(rng.integers(1, MAX_STATES + 1)), int(rng.choice([7, 14, 21])))
-            read = [name for node in _new_states(recipe) for name in recipe[node]["input"]]
-            direct = any(name.startswith("h_prev_") for name in read)
-            if len(recipe) <= MAX_NODES and _complete(recipe) and not direct:
-                return recipe
 
     def parameters(self, arch: Given) -> int:
         """Count the trainable parameters of the benchmark's network.
@@ -298,10 +261,6 @@ def _n_states(recipe: Recipe) -> int:
     return len(numbers)
 
 
-def _new_states(recipe: Recipe) -> list[str]:
-    return [f"h_new_{state}" for state in range(_n_states(recipe))]
-
-
 def _cell_inputs(recipe: Recipe) -> list[str]:
     return [*(f"h_prev_{state}" for state in range(_n_states(recipe))), "x"]
 
@@ -340,45 +299,10 @@ def _in_order(recipe: Recipe) -> list[str]:
     return list(done)
 
 
-# Recipes by chance ---------------------------------------------------------------------------
+# Neighbours ----------------------------------------------------------------------------------
 
 
-def _draw(rng: np.random.Generator, n_states: int, n_more: int) -> Recipe:
-    """Draw a recipe as the benchmark's generator does; it may miss an input."""
-    previous = [f"h_prev_{i}" for i in range(n_states)]
-    recipe: Recipe = {}
-    activations: list[str] = []
-
-    def add(operation: str, candidates: list[str], count: int) -> str:
-        node = f"node_{len(recipe)}"
-        chosen = rng.choice(len(candidates), count, replace=False)
-        recipe[node] = {"op": operation, "input": [candidates[i] for i in chosen]}
-        return node
-
-    while len(recipe) < n_states + n_more:
-        operations = ("linear", "blend", "elementwise_prod", "elementwise_sum")
-        operation = str(rng.choice(operations, p=np.array([3, 1, 1, 1]) / 6))
-        if operation == "linear":
-            count = int(rng.choice([2, 3], p=[0.8, 0.2]))
-            candidates = ["x", *previous, *activations]
-            linear = add("linear", candidates, min(count, len(candidates)))
-            activations.append(add(str(rng.choice(ACTIVATIONS)), [linear], 1))
-        else:
-            candidates = [*previous, *recipe]
-            (count,) = OPERATIONS[operation]
-            if count <= len(candidates):
-                add(operation, candidates, count)
-    chosen = rng.choice(len(recipe), n_states, replace=False)
-    new = {f"node_{node}": f"h_new_{state}" for state, node in enumerate(chosen)}
-    return _needed(
-        {
-            new.get(node, node): what | {"input": [new.get(name, name) for name in what["input"]]}
-            for node, what in recipe.items()
-        }
-    )
-
-
-def _reached(recipe: Recipe, start: Iterable[str]) -> list[str]:
+def _reached(recipe: Recipe, start: list[str]) -> list[str]:
     """List nodes and all that they need, inputs of the cell included."""
     reached = list(start)
     for node in reached:  # grows as it goes
@@ -389,7 +313,7 @@ def _reached(recipe: Recipe, start: Iterable[str]) -> list[str]:
 
 def _needed(recipe: Recipe) -> Recipe:
     """Leave out the nodes that no hidden state needs."""
-    reached = _reached(recipe, _new_states(recipe))
+    reached = _reached(recipe, [f"h_new_{state}" for state in range(_n_states(recipe))])
     return {node: what for node, what in recipe.items() if node in reached}
 
 

@@ -7,16 +7,13 @@ subtracted from every map, and what it is then multiplied by; see :mod:`epsutil.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from epsutil.collapse.maps import NO_MOMENTS, Moments, add_row, compiled
+from epsutil.collapse.maps import NO_MOMENTS, Map, Moments, add_row, compiled
 from epsutil.collapse.norms import Scalars, Slots
-
-Maps = NDArray[np.floating]
 
 
 @compiled
-def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -> None:
+def _sum(maps: Map, i: int, j: int, sources: Slots, norm: Scalars, row: Map) -> None:
     """Add up maps after BatchNorm and ReLU: B numbers at one position."""
     zero = row.dtype.type(0)
     for n in range(sources.shape[0]):
@@ -34,7 +31,7 @@ def _sum(maps: Maps, i: int, j: int, sources: Slots, norm: Scalars, row: Maps) -
 
 @compiled
 def project(
-    maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, result: Maps, w: np.floating
+    maps: Map, sources: Slots, channels: Scalars, norm: Scalars, result: Map, w: np.floating
 ) -> Moments:
     """Compute a cell's projection from the groups of the last cell's output.
 
@@ -68,7 +65,7 @@ def project(
 
 
 @compiled
-def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
+def conv1x1(maps: Map, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 1 x 1 convolution."""
     _, height, width, batch = maps.shape
     row = np.empty(batch, maps.dtype)
@@ -86,7 +83,7 @@ def conv1x1(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
 
 
 @compiled
-def _read_line(maps: Maps, i: int, sources: Slots, norm: Scalars, line: Maps) -> None:
+def _read_line(maps: Map, i: int, sources: Slots, norm: Scalars, line: Map) -> None:
     """Write line `i` of what a vertex reads; below the last one is a line of zeros."""
     for j in range(line.shape[0]):
         if i < maps.shape[1]:
@@ -96,7 +93,7 @@ def _read_line(maps: Maps, i: int, sources: Slots, norm: Scalars, line: Maps) ->
 
 
 @compiled
-def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
+def conv3x3(maps: Map, sources: Slots, vertex: int, norm: Scalars, w: np.floating) -> Moments:
     """Compute the map of a vertex with a 3 x 3 convolution."""
     _, height, width, batch = maps.shape
     lines = np.zeros((3, width, batch), maps.dtype)  # of the input, the last three
@@ -121,7 +118,7 @@ def conv3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars, w: np.floati
 
 
 @compiled
-def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
+def maxpool3x3(maps: Map, sources: Slots, vertex: int, norm: Scalars) -> None:
     """Compute the map of a vertex with a max-pooling; all maps are positive after their ReLU."""
     _, height, width, batch = maps.shape
     lines = np.zeros((3, width, batch), maps.dtype)
@@ -139,7 +136,7 @@ def maxpool3x3(maps: Maps, sources: Slots, vertex: int, norm: Scalars) -> None:
 
 
 @compiled
-def means(maps: Maps, sources: Slots, channels: Scalars, norm: Scalars, w: np.floating) -> Maps:
+def means(maps: Map, sources: Slots, channels: Scalars, norm: Scalars, w: np.floating) -> Map:
     """Average the network's last maps over all positions and apply the linear layer: [B]."""
     _, height, width, batch = maps.shape
     result = np.zeros(batch, maps.dtype)

@@ -28,26 +28,10 @@ NO_MOMENTS: Moments = (0.0, 0.0, 0.0)
 
 
 def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
-    """Check a batch of images and sum its colours: all that the first layer sees of them.
+    """Check a batch of images, see `Space.outputs`, and sum its colours: [H, W, B], read-only.
 
-    The last batch is remembered, for a search space is scored on one and the same.
-
-    Parameters
-    ----------
-    x : Tensor or ndarray, shape (batch, 3, height, width), float32 or float64
-        Sides are multiples of 4.
-    dtype : {"float32", "float64", "extended"}, optional
-        What to compute in, by default the precision of `x`; extended range is float64 here.
-
-    Returns
-    -------
-    ndarray, shape (height, width, batch)
-        Not to be written to.
-
-    Raises
-    ------
-    ValueError
-        The shape, the dtype or a value is not one of those above.
+    The sum is all that the first layer sees of them. The last batch is remembered, for a search
+    space is scored on one and the same. Extended range is float64 here.
     """
     global _last
     images = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
@@ -97,20 +81,8 @@ def relu(x: Map, w: np.floating) -> Map:
 def window_sum(x: Map, w: np.floating, stride: int = 1, rectify: bool = True, size: int = 3) -> Map:
     """Multiply a map by the weight and sum each square neighbourhood, with zeros outside.
 
-    Parameters
-    ----------
-    x : ndarray, shape (H, W, B)
-    w : number of the dtype of `x`
-    stride : {1, 2}
-    rectify : bool, default True
-        Apply ReLU to `x` first.
-    size : {3, 5}
-        Side of the square.
-
-    Returns
-    -------
-    ndarray, shape (ceil(H / stride), ceil(W / stride), B)
-        What one input channel contributes to a convolution, or what a depthwise one makes.
+    The square has 3 or 5 pixels a side, and every `stride`-th one in each direction is taken: of
+    [H, W, B] remains [ceil(H / stride), ceil(W / stride), B]. Where `rectify`, ReLU comes first.
     """
     height, width, batch = x.shape
     shape = ((height + stride - 1) // stride, (width + stride - 1) // stride, batch)

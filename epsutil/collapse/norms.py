@@ -39,10 +39,6 @@ class Norms:
         """
         return sources[~self.zero[sources]]
 
-    def vanish(self, slot: int) -> None:
-        """Note a map of zeros, which is not written."""
-        self.zero[slot] = True
-
     def normalise(self, slot: int, channels: int, moments: maps.Moments, kept: maps.Map) -> None:
         """Note the statistics of a map that `channels` equal input channels add up to."""
         self._note(slot, moments[1], maps.normalisation(moments, self.w, channels))
@@ -106,14 +102,6 @@ def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
     return moments[1:] == (0, 0) and not x.any()
 
 
-def of_stem(
-    colours: maps.Map, weight: float, n_slots: int, extended: bool
-) -> tuple[maps.Map, Norms]:
-    """Return the stem's map for colours summed by `maps.colours`, and norms with it in slot 0."""
-    norms = (ScaledNorms if extended else Norms)(n_slots, weight, colours.dtype)
-    return norms.stem(colours), norms
-
-
 def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
     """Keep what a function of a batch's colours and a weight returns until the next batch.
 
@@ -134,3 +122,12 @@ def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[...
         return first, copy.deepcopy(norms)  # to which the maps of one network are added
 
     return remembered
+
+
+@once_a_batch
+def of_stem(
+    colours: maps.Map, weight: float, n_slots: int, extended: bool
+) -> tuple[maps.Map, Norms]:
+    """Return the stem's map for the colours that `maps.colours` sums, and norms for all maps."""
+    norms = (ScaledNorms if extended else Norms)(n_slots, weight, colours.dtype)
+    return norms.stem(colours), norms

@@ -6,11 +6,14 @@ is taken first and rounded, as a full-width layer rounds what it adds up, so tha
 overflow where they do there; hence no reordering ("reassoc") by the compiler.
 """
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 SLOPE = 0.01  # of leaky ReLU below zero, torch's default
+_FACTORIALS = tuple(math.factorial(n) for n in range(12, 1, -1))
 
 _LINEAR, _BLEND, _PROD, _SUM, _TANH, _SIGMOID = range(6)
 _compiled = numba.njit(cache=True, error_model="numpy")
@@ -28,12 +31,10 @@ def run(
     Parameters
     ----------
     code, states : ndarray of int64
-        See :class:`epsutil.spaces.nasbench_nlp.Program`; operations are numbered in the order of
-        the benchmark's list.
+        See :class:`epsutil.spaces.nasbench_nlp.Program`, with operations in the benchmark's order.
     x : ndarray, shape (time, batch)
         Summed embeddings.
-    weight : ndarray, shape (K,), dtype of `x`
-    units : ndarray, shape (n_layers,), dtype of `x`
+    weight, units : ndarray, shape (K,) and (n_layers,), dtype of `x`
 
     Returns
     -------
@@ -124,17 +125,8 @@ def _expm1_parts(x: float) -> tuple[float, float]:
     k = shifted - 6755399441055744.0
     r = x - k * 6.93147180369123816490e-01 - k * 1.90821492927058770002e-10  # ln 2, in two parts
     more = 1 / 6227020800  # Taylor's series up to r^13 / 13!
-    more = more * r + 1 / 479001600
-    more = more * r + 1 / 39916800
-    more = more * r + 1 / 3628800
-    more = more * r + 1 / 362880
-    more = more * r + 1 / 40320
-    more = more * r + 1 / 5040
-    more = more * r + 1 / 720
-    more = more * r + 1 / 120
-    more = more * r + 1 / 24
-    more = more * r + 1 / 6
-    more = more * r + 1 / 2
+    for factorial in _FACTORIALS:
+        more = more * r + 1 / factorial
     more = more * r * r + r
     power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
     return more, power

@@ -111,9 +111,9 @@ class Space(ABC, Generic[Arch]):
     def parse(self, text: Any) -> Arch:
         """Check an architecture and return it in the benchmark's form."""
 
-    @abstractmethod
     def text(self, arch: Any) -> str:
-        """Return an architecture as text that `parse` reads."""
+        """Return an architecture as text that `parse` reads; it may be its own text."""
+        return str(self.parse(arch))
 
     @abstractmethod
     def describe(self, arch: Any) -> str:
@@ -150,18 +150,8 @@ class Space(ABC, Generic[Arch]):
     def network(self, arch: Any, num_classes: int, variant: str = "") -> nn.Module:
         """Build a network as it was trained, or as another metric than epsilon takes it.
 
-        Parameters
-        ----------
-        arch : as `parse` takes it
-        num_classes : int
-            Outputs for each image, or for each token.
-        variant : str, optional
-            One of `variants`, by default the first, which was trained.
-
-        Raises
-        ------
-        ValueError
-            The space has no such variant, or the architecture is not valid.
+        `variant` is one of `variants`, by default the first, which was trained; ValueError for
+        another one. The network returns `num_classes` outputs for each image, or for each token.
         """
         variant = variant or next(iter(self.variants))
         if variant not in self.variants:

@@ -79,14 +79,6 @@ class NASBench101(ImageSpace[Arch]):
         ValueError
             It is not of that form; has too many vertices or edges, an edge that leads back, an
             unknown operation, or a vertex on no path from input to output (see :func:`prune`).
-
-        Examples
-        --------
-        >>> NASBench101().parse('[[[0, 1, 0], [0, 0, 1], [0, 0, 0]], ["input", "conv", "output"]]')
-        Traceback (most recent call last):
-            ...
-        ValueError: unknown operation 'conv' at vertex 1; the known ones are conv3x3-bn-relu, \
-conv1x1-bn-relu, maxpool3x3
         """
         if isinstance(text, str):
             try:
@@ -105,40 +97,21 @@ conv1x1-bn-relu, maxpool3x3
         return json.dumps(self.parse(arch))
 
     def describe(self, arch: Any) -> str:
-        """Return a line for each vertex and the vertices that lead to it, for people.
-
-        Examples
-        --------
-        >>> space = NASBench101()
-        >>> print(space.describe(space[3]).splitlines()[0])
-        1 conv1x1-bn-relu from 0
-        """
+        """Return a line for each vertex and the vertices that lead to it, for people."""
         matrix, ops = self.parse(arch)
-        sources = [[str(v) for v in range(w) if matrix[v][w]] for w in range(len(ops))]
-        return "\n".join(f"{v} {ops[v]} from {', '.join(sources[v])}" for v in range(1, len(ops)))
+        vertices = list(enumerate(zip(ops, _sources(matrix), strict=True)))[1:]
+        return "\n".join(f"{v} {op} from {', '.join(map(str, read))}" for v, (op, read) in vertices)
 
     def key(self, arch: Any) -> str:
-        """Return the benchmark's own hash, the same for isomorphic graphs.
-
-        Examples
-        --------
-        >>> space = NASBench101()
-        >>> space.key(space[0])
-        '00005c142e6f48ac74fdcf73e3439874'
-        """
+        """Return the benchmark's own hash, the same for isomorphic graphs."""
         return _hash(*self.parse(arch))
 
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
-        """Return a graph one edit away.
-
-        An edit changes an operation, adds or removes an edge, or puts a new vertex on an edge. What
-        is then on no path from input to output is dropped, as the benchmark does.
-        """
+        """Change an operation, flip an edge or put a new vertex on one; then :func:`prune`."""
         matrix, ops = self.parse(arch)
         before = _hash(matrix, ops)
         while True:
-            edited = _edited(np.array(matrix), list(ops), rng)
-            mutant = prune(*edited)
+            mutant = prune(*_edited(np.array(matrix), list(ops), rng))
             if mutant is None or len(mutant[1]) > MAX_VERTICES:
                 continue
             if np.sum(mutant[0]) <= MAX_EDGES and _hash(*mutant) != before:
@@ -238,15 +211,15 @@ def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
                 f"the known ones are {', '.join(OPERATIONS)}"
             )
     # before the sizes, which the benchmark takes after pruning, too
-    for vertex in range(n):
-        for dangles, way in (
-            (vertex < n - 1 and not any(matrix[vertex]), "from"),
-            (vertex > 0 and not any(row[vertex] for row in matrix), "to"),
-        ):
-            if dangles:
-                pruned = "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark does"
-                hint = pruned if prune(matrix, ops) else "no path leads from input to output"
-                raise ValueError(f"vertex {vertex} dangles: no edge leads {way} it; {hint}")
+    dangling = [(vertex, "from") for vertex in range(n - 1) if not any(matrix[vertex])]
+    dangling += [
+        (vertex, "to") for vertex, read in enumerate(_sources(matrix)) if vertex and not read
+    ]
+    if dangling:
+        vertex, way = min(dangling)
+        pruned = "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark does"
+        hint = pruned if prune(matrix, ops) else "no path leads from input to output"
+        raise ValueError(f"vertex {vertex} dangles: no edge leads {way} it; {hint}")
     if n > MAX_VERTICES:
         raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
     edges = sum(map(sum, matrix))
@@ -309,7 +282,7 @@ def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
     """Return the benchmark's hash: each vertex's hash takes in its neighbours', n times over."""
     n = len(ops)
     labels = [-1, *map(OPERATIONS.index, ops[1:-1]), -2]
-    incoming = [[v for v in range(n) if matrix[v][w]] for w in range(n)]
+    incoming = _sources(matrix)
     outgoing = [[w for w in range(n) if matrix[v][w]] for v in range(n)]
     hashes = [md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
     for _ in range(n):
@@ -320,8 +293,13 @@ def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
     return md5(str(sorted(hashes)))
 
 
-def _joined(hashes: list[str], vertices: list[int]) -> str:
+def _joined(hashes: list[str], vertices: Sequence[int]) -> str:
     return "".join(sorted([hashes[v] for v in vertices]))
+
+
+def _sources(matrix: Matrix) -> tuple[tuple[int, ...], ...]:
+    """Return the vertices that lead to each vertex."""
+    return tuple(tuple(v for v in range(w) if matrix[v][w]) for w in range(len(matrix)))
 
 
 # Every graph is one number of 32 bits: its vertices (3), its operations as a number in base 3 (8),
@@ -381,30 +359,24 @@ def _candidates() -> Iterator[int]:
         outgoing, incoming = edges.sum(axis=2), edges.sum(axis=1)  # N, n
         dangling = (outgoing[:, :-1] == 0).any(axis=1) | (incoming[:, 1:] == 0).any(axis=1)
         whole = ~dangling & (outgoing.sum(axis=1) <= MAX_EDGES)
-        labels = np.zeros((whole.sum(), n), dtype=np.uint64)
-        labels[:, 0], labels[:, -1] = 1, 2
         triangles, edges = triangles[whole], edges[whole]
-        _, shapes = np.unique(_number(edges, labels), return_index=True)
-        for shape in shapes:  # graphs that differ before they get operations
-            every = np.array(list(itertools.product(range(3), repeat=n - 2)), dtype=np.uint64)
-            labels = np.full((len(every), n), 1, dtype=np.uint64)
-            labels[:, 1:-1], labels[:, -1] = every + 3, 2
-            same = np.broadcast_to(edges[shape], (len(every), n, n))
-            _, firsts = np.unique(_number(same, labels), return_index=True)
-            for first in firsts:
-                operations = sum(int(op) * 3**v for v, op in enumerate(every[first]))
-                yield n << 29 | operations << 21 | int(triangles[shape])
+        operations = np.array(list(itertools.product(range(3), repeat=n - 2)), dtype=np.uint64)
+        for shape in _firsts(edges, np.zeros((len(edges), n - 2), dtype=np.uint64)):
+            same = np.broadcast_to(edges[shape], (len(operations), n, n))
+            for first in _firsts(same, operations + np.uint64(3)):
+                code = sum(int(op) * 3**v for v, op in enumerate(operations[first]))
+                yield n << 29 | code << 21 | int(triangles[shape])
 
 
-def _number(edges: NDArray[np.bool_], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash many labelled graphs to numbers, equal for isomorphic ones: [N, n, n], [N, n] -> [N]."""
+def _firsts(edges: NDArray[np.bool_], between: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the first of each kind of isomorphic graphs: edges [N, n, n], labels [N, n - 2]."""
     adjacent = edges.astype(np.uint64)
-    h = _mix(labels)
-    for _ in range(labels.shape[1]):
+    h = _mix(np.pad(between, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 2))))
+    for _ in range(h.shape[1]):
         incoming = (adjacent * _mix(h + np.uint64(11))[:, :, None]).sum(1)
         outgoing = (adjacent * _mix(h + np.uint64(23))[:, None, :]).sum(2)
         h = _mix(h * np.uint64(3) + _mix(incoming) * np.uint64(5) + _mix(outgoing) * np.uint64(7))
-    return h.sum(1)
+    return np.unique(h.sum(1), return_index=True)[1]
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -442,8 +414,7 @@ def _cell(arch: Arch, inputs: int, outputs: int) -> Cell:
     for vertex in range(last - 1, 0, -1):
         if not matrix[vertex][last]:
             channels[vertex] = max(channels[t] for t in range(1, last) if matrix[vertex][t])
-    sources = tuple(tuple(v for v in range(t) if matrix[v][t]) for t in range(last + 1))
-    return Cell(tuple(channels), sources, ends, bool(matrix[0][last]))
+    return Cell(tuple(channels), _sources(matrix), ends, bool(matrix[0][last]))
 
 
 def _cells(arch: Arch) -> list[list[Cell]]:
@@ -487,7 +458,7 @@ def _table(matrix: Matrix, image_size: int) -> NDArray[np.int64]:
 SLOTS = MAX_VERTICES - 1
 
 
-def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: Norms) -> None:
+def _vertex(operation: str, vertex: int, cell: Cell, kept: maps.Map, norms: Norms) -> None:
     """Compute the map of one vertex."""
     sources = np.array(cell.sources[vertex])
     norm = norms.reading(sources)
@@ -502,16 +473,13 @@ def _vertex(operation: str, vertex: int, cell: Cell, kept: graphs.Maps, norms: N
 
 def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
     """Return the maps that each group of a cell's output adds up, and the groups' channels."""
-    if not cell.ends:
-        return np.array([[0]]), np.array([cell.channels[-1]], dtype)
-    sources = [[vertex, 0] if cell.residual else [vertex] for vertex in cell.ends]
-    return np.array(sources), np.array([cell.channels[v] for v in cell.ends], dtype)
+    sources = [[vertex, 0] if cell.residual else [vertex] for vertex in cell.ends] or [[0]]
+    widths = [cell.channels[vertex] for vertex in cell.ends or (-1,)]
+    return np.array(sources), np.array(widths, dtype)
 
 
 @once_a_batch
-def _first_projection(
-    colours: graphs.Maps, weight: float, extended: bool
-) -> tuple[graphs.Maps, Norms]:
+def _first_projection(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
     """Return stem and first projection."""
     stem, norms = of_stem(colours, weight, SLOTS, extended)
     kept = np.empty((1, *colours.shape), colours.dtype)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps
-from epsutil.collapse.norms import Norms, Slots, of_stem, once_a_batch
+from epsutil.collapse.norms import Norms, Slots, of_stem
 from epsutil.spaces.base import (
     ImageSpace,
     Network,
@@ -76,15 +76,6 @@ class NASBench201(ImageSpace[str]):
         ------
         ValueError
             It is not of the form above, or names an unknown operation.
-
-        Examples
-        --------
-        >>> NASBench201().parse("|none~0|+|none~0|conv~1|+|none~0|none~1|none~2|")
-        Traceback (most recent call last):
-            ...
-        ValueError: unknown operation 'conv' on edge 1 -> 2 in \
-'|none~0|+|none~0|conv~1|+|none~0|none~1|none~2|'; the known ones are none, skip_connect, \
-nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
         """
         text = stripped(text)
         match = _STRING.fullmatch(text)
@@ -100,26 +91,15 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
             raise ValueError(f"edges out of order in {text!r}; the form is {FORM}")
         return text
 
-    def text(self, arch: str) -> str:
-        """Return an architecture as text that `parse` reads: the string itself."""
-        return self.parse(arch)
-
     def describe(self, arch: str) -> str:
         """Return a line for each node with the operations that lead to it, for people."""
         return self.parse(arch).strip("|").replace("|+|", "\n").replace("|", " | ")
 
     def key(self, arch: str) -> str:
-        """Return a text that is equal for architectures that compute the same function.
+        """Return the cell written out from its output, without skips and zeros: "pool(conv1(x))".
 
-        It is the cell written out from its output, without skips and zeros and with sums in a
-        fixed order. Under shared weights 15,625 architectures make 4,930 distinct functions.
-
-        Examples
-        --------
-        >>> NASBench201().key(
-        ...     "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|avg_pool_3x3~2|"
-        ... )
-        'pool(conv1(x))'
+        The order of sums is fixed. Under shared weights 15,625 architectures make 4,930 distinct
+        functions.
         """
         return " + ".join(_sum(_labels(self.parse(arch)))[0]) or "0"
 
@@ -168,7 +148,7 @@ nor_conv_1x1, nor_conv_3x3, avg_pool_3x3
     def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
         steps, ends = _plan(arch)
         kept = np.empty((1 + len(steps) + BLOCK, *colours.shape), colours.dtype)
-        kept[0], norms = _stem(colours, weight, extended)
+        kept[0], norms = of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended)
         for stage, channels in enumerate(STAGES):
             if stage:
                 before, kept = kept, np.empty_like(kept[:, ::2, ::2], order="C")
@@ -289,12 +269,6 @@ def _plan(arch: str) -> tuple[list[Step], Slots]:
     return steps, np.array(ends, dtype=np.int64)
 
 
-@once_a_batch
-def _stem(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
-    """Return the stem's map, and norms for all maps that a network may need."""
-    return of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended)
-
-
 def _residual_block(before: maps.Map, kept: maps.Map, channels: int, norms: Norms) -> None:
     """Halve the image and double the channels: slot 0 of the one to slot 0 of the other."""
     first, second, shortcut = range(len(kept) - BLOCK, len(kept))
@@ -313,7 +287,7 @@ def _apply(
     operation, slot, sources = step
     sources = norms.living(sources)
     if not len(sources):
-        norms.vanish(slot)
+        norms.zero[slot] = True
         return
     norm = norms.reading(sources)
     if operation == "pool":
@@ -331,7 +305,7 @@ def _add_up(sources: Slots, kept: maps.Map, norms: Norms) -> None:
     """Add up maps in slot 0."""
     sources = norms.living(sources)
     if not len(sources):
-        norms.vanish(0)
+        norms.zero[0] = True
     elif len(sources) > 1 or sources[0]:
         cells.total(kept, sources, 0, norms.reading(sources))
         norms.keep(0)

@@ -37,7 +37,7 @@ def fixed_random(seed: int) -> Iterator[None]:
 
 @torch.no_grad()
 def constant_(network: nn.Module, weight: float) -> nn.Module:
-    """Set every weight of a network to one constant, and every bias to zero (Section 2).
+    """Set every weight of a network to one constant, every bias to zero (Section 2); return it.
 
     A bias is a parameter with "bias" in its name, a weight any other parameter; a parametrised one
     gets the constant as its value. Embedding layers keep their values, also where another layer
@@ -51,11 +51,6 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
         Changed in place.
     weight : float
         The shared constant: convolution kernels, linear weights, BatchNorm scales.
-
-    Returns
-    -------
-    torch.nn.Module
-        The same network.
 
     Raises
     ------
@@ -116,7 +111,7 @@ def embeddings(network: nn.Module) -> set[int]:
 
 @torch.no_grad()
 def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Module:
-    """Draw the weights of a network anew, always the same ones for the same seed.
+    """Draw the weights of a network anew, always the same ones for the same seed; return it.
 
     Modules are drawn by their own ``reset_parameters``, or ``_reset_parameters``, a module after
     those that it contains; a parametrised weight as the plain one, to which the parametrisation is
@@ -132,11 +127,6 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     scheme : str, optional
         One of `SCHEMES`, for convolutions, with torch's default arguments. As in the authors' code
         for Table 9, BatchNorm then starts at 1 and 0, a linear layer at normal(0, 0.01) and 0.
-
-    Returns
-    -------
-    torch.nn.Module
-        The same network.
 
     Raises
     ------

@@ -151,12 +151,8 @@ def patches(kind: str, batch_size: int, seed: int, image_size: int = 3) -> Batch
     rng = np.random.default_rng(seed)
     colour = rng.integers(whole.x.shape[1], size=batch_size)
     top, left = rng.integers(whole.x.shape[2] - image_size + 1, size=(2, batch_size))
-    x = np.stack(
-        [
-            image[c, i : i + image_size, j : j + image_size]
-            for image, c, i, j in zip(whole.x, colour, top, left, strict=True)
-        ]
-    )[:, None]
+    squares = np.lib.stride_tricks.sliding_window_view(whole.x, (image_size, image_size), (2, 3))
+    x = squares[np.arange(batch_size), colour, top, left][:, None]
     return Batch(x, None, kind, seed, f"{whole.source}, squares of {image_size} x {image_size}")
 
 

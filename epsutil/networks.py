@@ -51,11 +51,7 @@ def private(network: nn.Module, x: Tensor) -> nn.Module:
     the older ``weight_norm`` and ``spectral_norm`` become the parametrisations of today. Hooks on
     the way forward belong to the network, those on the way back do not.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    x : torch.Tensor
-        Inputs that it takes.
+    `x` are inputs that it takes.
 
     Raises
     ------

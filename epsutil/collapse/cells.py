@@ -139,9 +139,7 @@ def total(maps: Map, sources: Slots, slot: int, norm: Scalars) -> None:
     line = np.empty(width * batch, maps.dtype)
     for i in range(height):
         _sum(flat, i, sources, norm, line)
-        out = flat[slot, i]
-        for p in range(width * batch):
-            out[p] = line[p]
+        flat[slot, i] = line
 
 
 @_in_order

@@ -166,10 +166,7 @@ def batch_norm(x: Map, w: np.floating, channels: int = 1) -> Map:
 
 
 def pointwise(x: Map, w: np.floating, stride: int = 1) -> Map:
-    """Multiply a map by the weight, as a 1 x 1 convolution without ReLU before it does.
-
-    Of [H, W, B] every `stride`-th row and column is taken.
-    """
+    """Multiply every `stride`-th row and column by the weight: a 1 x 1 convolution without ReLU."""
     return np.ascontiguousarray(x[::stride, ::stride]) * w
 
 

@@ -24,22 +24,12 @@ _contracted = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def run(
     code: NDArray, states: NDArray, x: NDArray, weight: NDArray, units: NDArray
 ) -> NDArray[np.floating]:
-    """Interpret a program for all weights, layers and steps.
+    """Interpret a program for all weights, layers and steps; return the last layer's output.
 
     All layers take one step before any takes the next, so that what is live fits in the cache.
-
-    Parameters
-    ----------
-    code, states : ndarray of int64
-        See :class:`epsutil.spaces.nasbench_nlp.Program`, with operations in the benchmark's order.
-    x : ndarray, shape (time, batch)
-        Summed embeddings.
-    weight, units : ndarray, shape (K,) and (n_layers,), dtype of `x`
-
-    Returns
-    -------
-    ndarray, shape (K, time, batch)
-        The last layer's output.
+    `code` and `states` are those of :class:`epsutil.spaces.nasbench_nlp.Program`, its operations in
+    the benchmark's order. `x` [time, batch] are summed embeddings, `weight` [K] and the layers'
+    `units` have their dtype. The result is [K, time, batch].
     """
     n_layers, n_states = len(units), len(states)
     one = x.dtype.type(1)

@@ -109,7 +109,7 @@ class Space(ABC, Generic[Arch]):
 
     @abstractmethod
     def parse(self, text: Any) -> Arch:
-        """Check an architecture and return it in the benchmark's form."""
+        """Check an architecture and return it in the benchmark's form; ValueError if it is none."""
 
     def text(self, arch: Any) -> str:
         """Return an architecture as text that `parse` reads; it may be its own text."""

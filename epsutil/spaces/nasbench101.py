@@ -230,18 +230,8 @@ def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
 def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
     """Drop the vertices that are on no path from input to output; None if there is no path.
 
-    The benchmark does so with every graph before it looks it up.
-
-    Parameters
-    ----------
-    matrix : array-like of 0 and 1, shape (n, n)
-        Upper triangular; of any size.
-    ops : sequence of str
-
-    Raises
-    ------
-    ValueError
-        The matrix is not of that form.
+    The benchmark does so with every graph before it looks it up. It may be of any size; ValueError
+    where `matrix` is not upper triangular and of 0 and 1.
 
     Examples
     --------
@@ -333,13 +323,9 @@ def _codes() -> NDArray[np.uint32]:
 
 
 def enumerate_all() -> NDArray[np.uint32]:
-    """Find all graphs of the space from scratch, in the order of their hashes.
+    """Find all 423,624 graphs from scratch, in the order of their hashes, in a minute or two.
 
-    Takes a minute or two. The result is kept in `GRAPHS`, so that nothing else needs to call this.
-
-    Returns
-    -------
-    ndarray of uint32, shape (423624,)
+    The result, a number for each, is kept in `GRAPHS`, so that nothing else needs to call this.
     """
     found: dict[str, int] = {}
     candidates = list(_candidates())

@@ -70,13 +70,7 @@ class NASBench201(ImageSpace[str]):
         return _indices()[self.parse(arch)]
 
     def parse(self, text: str) -> str:
-        """Check an architecture string, spaces around it aside, and return it.
-
-        Raises
-        ------
-        ValueError
-            It is not of the form above, or names an unknown operation.
-        """
+        """Check a string of the form above, spaces around it aside, and return it."""
         text = stripped(text)
         match = _STRING.fullmatch(text)
         if not match:

@@ -59,13 +59,7 @@ class NASBenchMacro(ImageSpace[str]):
         return int(self.parse(arch), len(BLOCKS))
 
     def parse(self, text: str) -> str:
-        """Check a code, spaces around it aside, and return it.
-
-        Raises
-        ------
-        ValueError
-            It is not eight digits from 0 to 2.
-        """
+        """Check a code of eight digits from 0 to 2, spaces around it aside, and return it."""
         text = stripped(text)
         if len(text) != LENGTH or not set(text) <= set(BLOCKS):
             raise ValueError(

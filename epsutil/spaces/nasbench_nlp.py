@@ -250,15 +250,13 @@ def _state(node: str, prefix: str) -> int | None:
 
 def _n_states(recipe: Recipe) -> int:
     """Count the hidden states, which must be numbered from 0."""
-    numbers = sorted(n for node in recipe if (n := _state(node, "h_new_")) is not None)
-    for expected, number in enumerate(numbers or [-1]):
-        if number != expected:
-            raise ValueError(
-                f"the recipe has no node 'h_new_{expected}': a hidden state is missing"
-            )
-    if len(numbers) > MAX_STATES:
-        raise ValueError(f"{len(numbers)} hidden states; at most {MAX_STATES} are allowed")
-    return len(numbers)
+    count = sum(_state(node, "h_new_") is not None for node in recipe)
+    for node in (f"h_new_{state}" for state in range(count or 1)):
+        if node not in recipe:
+            raise ValueError(f"the recipe has no node {node!r}: a hidden state is missing")
+    if count > MAX_STATES:
+        raise ValueError(f"{count} hidden states; at most {MAX_STATES} are allowed")
+    return count
 
 
 def _cell_inputs(recipe: Recipe) -> list[str]:

@@ -200,11 +200,7 @@ class Space(ABC, Generic[Arch]):
         return metric.outputs(network.to(precision), x.to(precision), weights)
 
     def score(
-        self,
-        arch: Any,
-        x: Inputs,
-        weights: Sequence[float] | None = None,
-        dtype: str | None = None,
+        self, arch: Any, x: Inputs, weights: Sequence[float] | None = None, dtype: str | None = None
     ) -> float:
         """Return epsilon of an architecture (Eqs 1-4), computed from :meth:`outputs`.
 
@@ -233,7 +229,7 @@ class ImageSpace(Space[Arch]):
 
     @abstractmethod
     def _sizes(self, arch: Arch, image_size: int) -> NDArray[np.int64]:
-        """Add up what :func:`convolution` returns for all but the linear layer."""
+        """Add up what :func:`conv_size` returns for all but the linear layer."""
 
     @abstractmethod
     def _collapsed(self, arch: Arch, colours: maps.Map, weight: float, extended: bool) -> NDArray:
@@ -263,7 +259,7 @@ class ImageSpace(Space[Arch]):
         return scaled.outputs(rows) if extended else rows
 
 
-def convolution(
+def conv_size(
     fan_in: int, outputs: int, image_size: int, normalised: bool = True
 ) -> NDArray[np.int64]:
     """Count the parameters and, for one image, the multiply-accumulates of a convolution.

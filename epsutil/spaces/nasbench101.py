@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
 from epsutil.collapse.norms import Norms, Scalars, of_stem, once_a_batch
-from epsutil.spaces.base import ImageSpace, Network, conv_bn, convolution, md5, one_line
+from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -328,8 +328,7 @@ def enumerate_all() -> NDArray[np.uint32]:
     The result, a number for each, is kept in `GRAPHS`, so that nothing else needs to call this.
     """
     found: dict[str, int] = {}
-    candidates = list(_candidates())
-    for code in tqdm(candidates, "hashing NAS-Bench-101", unit="graph", leave=False):
+    for code in tqdm(list(_candidates()), "hashing NAS-Bench-101", unit="graph", leave=False):
         found.setdefault(_hash(*_decode.__wrapped__(code)), code)
     return np.array([found[key] for key in sorted(found)], dtype=np.uint32)
 
@@ -416,19 +415,19 @@ def _cells(arch: Arch) -> list[list[Cell]]:
 def _table(matrix: Matrix, image_size: int) -> NDArray[np.int64]:
     """Return the sizes of a cell's parts, for which of a graph only the edges matter.
 
-    [2, vertices, operations], see :func:`convolution`: at vertex 0 the stem and all projections,
+    [2, vertices, operations], see :func:`conv_size`: at vertex 0 the stem and all projections,
     at each other one what it adds with each operation.
     """
     sizes = np.zeros((2, MAX_VERTICES - 1, len(OPERATIONS)), dtype=np.int64)
-    sizes[:, 0, 0] = convolution(9 * 3, STACKS[0], image_size)
+    sizes[:, 0, 0] = conv_size(9 * 3, STACKS[0], image_size)
     for stack, cells in enumerate(_cells((matrix, ("",) * len(matrix)))):
         for cell in cells:
             for vertex, width in enumerate(cell.channels):
                 if 0 in cell.sources[vertex]:  # through a projection
-                    sizes[:, 0, 0] += convolution(cell.channels[0], width, image_size >> stack)
+                    sizes[:, 0, 0] += conv_size(cell.channels[0], width, image_size >> stack)
                 if 0 < vertex < len(matrix) - 1:
                     for operation, kernel in enumerate(KERNELS.values()):
-                        one = convolution(kernel**2 * width, width, image_size >> stack)
+                        one = conv_size(kernel**2 * width, width, image_size >> stack)
                         sizes[:, vertex, operation] += one
     return sizes
 

@@ -24,15 +24,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps
 from epsutil.collapse.norms import Norms, Slots, of_stem
-from epsutil.spaces.base import (
-    ImageSpace,
-    Network,
-    Networks,
-    conv_bn,
-    convolution,
-    edited,
-    stripped,
-)
+from epsutil.spaces.base import ImageSpace, Network, Networks, conv_bn, conv_size, edited, stripped
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -126,17 +118,17 @@ class NASBench201(ImageSpace[str]):
 
     def _sizes(self, arch: str, image_size: int) -> NDArray[np.int64]:
         windows = [KERNELS[name] ** 2 for name in operations_of(arch) if name in KERNELS]  # pixels
-        sizes = convolution(9 * 3, STAGES[0], image_size)
-        sizes += convolution(0, STAGES[-1], 1)  # the last BatchNorm
+        sizes = conv_size(9 * 3, STAGES[0], image_size)
+        sizes += conv_size(0, STAGES[-1], 1)  # the last BatchNorm
         for stage, channels in enumerate(STAGES):
             if stage:
                 image_size //= 2
                 half = STAGES[stage - 1]
-                sizes += convolution(9 * half, channels, image_size)
-                sizes += convolution(9 * channels, channels, image_size)
-                sizes += convolution(half, channels, image_size, normalised=False)
+                sizes += conv_size(9 * half, channels, image_size)
+                sizes += conv_size(9 * channels, channels, image_size)
+                sizes += conv_size(half, channels, image_size, normalised=False)
             for pixels in windows:
-                sizes += CELLS * convolution(pixels * channels, channels, image_size)
+                sizes += CELLS * conv_size(pixels * channels, channels, image_size)
         return sizes
 
     def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:

@@ -18,15 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil.collapse import maps, scaled
-from epsutil.spaces.base import (
-    ImageSpace,
-    Network,
-    conv_bn,
-    convolution,
-    edited,
-    one_line,
-    stripped,
-)
+from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, edited, one_line, stripped
 
 BLOCKS = "012"
 STAGES = (2, 3, 3)  # blocks
@@ -100,16 +92,16 @@ class NASBenchMacro(ImageSpace[str]):
         return Network(layers, LAST, num_classes)
 
     def _sizes(self, arch: str, image_size: int) -> NDArray[np.int64]:
-        sizes = convolution(3 * 9, STEM, image_size)
+        sizes = conv_size(3 * 9, STEM, image_size)
         for place in _places(arch):
             before, image_size = image_size, -(-image_size // place.stride)
             if place.block == "0":
-                sizes += convolution(place.inputs, place.outputs, image_size)
+                sizes += conv_size(place.inputs, place.outputs, image_size)
             else:
-                sizes += convolution(place.inputs, place.hidden, before)
-                sizes += convolution(KERNELS[place.block] ** 2, place.hidden, image_size)
-                sizes += convolution(place.hidden, place.outputs, image_size)
-        return sizes + convolution(place.outputs, LAST, image_size)
+                sizes += conv_size(place.inputs, place.hidden, before)
+                sizes += conv_size(KERNELS[place.block] ** 2, place.hidden, image_size)
+                sizes += conv_size(place.hidden, place.outputs, image_size)
+        return sizes + conv_size(place.outputs, LAST, image_size)
 
     def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
         kernels: Any = scaled if extended else maps  # which has the same functions

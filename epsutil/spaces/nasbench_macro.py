@@ -146,6 +146,9 @@ def _places(code: str) -> Iterator[Place]:
             yield Place(block, channels, channels, 1)
 
 
+# The width collapse --------------------------------------------------------------------------
+
+
 def _collapsed_block(x: Any, place: Place, w: np.floating, kernels: Any) -> Any:
     """Apply one block to a map of either module of kernels."""
     if place.block == "0":
@@ -155,6 +158,9 @@ def _collapsed_block(x: Any, place: Place, w: np.floating, kernels: Any) -> Any:
     h = kernels.relu(kernels.batch_norm(h, w), w)
     h = kernels.batch_norm(h, w, place.hidden)
     return kernels.add(h, x) if place.stride == 1 else h
+
+
+# The full-width network ----------------------------------------------------------------------
 
 
 def _block(place: Place) -> nn.Module:

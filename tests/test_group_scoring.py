@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import recipes
 import torch
 from torch import nn
 
@@ -262,7 +261,7 @@ def test_a_space_has_a_metric_in_one_group(space):
 def test_language_model_is_tied():
     space = spaces.get("nasbench_nlp")
     tokens = torch.randint(10_000, (3, 2), generator=torch.Generator().manual_seed(0))
-    network = space.network(recipes.generate(np.random.default_rng(0)), 10_000)
+    network = space.network(space.generate(np.random.default_rng(0)), 10_000)
     hidden = network.network(tokens)
     logits = network(tokens)
     assert logits.shape == (3, 2, 10_000) and hidden.shape == (3, 2, 400)

@@ -7,7 +7,6 @@ import notebook
 import numpy as np
 import pandas as pd
 import pytest
-import recipes
 import torch
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from epsutil.spaces import nasbench_nlp
 SPACE = nasbench_nlp.NASBenchNLP()
 FILE = "nas-bench-nlp/ptb_single_run.csv.gz"
 SEEDS = st.integers(0, 2**32 - 1)
-RECIPES = SEEDS.map(lambda seed: recipes.generate(np.random.default_rng(seed)))
+RECIPES = SEEDS.map(lambda seed: SPACE.generate(np.random.default_rng(seed)))
 WEIGHTS = st.floats(-7, 0).map(lambda exponent: 10**exponent)
 
 
@@ -150,11 +149,11 @@ def test_generated_recipes_keep_the_benchmarks_rules(arch):
 
 def test_generator_draws_all_that_there_is():
     rng = np.random.default_rng(0)
-    archs = [recipes.generate(rng) for _ in range(300)]
+    archs = [SPACE.generate(rng) for _ in range(300)]
     operations = {what["op"] for arch in archs for what in arch.values()}
     assert operations == set(nasbench_nlp.OPERATIONS)
     assert {nasbench_nlp._n_states(arch) for arch in archs} == {1, 2, 3}
-    assert recipes.generate(np.random.default_rng(4)) == recipes.generate(np.random.default_rng(4))
+    assert SPACE.generate(np.random.default_rng(4)) == SPACE.generate(np.random.default_rng(4))
 
 
 @given(RECIPES, SEEDS)
@@ -316,7 +315,7 @@ def tokens(seed, steps, columns):
 def random_archs(count):
     """Half from the benchmark, where it is at hand, and half drawn."""
     rng = np.random.default_rng(1)
-    archs = [recipes.generate(rng) for _ in range(count)]
+    archs = [SPACE.generate(rng) for _ in range(count)]
     if sources.available(FILE):
         archs[::2] = [SPACE[int(i)] for i in rng.integers(0, len(SPACE), len(archs[::2]))]
     return archs
@@ -376,7 +375,7 @@ def compare_scores(full, collapsed):
 
 
 @given(RECIPES, WEIGHTS, WEIGHTS, st.integers(2, 4), st.integers(2, 5), SEEDS)
-@example(recipes.generate(np.random.default_rng(7552)), 1.0, 7.352744426651598e-05, 2, 5, 8190284)
+@example(SPACE.generate(np.random.default_rng(7552)), 1.0, 7.352744426651598e-05, 2, 5, 8190284)
 @settings(
     max_examples=6,
     phases=(Phase.explicit, Phase.generate),  # shrinking would take minutes

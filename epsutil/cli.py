@@ -7,16 +7,26 @@ import logging
 import math
 import os
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import pandas as pd
 from click.core import ParameterSource
 
-from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
+from epsutil import (
+    inputs,
+    paths,
+    pools,
+    proxies,
+    scoring,
+    sources,
+    spaces,
+    user_modules,
+    user_tables,
+)
 from epsutil import search as search_
 from epsutil import weights as weights_
 from epsutil.book import execution, meta, parameters, site
@@ -31,6 +41,8 @@ _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
 _SCALE = _shown("--scale", type=click.Choice(parameters.SCALES), default="quick")
+_SPACE = click.argument("space", type=click.Choice(spaces.names()), required=False)
+_seed = partial(click.option, "--seed", type=click.IntRange(0, parameters.LARGEST_SEED))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -79,6 +91,20 @@ def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> in
     return value
 
 
+def _checked_output(ctx: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and not (folder := value.absolute().parent).is_dir():
+        raise ValueError(f"--output: there is no folder {folder}")
+    return value
+
+
+_JOBS = click.option(
+    "--jobs", type=int, default=-1, callback=_checked_jobs, help="Processes; by default one a core."
+)
+_OUTPUT = click.option(
+    "--output", type=_FILE, callback=_checked_output, help="Also write all of it to this CSV file."
+)
+
+
 class _Several(click.Command):
     """A command whose option --metrics takes several values, as argparse's ``nargs="+"``."""
 
@@ -96,32 +122,8 @@ class _Several(click.Command):
         return super().parse_args(ctx, words)
 
 
-_Two = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The arguments of `score`; None where one is not given."""
-
-    space: str | None
-    module: str | None
-    metrics: tuple[str, ...]
-    batch_kind: str | None
-    image_size: int | None
-    dataset: str | None
-    weights: _Two | None
-    arch: str | None
-    n_archs: int | None
-    batch_size: int | None
-    seed: int | None
-    dtype: str
-    jobs: int
-    rebuild: bool
-    output: Path | None
-
-
 @cli.command(cls=_Several)
-@click.argument("space", type=click.Choice(spaces.names()), required=False)
+@_SPACE
 @click.option(
     "--module",
     metavar="PACKAGE.MODULE:NAME",
@@ -163,21 +165,11 @@ class _Asked:
     help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
     f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, parameters.LARGEST_SEED),
-    help=f"By default {_SEED}; for a --module, and for metrics other than epsilon, {proxies.SEED}.",
-)
-@click.option("--dtype", type=click.Choice(scoring.DTYPES), default="float32", show_default=True)
-@click.option(
-    "--jobs",
-    type=int,
-    default=-1,
-    callback=_checked_jobs,
-    help="Processes; by default one per core.",
-)
+@_seed(help=f"By default {_SEED}; for a --module and metrics other than epsilon {proxies.SEED}.")
+@_shown("--dtype", type=click.Choice(scoring.DTYPES), default="float32")
+@_JOBS
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
-@click.option("--output", type=_FILE, help="Also write the scores to this CSV file.")
+@_OUTPUT
 @click.pass_context
 def score(ctx: click.Context, /, **given: Any) -> None:
     """Score a search space, a sample of it, one architecture, or a network of yours.
@@ -193,37 +185,39 @@ def score(ctx: click.Context, /, **given: Any) -> None:
     Metrics other than epsilon take one --arch like a --module: at full width, all on one batch.
     They take a sample as the authors of each do, with its batch size and network.
     """  # noqa: D301
-    asked = _Asked(**given)
+    asked = SimpleNamespace(**given)
     names = [name for text in asked.metrics for name in text.split(",") if name] or ["epsilon"]
     names = list(dict.fromkeys(proxies.get(name).name for name in names))
-    if (asked.space is None) == (asked.module is None):
-        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
+    _check_source(asked.space, asked.module)
     if asked.arch is not None and asked.n_archs is not None:
         raise ValueError("give --arch or --n-archs, not both")
-    if asked.output is not None and not asked.output.absolute().parent.is_dir():
-        raise ValueError(f"--output: there is no folder {asked.output.absolute().parent}")
     if asked.weights is not None:
         scoring.checked_weights(asked.weights)
     if asked.module is not None:
         _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
-        _score_module(asked, asked.module, names)
+        asked.dataset = asked.batch_kind or user_modules.DEFAULT_BATCH
+        _score_network(asked, None, names)
         return
 
-    assert asked.space is not None
     space = spaces.get(asked.space)
-    dataset, weights = asked.dataset or space.dataset, asked.weights or space.weights
-    scoring.check_dataset(space.name, dataset)
+    asked.dataset, asked.weights = asked.dataset or space.dataset, asked.weights or space.weights
+    scoring.check_dataset(space.name, asked.dataset)
     if names == ["epsilon"]:
         taken = "metrics dataset weights arch n_archs batch_size seed dtype jobs rebuild"
         _refuse_others(ctx, "a search space", taken)
-        _score_epsilon(asked, space, dataset, weights)
+        _score_epsilon(asked, space)
     elif asked.arch is not None:
         _refuse_others(ctx, "--arch by --metrics", "metrics dataset weights arch batch_size seed")
-        _score_arch(asked, space, asked.arch, dataset, weights, names)
+        _score_network(asked, space, names)
     else:
         taken = "metrics dataset weights n_archs seed jobs rebuild"
         _refuse_others(ctx, "a sample by --metrics", taken)
-        _score_sample(asked, space, dataset, weights, names)
+        _score_sample(asked, space, names)
+
+
+def _check_source(space: str | None, module: str | tuple[str, ...] | None) -> None:
+    if bool(space) == bool(module):
+        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
 
 
 def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
@@ -236,38 +230,45 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
             raise ValueError(f"{option} does not go with {what}, which takes {valid}")
 
 
-def _score_module(asked: _Asked, module: str, names: list[str]) -> None:
-    kind = asked.batch_kind or user_modules.DEFAULT_BATCH
+def _check_labels(names: list[str], kind: str) -> None:
+    """Refuse metrics that need labels on synthetic images."""
+    needy = [name for name in names if proxies.get(name).labels]
+    if needy and kind in inputs.IMAGES and kind not in pools.FILES:
+        have = ", ".join(pools.FILES)
+        raise ValueError(f"{needy[0]} needs labels, and {kind} images have none; {have} have")
+
+
+def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: list[str]) -> None:
+    """Score a user's network or that of an architecture, whose epsilon is of one output."""
+    _check_labels(names, asked.dataset)
     seed = proxies.SEED if asked.seed is None else asked.seed
-    batch = user_modules.load_batch(kind, asked.batch_size, seed, asked.image_size)
-    network = user_modules.load_module(module)
-    chosen = asked.weights or (1e-7, 1.0)
-    values = proxies.compute(network, (batch.x, batch.labels), names, seed, weights=chosen)
-    _tell(values, batch, asked.output, "" if asked.batch_kind else "; --batch names another")
-    if math.isnan(values.get("epsilon", 0)):
-        click.echo(
-            "With a weight, all outputs are equal or one is not finite; try others", err=True
-        )
+    batch = user_modules.load_batch(asked.dataset, asked.batch_size, seed, asked.image_size)
+    labelled, values = (batch.x, batch.labels), {}
+    if space is None:
+        network, others = user_modules.load_module(asked.module), names
+    else:
+        network = space.network(asked.arch, inputs.classes(asked.dataset))
+        others = [name for name in names if name != "epsilon"]
+        values["epsilon"] = space.score(asked.arch, batch.x, asked.weights)
+    values |= proxies.compute(network, labelled, others, seed, weights=asked.weights or (1e-7, 1.0))
+    shape = " x ".join(map(str, batch.x.shape))
+    note = "" if asked.batch_kind or space is not None else "; --batch names another"
+    click.echo(f"inputs: {batch.source}; {shape}, seed {batch.seed}{note}")
+    width = max(map(len, names))
+    for name in names:
+        click.echo(f"{name:{width}}  {_number(values[name])}")
+    _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
+    if space is None and math.isnan(values.get("epsilon", 0)):
+        told = "With a weight, all outputs are equal or one is not finite; try others"
+        click.echo(told, err=True)
 
 
-def _score_arch(
-    asked: _Asked, space: spaces.Space, arch: str, dataset: str, weights: _Two, names: list[str]
-) -> None:
-    seed = proxies.SEED if asked.seed is None else asked.seed
-    batch = inputs.batch(dataset, asked.batch_size or proxies.BATCH_SIZE, seed)
-    network = space.network(arch, inputs.classes(dataset))
-    others = [name for name in names if name != "epsilon"]
-    values = proxies.compute(network, (batch.x, batch.labels), others, seed)
-    values["epsilon"] = space.score(arch, batch.x, weights)
-    _tell({name: values[name] for name in names}, batch, asked.output, note="")
-
-
-def _score_epsilon(asked: _Asked, space: spaces.Space, dataset: str, weights: _Two) -> None:
+def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
     seed = _SEED if asked.seed is None else asked.seed
-    batch = inputs.batch(dataset, asked.batch_size or _BATCH_SIZE, seed)
+    batch = inputs.batch(asked.dataset, asked.batch_size or _BATCH_SIZE, seed)
     archs = None if asked.n_archs is None else list(scoring.sample(space.name, asked.n_archs, seed))
     if asked.arch is not None:
-        value = space.score(asked.arch, batch.x, weights, asked.dtype)
+        value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
         click.echo(_number(value))
         if math.isnan(value) and asked.dtype == "float32":
             click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
@@ -275,47 +276,37 @@ def _score_epsilon(asked: _Asked, space: spaces.Space, dataset: str, weights: _T
             return
         archs = [space.index(asked.arch)]
     frame = scoring.score(
-        space.name, batch, weights, archs, asked.dtype, n_jobs=asked.jobs, rebuild=asked.rebuild
+        space.name, batch, asked.weights, archs, asked.dtype, asked.jobs, asked.rebuild
     )
     _write_archs(frame, space, asked.output)
     if asked.arch is None:
-        _summarise(frame[scoring.pair(weights)], "epsilon", batch.source, space)
+        _summarise(frame[scoring.pair(asked.weights)], "epsilon", batch.source, space)
 
 
-def _score_sample(
-    asked: _Asked, space: spaces.Space, dataset: str, weights: _Two, names: list[str]
-) -> None:
+def _score_sample(asked: SimpleNamespace, space: spaces.Space, names: list[str]) -> None:
     group_of = scoring.groups_of(space.name)
     if missing := [name for name in names if name not in (*group_of, "epsilon")]:
-        raise ValueError(
-            f"no {missing[0]} for a sample of {space.name}, but epsilon, {', '.join(group_of)}; "
-            "--arch takes all metrics"
-        )
+        others = f"but epsilon, {', '.join(group_of)}; --arch takes all metrics"
+        raise ValueError(f"no {missing[0]} for a sample of {space.name}, {others}")
     if asked.n_archs is None:
-        raise ValueError(
-            f"{', '.join(names)}: some take seconds for each architecture; give --n-archs or --arch"
-        )
-    labels = [name for name in names if proxies.get(name).labels]
-    if labels and not inputs.needs(dataset) and inputs.batch(dataset, 2).labels is None:
-        raise ValueError(f"{labels[0]} needs labels, and {dataset} images have none; cifar10 has")
+        slow = f"{', '.join(names)}: some take seconds for each architecture"
+        raise ValueError(f"{slow}; give --n-archs or --arch")
+    _check_labels(names, asked.dataset)
+    options = {"n_jobs": asked.jobs, "rebuild": asked.rebuild}
     columns, origins = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
         seed = proxies.SEED if asked.seed is None else asked.seed
-        frame = scoring.score_group(
-            space.name, dataset, group, asked.n_archs, seed, asked.jobs, asked.rebuild
-        )
-        assert frame is not None
+        given = (space.name, asked.dataset, group, asked.n_archs, seed)
+        frame = cast(pd.DataFrame, scoring.score_group(*given, **options))
         for name in frame.columns.intersection(names):
             columns[name], origins[name] = frame[name], frame.attrs["run"]["input"]
     if "epsilon" in names:  # of the same architectures
         archs = sorted(scoring.order(space.name)[: asked.n_archs])
         seed = _SEED if asked.seed is None else asked.seed
-        batch = inputs.batch(dataset, _BATCH_SIZE, seed)
-        frame = scoring.score(
-            space.name, batch, weights, archs, n_jobs=asked.jobs, rebuild=asked.rebuild
-        )
-        columns["epsilon"], origins["epsilon"] = frame[scoring.pair(weights)], batch.source
-    table = pd.DataFrame({name: columns[name] for name in names})
+        batch = inputs.batch(asked.dataset, _BATCH_SIZE, seed)
+        frame = scoring.score(space.name, batch, asked.weights, archs, **options)
+        columns["epsilon"], origins["epsilon"] = frame[scoring.pair(asked.weights)], batch.source
+    table = pd.DataFrame(columns)[names]
     _write_archs(table, space, asked.output)
     for name in names:
         _summarise(table[name], name, origins[name], space)
@@ -330,16 +321,6 @@ def _summarise(scores: pd.Series, metric: str, source: str, space: spaces.Space)
     best = scores.nsmallest(5) if proxies.get(metric).lower_is_better else scores.nlargest(5)
     for index, value in best.items():
         click.echo(f"  {value:<11.6g}  {index:>6}  {space.text(space[index])}")
-
-
-def _tell(values: dict[str, float], batch: inputs.Batch, output: Path | None, note: str) -> None:
-    """Print the metrics of one network."""
-    shape = " x ".join(map(str, batch.x.shape))
-    click.echo(f"inputs: {batch.source}; {shape}, seed {batch.seed}{note}")
-    width = max(map(len, values))
-    for name, value in values.items():
-        click.echo(f"{name:{width}}  {_number(value)}")
-    _write(pd.Series(values, name="value").rename_axis("metric"), output)
 
 
 def _number(value: float) -> str:
@@ -361,7 +342,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("space", type=click.Choice(spaces.names()), required=False)
+@_SPACE
 @click.option(
     "--module",
     "modules",
@@ -374,9 +355,9 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
 @_shown("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
 @click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
 @click.option("--batch-size", type=click.IntRange(2), help=f"By default {_BATCH_SIZE}.")
-@click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
-@click.option("--jobs", type=int, default=-1, callback=_checked_jobs, help="For a SPACE.")
-@click.option("--output", type=_FILE, help="Also write what decided to this CSV file.")
+@_seed(default=_SEED)
+@_JOBS
+@_OUTPUT
 def weights(
     space: str | None, modules: tuple[str, ...], kind: str | None, rule: str, n_archs: int | None,
     batch_size: int | None, seed: int, jobs: int, output: Path | None,
@@ -387,12 +368,9 @@ def weights(
     epsutil weights nasbench201 --batch grey
     epsutil weights --module mypackage.models:all_networks --batch normal
     """  # noqa: D301
-    if (space is None) == (not modules):
-        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
+    _check_source(space, modules)
     if space is None and (n_archs is not None or jobs != -1):
         raise ValueError("--n-archs and --jobs go with a search space, not with a --module")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ValueError(f"--output: there is no folder {output.absolute().parent}")
     if space is not None:
         kind = kind or spaces.get(space).dataset
         scoring.check_dataset(space, kind)
@@ -424,8 +402,8 @@ def weights(
 @_shown("--pool", type=click.IntRange(1), default=1000, help="Scored first: pick, *-warmup.")
 @_shown("--population", type=click.IntRange(1), default=64, help="Of the methods rea*.")
 @_shown("--tournament", type=click.IntRange(1), default=10, help="Of the methods rea*.")
-@click.option("--seed", type=click.IntRange(0, parameters.LARGEST_SEED), default=_SEED)
-@click.option("--output", type=_FILE, help="Also write the whole curves to this CSV file.")
+@_seed(default=_SEED)
+@_OUTPUT
 @click.pass_context
 def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any) -> None:
     """Search on a table of yours, with a score and without.
@@ -461,12 +439,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
 @_SCALE
-@click.option(
-    "-o",
-    "--output",
-    type=_FILE,
-    help="The executed notebook; by default _build/runs/NOTEBOOK.ipynb.",
-)
+@click.option("-o", "--output", type=_FILE, help="By default _build/runs/NOTEBOOK.ipynb.")
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
     """Execute one notebook with other parameters.
 

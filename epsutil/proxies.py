@@ -157,7 +157,8 @@ def compute(
         labels = None if batch[1] is None else torch.as_tensor(batch[1]).detach().clone()
         for chosen in wanted:
             if chosen.labels and labels is None:
-                raise ValueError(f"{chosen.name} needs labels, and the batch has none; cifar10 has")
+                fix = "give an array of them beside x"
+                raise ValueError(f"{chosen.name} needs labels, and the batch has none; {fix}")
         labelled = [chosen.name for chosen in wanted if chosen.labels]
         private = networks.private(network, x)
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)

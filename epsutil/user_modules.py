@@ -37,39 +37,31 @@ def load_module(text: str) -> nn.Module:
     ValueError
         There is no such thing, or it gives no network.
     """
-    network, what = _load(text)
-    if not isinstance(network, nn.Module):
-        raise _not_a_module(what, network)
-    return network
+    return _network(*_load(text))
 
 
 def load_modules(texts: Sequence[str]) -> list[nn.Module]:
-    """Import networks by name, each as :func:`load_module` or a list (any iterable) of them.
-
-    Raises
-    ------
-    ValueError
-        There is no such thing, or it gives anything else.
-    """
+    """Import networks by name, each as :func:`load_module` or a list (any iterable) of them."""
     modules: list[nn.Module] = []
     for text in texts:
         found, what = _load(text)
-        several = not isinstance(found, nn.Module) or isinstance(found, nn.ModuleList)
-        if several and not isinstance(found, Iterable):
-            raise _not_a_module(what, found)
+        one = isinstance(found, nn.Module) and not isinstance(found, nn.ModuleList)
+        if one or not isinstance(found, Iterable):
+            modules.append(_network(found, what))
+            continue
         try:
-            members = list(found) if several else [found]
+            members = list(found)
         except Exception as error:  # a generator of the user's
             raise ValueError(f"--module: {what} fails: {cause(error)}") from error
-        for number, member in enumerate(members):
-            if not isinstance(member, nn.Module):
-                raise _not_a_module(f"{what}[{number}]", member)
-        modules += members
+        modules += [_network(member, f"{what}[{i}]") for i, member in enumerate(members)]
     return modules
 
 
-def _not_a_module(what: str, found: Any) -> ValueError:
-    return ValueError(f"--module: {what} is of type {type(found).__name__}, not a torch.nn.Module")
+def _network(found: Any, what: str) -> nn.Module:
+    if not isinstance(found, nn.Module):
+        kind = type(found).__name__
+        raise ValueError(f"--module: {what} is of type {kind}, not a torch.nn.Module")
+    return found
 
 
 def _load(text: str) -> tuple[Any, str]:
@@ -89,13 +81,12 @@ def _load(text: str) -> tuple[Any, str]:
             hint = f"; did you mean {' or '.join(close)}" if close else ""
             raise ValueError(f"--module: {place} has no {name}{hint}")
         found = getattr(found, part)
-    network = found
-    if callable(found) and not isinstance(found, nn.Module):
-        try:
-            network = found()
-        except (Exception, SystemExit) as error:
-            raise ValueError(f"--module: {text}() fails: {cause(error)}") from error
-    return network, text if network is found else f"{text}()"
+    if isinstance(found, nn.Module) or not callable(found):
+        return found, text
+    try:
+        return found(), f"{text}()"
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"--module: {text}() fails: {cause(error)}") from error
 
 
 def load_batch(
@@ -123,15 +114,10 @@ def load_batch(
         return inputs.batch(kind, batch_size or proxies.BATCH_SIZE, seed, image_size)
     file = Path(kind)
     if file.suffix != ".npz":
-        raise ValueError(
-            f"--batch: {kind!r} is neither a .npz file nor one of {', '.join(inputs.KINDS)}"
-        )
+        kinds = ", ".join(inputs.KINDS)
+        raise ValueError(f"--batch: {kind!r} is neither a .npz file nor one of {kinds}")
     if batch_size is not None or image_size is not None:
         raise ValueError("--batch-size and --image-size do not go with a file, which is the batch")
-    return _read(file, seed)
-
-
-def _read(file: Path, seed: int) -> Batch:
     if not file.is_file():
         raise ValueError(f"--batch: there is no file {file}")
     try:
@@ -141,23 +127,22 @@ def _read(file: Path, seed: int) -> Batch:
     except OSError as error:
         raise ValueError(f"--batch: cannot read {file}: {cause(error)}") from error
     except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise ValueError(
-            f"--batch: {file} is not a file of plain arrays as numpy.savez writes it"
-        ) from error
+        form = "a file of plain arrays as numpy.savez writes it"
+        raise ValueError(f"--batch: {file} is not {form}") from error
     if x is None:
         raise ValueError(f"--batch: {file} has no array x, but {names or 'nothing'}")
     if x.ndim < 1 or not x.size:
         raise ValueError(f"--batch: x in {file} has the shape {x.shape}, which holds no inputs")
-    x = _as_numbers(x, file)
-    if labels is not None and labels.dtype.kind not in "iu":
-        raise ValueError(f"--batch: labels in {file} are {labels.dtype}, not whole numbers")
-    sizes = x.shape[:1] if x.dtype.kind == "f" else x.shape[:2]  # of tokens, time may come first
-    if labels is not None and labels.shape[:1] not in [(size,) for size in sizes]:
-        raise ValueError(
-            f"--batch: {file} holds labels of shape {labels.shape} for x of shape {x.shape}"
-        )
-    labels = None if labels is None else labels.astype(np.int64)
-    return Batch(x, labels, "file", seed, f"{file}{'' if labels is None else ' with labels'}")
+    x, source = _as_numbers(x, file), str(file)
+    if labels is not None:
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"--batch: labels in {file} are {labels.dtype}, not whole numbers")
+        sizes = x.shape[: 1 if x.dtype.kind == "f" else 2]  # of tokens, time may come first
+        if labels.ndim < 1 or len(labels) not in sizes:
+            shapes = f"labels of shape {labels.shape} for x of shape {x.shape}"
+            raise ValueError(f"--batch: {file} holds {shapes}")
+        labels, source = labels.astype(np.int64), f"{file} with labels"
+    return Batch(x, labels, "file", seed, source)
 
 
 def _as_numbers(x: NDArray, file: Path) -> NDArray:

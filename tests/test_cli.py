@@ -348,7 +348,18 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ),
         ("--module own_network:Tiny --metrics", "Option '--metrics' requires an argument"),
         ("--metrics --module own_network:Tiny", "Option '--metrics' requires an argument"),
-        ("--module own_network:Tiny --metrics snip", "the batch has none; cifar10 has"),
+        (
+            "--module own_network:Tiny --metrics snip",
+            "snip needs labels, and normal images have none; cifar10, cifar100, ImageNet16-120",
+        ),
+        (
+            "--module own_network:Tiny --metrics snip --batch unlabelled.npz",
+            "snip needs labels, and the batch has none; give an array of them beside x",
+        ),
+        (
+            f"nasbench201 --metrics snip --arch {ARCH} --dataset grey",
+            "snip needs labels, and grey images have none; cifar10, cifar100, ImageNet16-120",
+        ),
         ("--module own_network:Tiny --weights 1 1", "two or more different finite numbers"),
         ("--module own_network:Tiny --batch mnist", "'mnist' is neither a .npz file nor one of"),
         ("--module own_network:Tiny --dataset grey", "--dataset does not go with --module"),
@@ -400,7 +411,7 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         ("nasbench201 --metrics ntk --n-archs 2 --dataset ptb", "nasbench201 does not read ptb"),
         (
             "nasbench201 --metrics synflow snip --n-archs 2 --dataset grey",
-            "snip needs labels, and grey images have none; cifar10 has",
+            "snip needs labels, and grey images have none; cifar10, cifar100, ImageNet16-120",
         ),
     ],
 )

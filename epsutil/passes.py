@@ -3,8 +3,10 @@
 What weights and inputs are, see :mod:`epsutil.proxies`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +31,8 @@ class Passes:
         As :func:`epsutil.networks.private` returns it.
     x, labels, loss, seed, weights
         See :func:`epsutil.proxies.compute`.
-    wanted : collection of str
-        The metrics that will ask, so that one pass serves all of them.
-    labelled : sequence of str
-        Those of them that need labels.
+    wanted, labelled : sequence of str
+        The metrics that will ask, so that one pass serves all; those of them that need labels.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Passes:
         loss: Loss | None,
         seed: int | None,
         weights: tuple[float, float],
-        wanted: Collection[str],
+        wanted: Sequence[str],
         labelled: Sequence[str],
     ) -> None:
         self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
@@ -67,8 +67,8 @@ class Passes:
         self.axis_of_logits, self.shape = self._probe()
         self.used = networks.duplicate(self.network)  # by `forward`
         if labels is not None and labelled:
-            what = f"{labelled[0]} of {type(network).__name__}: labels of shape "
-            what += f"{tuple(labels.shape)}"
+            who, shape = f"{labelled[0]} of {type(network).__name__}", tuple(labels.shape)
+            what = f"{who}: labels of shape {shape}"
             self.labels = self._checked(labels, what, own=loss is not None and "cv" not in labelled)
 
     def _probe(self) -> tuple[int, tuple[int, ...]]:
@@ -99,17 +99,16 @@ class Passes:
             if labels.shape[self.axis_of_logits : self.axis_of_logits + 1] != (self.size,):
                 raise ValueError(f"{what} are not one for each of {self.size} inputs")
             return labels
+        outputs = f"outputs of shape {self.shape}"
         if labels.shape != self.shape[:-1]:
-            raise ValueError(f"{what} do not fit outputs of shape {self.shape}, which ends in the "
-                             "classes: one class for every row")  # fmt: skip
+            fix = "which ends in the classes: one class for every row"
+            raise ValueError(f"{what} do not fit {outputs}, {fix}")
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise ValueError(f"{what} are {labels.dtype}, not whole numbers")
         low, high, classes = int(labels.min()), int(labels.max()), self.shape[-1]
         if low < 0 or high >= classes:
-            raise ValueError(
-                f"{what} go from {low} to {high}, but outputs of shape {self.shape} have "
-                f"{classes} classes, 0 to {classes - 1}"
-            )
+            there = f"{outputs} have {classes} classes, 0 to {classes - 1}"
+            raise ValueError(f"{what} go from {low} to {high}, but {there}")
         return labels.long()
 
     def fresh(self, network: nn.Module | None = None) -> nn.Module:
@@ -124,19 +123,24 @@ class Passes:
         """Return the logits of a network, see :func:`epsutil.networks.call`."""
         logits = networks.call(network, x, self.seed)
         if torch.is_grad_enabled() and not logits.requires_grad:
-            raise ValueError(
-                f"{type(network).__name__} returns outputs without gradients: does it compute "
-                "under torch.no_grad, or detach?"
-            )
+            what = f"{type(network).__name__} returns outputs without gradients"
+            raise ValueError(f"{what}: does it compute under torch.no_grad, or detach?")
         return logits
+
+    @torch.no_grad()
+    def redrawn(self, draw: int, scheme: str | None = None) -> Tensor:
+        """Return the logits under the weights of one more seed, see `initialise.random_`."""
+        network = initialise.random_(self.fresh(self.drawn), self.seed + draw, scheme)
+        return self.call(network, self.x)
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""
         axes = [a for a in {0, self.axis} if tensor.ndim > a + (a > 0) and tensor.shape[a] == n]
         if len(axes) != 1:
+            expected = "axis 0 or axis 1" if self.axis else "axis 0"
             raise ValueError(
                 f"{what} of shape {tuple(tensor.shape)} do not tell where the {n} inputs lie; "
-                f"expected {' or '.join(f'axis {a}' for a in sorted({0, self.axis}))} alone"
+                f"expected {expected} alone"
             )
         return tensor.movedim(axes[0], 0)
 
@@ -147,9 +151,8 @@ class Passes:
     def gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Return the loss's gradients by the weights for some inputs, in a pass of their own."""
         network = self.fresh()
-        weights = list(named_weights(network).values())
         loss = self.loss(self.call(network, x), labels)
-        return torch.autograd.grad(loss, weights, materialize_grads=True)
+        return backward(loss, named_weights(network).values(), retain_graph=False)
 
     @cached_property
     def weights(self) -> list[nn.Parameter]:
@@ -160,39 +163,30 @@ class Passes:
     def forward(self) -> tuple[Tensor, Tensor, list[tuple[nn.Module, Tensor]]]:
         """Return inputs, logits, and what convolutions and linear layers gave, for fisher."""
         activations: list[tuple[nn.Module, Tensor]] = []
-        layers = (nn.modules.conv._ConvNd, nn.Linear)
 
         def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
             activations.append((module, output))
             return output.clone()  # what follows may change its own one in place
 
-        hooks = [
-            module.register_forward_hook(keep)
-            for module in self.used.modules()
-            if {"fisher", "fisher_weighted"} & set(self.wanted) and isinstance(module, layers)
-        ]
+        if {"fisher", "fisher_weighted"} & {*self.wanted}:
+            for module in self.used.modules():
+                if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+                    module.register_forward_hook(keep)
         x = self.x.clone().requires_grad_(self.x.is_floating_point())
-        logits = self.call(self.used, x)
-        for hook in hooks:
-            hook.remove()
-        return x, logits, activations
+        return x, self.call(self.used, x), activations
 
     @cached_property
-    def loss_gradients(self) -> tuple[list[Tensor], list[Tensor]]:
+    def loss_gradients(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the loss's gradients by the weights and by `forward`'s activations.
 
         With grasp among the wanted, they can be differentiated once more.
         """
         _, logits, activations = self.forward
-        gradients = torch.autograd.grad(
-            self.loss(logits, self.labels),
-            [*self.weights, *(activation for _, activation in activations)],
-            retain_graph=True,
-            create_graph="grasp" in self.wanted,
-            materialize_grads=True,
-        )
+        by = [*self.weights, *(activation for _, activation in activations)]
+        loss = self.loss(logits, self.labels)
+        gradients = backward(loss, by, create_graph="grasp" in self.wanted)
         n_weights = len(self.weights)
-        return list(gradients[:n_weights]), list(gradients[n_weights:])
+        return gradients[:n_weights], gradients[n_weights:]
 
     @cached_property
     def blocks(self) -> list[Tensor]:
@@ -202,11 +196,9 @@ class Passes:
         """
         network = initialise.random_(self.fresh(self.drawn), self.seed, "kaiming normal")
         found, maps = list(_blocks(network)), list[Tensor]()
-        name = type(network).__name__
         if not found:
-            raise ValueError(
-                f"{name} has no blocks, by which az-nas is defined: modules that hold others"
-            )
+            what = f"{type(network).__name__} has no blocks"
+            raise ValueError(f"{what}, by which az-nas is defined: modules that hold others")
 
         def keep(maps_: object) -> None:
             if not isinstance(maps_, Tensor) or maps_.ndim != 4 or not maps_.is_floating_point():
@@ -237,23 +229,23 @@ class Passes:
         return self.call(network, x)
 
 
+def backward(outputs: Tensor, inputs: Iterable[Tensor], **options: Any) -> tuple[Tensor, ...]:
+    """Return gradients, 0 for what has no part in the outputs; the graph is kept."""
+    options = {"retain_graph": True, "materialize_grads": True} | options
+    return torch.autograd.grad(outputs, list(inputs), **options)
+
+
 def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None]) -> None:
     """Hand number and inputs of each ReLU that is called to a function, which may replace them."""
-    calls = 0
-
-    def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor | None:
-        nonlocal calls
-        calls += 1
-        return use(calls - 1, arguments[0])
-
+    calls = itertools.count()
     relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
     if not relus:
+        what = f"{type(network).__name__} has no torch.nn.ReLU"
         raise ValueError(
-            f"{type(network).__name__} has no torch.nn.ReLU, by whose activations naswot, "
-            "linear_regions and swap are defined"
+            f"{what}, by whose activations naswot, linear_regions and swap are defined"
         )
     for module in relus:
-        module.register_forward_pre_hook(hook)
+        module.register_forward_pre_hook(lambda _, given: use(next(calls), given[0]))
 
 
 def named_weights(network: nn.Module) -> dict[str, nn.Parameter]:

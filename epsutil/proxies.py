@@ -15,6 +15,7 @@ form a network is scored: BatchNorm takes the statistics of the batch, dropout i
 numbers (time, batch). Logits then are (time, batch, classes) or (batch, classes).
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
-from epsutil.passes import Loss, Passes, is_text, named_weights, watch_relus
+from epsutil.passes import Loss, Passes, backward, is_text, named_weights, watch_relus
 
 Metric = Callable[[Passes], float]
 
@@ -155,11 +156,10 @@ def compute(
     with networks.isolated():
         x = networks.numbers(batch[0])
         labels = None if batch[1] is None else torch.as_tensor(batch[1]).detach().clone()
-        for chosen in wanted:
-            if chosen.labels and labels is None:
-                fix = "give an array of them beside x"
-                raise ValueError(f"{chosen.name} needs labels, and the batch has none; {fix}")
         labelled = [chosen.name for chosen in wanted if chosen.labels]
+        if labelled and labels is None:
+            fix = "give an array of them beside x"
+            raise ValueError(f"{labelled[0]} needs labels, and the batch has none; {fix}")
         private = networks.private(network, x)
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)
         for chosen in wanted:
@@ -261,12 +261,8 @@ def _of_draws(scheme: str) -> Metric:
     """Return a metric: epsilon from two draws of the weights in place of constants (Table 9)."""
 
     def epsilon_of_draws(passes: Passes) -> float:
-        rows = []
-        for seed in (passes.seed, passes.seed + 1):
-            network = initialise.random_(passes.fresh(passes.drawn), seed, scheme)
-            with torch.no_grad():
-                rows.append(passes.call(network, passes.x).flatten().numpy())
-        return metric.from_outputs(np.stack(rows))
+        outputs = [passes.redrawn(draw, scheme).flatten().numpy() for draw in range(2)]
+        return metric.from_outputs(np.stack(outputs))
 
     epsilon_of_draws.__name__ = f"epsilon_{scheme.replace(' ', '_')}"
     return epsilon_of_draws
@@ -305,7 +301,7 @@ def synflow(passes: Passes) -> float:
         outputs = passes.call(network, x).sum()
     finally:
         torch.set_default_dtype(usual)
-    return _sensitivity(weights, torch.autograd.grad(outputs, weights, materialize_grads=True))
+    return _sensitivity(weights, backward(outputs, weights))
 
 
 def _sensitivity(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
@@ -341,8 +337,7 @@ def grasp(passes: Passes) -> float:
     product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
     if not product.requires_grad:  # a loss that is linear in the weights
         return 0.0
-    second = torch.autograd.grad(product, passes.weights, retain_graph=True, materialize_grads=True)
-    pairs = zip(passes.weights, second, strict=True)
+    pairs = zip(passes.weights, backward(product, passes.weights), strict=True)
     return float(sum(-(w * h).detach().sum() for w, h in pairs))
 
 
@@ -395,6 +390,7 @@ def _fisher_of_layers(passes: Passes) -> list[tuple[float, int]]:
 
 
 @proxy()
+@np.errstate(invalid="ignore", divide="ignore")
 def jacob_cov(passes: Passes) -> float:
     r"""Return the score of the Jacobian's correlations (Mellor et al., arXiv:2006.04647v1, Eq. 2).
 
@@ -406,14 +402,12 @@ def jacob_cov(passes: Passes) -> float:
         raise ValueError("jacob_cov needs inputs of real numbers, whose gradients it compares")
     if passes.size == 1:
         raise ValueError("jacob_cov compares inputs, and the batch has only one")
-    (jacobian,) = torch.autograd.grad(logits.sum(), x, retain_graph=True, materialize_grads=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
+    (jacobian,) = backward(logits.sum(), [x])
+    correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
     if not np.isfinite(correlations).all():
         return math.nan
     values = np.linalg.eigvalsh(correlations) + 1e-5
-    with np.errstate(invalid="ignore"):
-        return float(-np.sum(np.log(values) + 1 / values))
+    return float(-np.sum(np.log(values) + 1 / values))
 
 
 @proxy()
@@ -431,10 +425,8 @@ def naswot(passes: Passes) -> float:
 
     two = passes.part(min(2, passes.size)).clone()
     logits = passes.relus(two.requires_grad_(not is_text(two)), keep)
-    varying = [number for number, inputs in enumerate(few) if inputs.requires_grad]
-    gradients = torch.autograd.grad(
-        logits.sum(), [few[number] for number in varying], allow_unused=True
-    )
+    varying = {number: inputs for number, inputs in enumerate(few) if inputs.requires_grad}
+    gradients = torch.autograd.grad(logits.sum(), list(varying.values()), allow_unused=True)
     reaching = {n for n, gradient in zip(varying, gradients, strict=True) if gradient is not None}
     kernel = torch.zeros(passes.size, passes.size, dtype=torch.float64)
 
@@ -489,12 +481,9 @@ def _signs_together(passes: Passes) -> list[Tensor] | None:
 
 
 def _signs_one_by_one(passes: Passes) -> list[Tensor]:
-    signs: list[Tensor] = []
     parts = passes.x.split(1, passes.axis), passes.labels.split(1, passes.axis_of_logits)
-    for x, label in zip(*parts, strict=True):
-        gradients = passes.gradients(x, label)
-        signs = [g.sign() + (signs[i] if signs else 0) for i, g in enumerate(gradients)]
-    return signs
+    signs = ([g.sign() for g in passes.gradients(*part)] for part in zip(*parts, strict=True))
+    return functools.reduce(lambda total, more: list(map(torch.add, total, more)), signs)
 
 
 @proxy(labels=True, lower_is_better=True)
@@ -503,12 +492,8 @@ def cv(passes: Passes) -> float:
 
     Of the accuracy on the batch, over 100 random initialisations.
     """
-    accuracies = []
-    for seed in range(INITIALISATIONS):
-        network = initialise.random_(passes.fresh(passes.drawn), passes.seed + seed)
-        with torch.no_grad():
-            hits = passes.call(network, passes.x).argmax(-1) == passes.labels
-        accuracies.append(float(hits.double().mean()))
+    classes = (passes.redrawn(draw).argmax(-1) for draw in range(INITIALISATIONS))
+    accuracies = [float((given == passes.labels).double().mean()) for given in classes]
     mean = float(np.mean(accuracies))
     return float(np.std(accuracies)) / mean if mean else math.nan
 
@@ -533,9 +518,7 @@ def ntk(passes: Passes) -> float:
     weights = [parameter for parameter in passes.used.parameters() if id(parameter) in wanted]
     rows = []
     for output in logits.unbind(passes.axis_of_logits):
-        gradients = torch.autograd.grad(
-            output.sum(), weights, retain_graph=True, materialize_grads=True
-        )
+        gradients = backward(output.sum(), weights)
         rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
     jacobian = torch.stack(rows).double()
     values = torch.linalg.eigvalsh(jacobian @ jacobian.T)
@@ -609,6 +592,7 @@ def _steadiness(layers: Sequence[Sequence[Tensor]]) -> float:
 
 
 @proxy()
+@np.errstate(invalid="ignore", divide="ignore")
 def meco(passes: Passes) -> float:
     r"""Return how independent the channels of a map are (Jiang et al., NeurIPS 2023).
 
@@ -625,8 +609,7 @@ def meco(passes: Passes) -> float:
         if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 2:
             maps = output[0].flatten(1).double().numpy()  # channels, pixels
             if maps.shape[1] > 1:  # of a single value no correlation is defined
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    correlations = np.atleast_2d(np.corrcoef(maps))
+                correlations = np.atleast_2d(np.corrcoef(maps))
                 correlations[~np.isfinite(correlations)] = 0
                 eigenvalues.append(float(np.linalg.eigvalsh(correlations)[0]))
 
@@ -661,11 +644,7 @@ def swap(passes: Passes) -> float:
 
 def _patterns(active: Tensor) -> int:
     """Count the different columns of a matrix of true and false."""
-    names = np.zeros(active.shape[1], np.int64)
-    for rows in active.split(16):
-        word = 2.0 ** torch.arange(len(rows)) @ rows.float()  # exact: below 2 ** 24
-        names = pd.factorize((names << 16) + word.numpy().astype(np.int64))[0]
-    return int(names.max()) + 1
+    return len(pd.DataFrame(np.packbits(active.numpy(), axis=0).T).drop_duplicates())
 
 
 # az-nas ----------------------------------------------------------------------------------------
@@ -701,13 +680,10 @@ def trainability(passes: Passes) -> float:
     products of random signs at its output and the gradients that they give at its input. NaN where
     a block is the identity, as the authors' code ranks it last.
     """
-    maps, scores = passes.blocks, []
-    signs = torch.Generator().manual_seed(passes.seed)
-    for before, after in reversed(list(itertools.pairwise(maps))):
+    signs, scores = torch.Generator().manual_seed(passes.seed), []
+    for before, after in reversed(list(itertools.pairwise(passes.blocks))):
         sign = torch.randint(0, 2, after.shape, generator=signs).to(after.dtype) * 2 - 1
-        (gradient,) = torch.autograd.grad(
-            after, before, sign, retain_graph=True, materialize_grads=True
-        )
+        (gradient,) = backward(after, [before], grad_outputs=sign)
         if torch.equal(gradient, sign):
             return math.nan
         if gradient.shape[2:] != sign.shape[2:]:

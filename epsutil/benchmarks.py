@@ -90,10 +90,8 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
 
     References
     ----------
-    Dong and Yang, *NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search*,
-    ICLR 2020. Ying et al., *NAS-Bench-101: Towards Reproducible Neural Architecture Search*,
-    ICML 2019. Klyuchnikov et al., *NAS-Bench-NLP: Neural Architecture Search Benchmark for Natural
-    Language Processing*, arXiv:2006.07116.
+    Dong and Yang, *NAS-Bench-201*, ICLR 2020. Ying et al., *NAS-Bench-101*, ICML 2019. Klyuchnikov
+    et al., *NAS-Bench-NLP*, arXiv:2006.07116.
 
     Examples
     --------
@@ -135,18 +133,13 @@ def num_classes(dataset: str) -> int:
 
 
 def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
-    """Return NAS-Bench-201's validation accuracies, which a search may choose by.
+    """Return NAS-Bench-201's validation accuracies (%), which a search may choose by.
 
     Parameters
     ----------
     dataset : {"cifar10", "cifar100", "ImageNet16-120"}
     epochs : {200, 12}
         After 200, NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap signal.
-
-    Returns
-    -------
-    pandas.Series
-        ``validation_accuracy`` (%) by ``index``, the architecture's index in the space.
 
     Raises
     ------
@@ -230,24 +223,10 @@ SIGNALS = tuple(_SIGNALS)
 
 
 def signal(dataset: str, name: str) -> pd.Series:
-    """Return the accuracy of NAS-Bench-201's networks that a search may choose by.
+    """Return the accuracy (%) of NAS-Bench-201's networks that a search may choose by.
 
-    Parameters
-    ----------
-    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
-    name : {"validation200", "validation12", "run1", "test"}
-        :func:`validation` after so many epochs; the first of :func:`test_runs`, of CIFAR-10 only;
-        or :func:`trained`'s mean test accuracy.
-
-    Returns
-    -------
-    pandas.Series
-        Accuracy (%) by ``index``, the architecture's index in the space.
-
-    Raises
-    ------
-    ValueError, epsutil.sources.SourceError
-        As :func:`trained`, or there is no such signal.
+    One of `SIGNALS`: :func:`validation` after 200 or 12 epochs; the first of :func:`test_runs`, of
+    CIFAR-10 only; or :func:`trained`'s mean test accuracy. It raises what they raise.
     """
     return _signal(name).read(dataset)
 
@@ -268,13 +247,10 @@ def _signal(name: str) -> _Signal:
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:
-    """Return what NAS-Bench-NLP's 345 runs on WikiText-2 gave, from its own logs.
+    """Return what NAS-Bench-NLP's 345 runs on WikiText-2 gave, from its own logs, a row for each.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per run; some of the 291 architectures were trained more than once. Column ``index``,
-        the architecture's index in the space, by its recipe; the others as in :func:`trained`.
+    Some of the 291 architectures were trained more than once. Column ``index`` is the
+    architecture's index in the space, by its recipe; the others are those of :func:`trained`.
 
     Raises
     ------
@@ -297,17 +273,7 @@ def analog_nasbench() -> pd.DataFrame:
     """Return the accuracies of AnalogNAS-Bench, which trained the same space on CIFAR-10 anew.
 
     Of those in the file, the baseline: in full precision on digital hardware. The others model
-    quantisation and analogue hardware.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index ``index``; columns ``arch``, ``test_accuracy`` (%), ``params``, ``flops``.
-
-    Raises
-    ------
-    epsutil.sources.SourceError
-        As :func:`trained`.
+    quantisation and analogue hardware. Columns and errors are those of :func:`trained`.
 
     References
     ----------

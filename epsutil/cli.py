@@ -16,21 +16,12 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 
-from epsutil import (
-    inputs,
-    paths,
-    pools,
-    proxies,
-    scoring,
-    sources,
-    spaces,
-    user_modules,
-    user_tables,
-)
+from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
 from epsutil import search as search_
 from epsutil import weights as weights_
 from epsutil.book import execution, meta, parameters, site
 from epsutil.book import pdf as pdf_
+from epsutil.pools import FILES as LABELLED
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
@@ -70,18 +61,15 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
     downloaded. A file comes from the folder in EPSUTIL_DATA, else the user's cache, else from its
     public address.
     """
+    if list_only and names:
+        raise ValueError("--list shows all files; leave out either it or the names")
     if list_only:
-        if names:
-            raise ValueError("--list shows all files; leave out either it or the names")
         for source in sources.SOURCES.values():
             where = "here" if sources.available(source.name) else source.url or "to be supplied"
-            size = f"{source.size / 1e6:.1f} MB" if source.size else "-"
-            click.echo(f"{source.name:48} {size:>11}  {where}")
+            click.echo(f"{source.name:48} {source.size / 1e6:>8.1f} MB  {where}")
         return
-    wanted = names or tuple(
-        name for name, source in sources.SOURCES.items() if source.url or sources.available(name)
-    )
-    for path in sources.fetch(*wanted):
+    every = [n for n, source in sources.SOURCES.items() if source.url or sources.available(n)]
+    for path in sources.fetch(*(names or every)):
         click.echo(path)
 
 
@@ -233,8 +221,8 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
 def _check_labels(names: list[str], kind: str) -> None:
     """Refuse metrics that need labels on synthetic images."""
     needy = [name for name in names if proxies.get(name).labels]
-    if needy and kind in inputs.IMAGES and kind not in pools.FILES:
-        have = ", ".join(pools.FILES)
+    if needy and kind in inputs.IMAGES and kind not in LABELLED:
+        have = ", ".join(LABELLED)
         raise ValueError(f"{needy[0]} needs labels, and {kind} images have none; {have} have")
 
 
@@ -379,14 +367,15 @@ def weights(
     batch = user_modules.load_batch(kind, size, seed)
     source = user_modules.load_modules(modules) if space is None else space
     many = 100 if n_archs is None else n_archs
-    (first, second), table = weights_.select(
+    chosen, table = weights_.select(
         source, batch.x, rule=rule, n_archs=many, seed=seed, n_jobs=jobs
     )
-    row = table[(table["w1"] == first) & (table["w2"] == second)].iloc[0]
+    table = table.set_index(["w1", "w2"])
+    row = table.loc[chosen]
     click.echo(f"inputs: {batch.source}")
-    click.echo(f"--weights {first:g} {second:g}")
+    click.echo("--weights {:g} {:g}".format(*chosen))
     click.echo(f"scored: {row['n_scored']:.0f} of {row['n']:.0f}, by the rule {rule!r}")
-    _write(table.set_index(["w1", "w2"]), output)
+    _write(table, output)
 
 
 @cli.command()

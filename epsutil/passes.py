@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from epsutil import initialise, networks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Watch = Callable[[int, Tensor], Tensor | None]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -222,7 +223,7 @@ class Passes:
             values.append(float(-(shares * torch.log(shares + 1e-8)).sum()))
         return values
 
-    def relus(self, x: Tensor, use: Callable[[int, Tensor], Tensor | None]) -> Tensor:
+    def relus(self, x: Tensor, use: Watch) -> Tensor:
         """Run the network; `use` is that of :func:`watch_relus`."""
         network = self.fresh()
         watch_relus(network, use)
@@ -235,7 +236,7 @@ def backward(outputs: Tensor, inputs: Iterable[Tensor], **options: Any) -> tuple
     return torch.autograd.grad(outputs, list(inputs), **options)
 
 
-def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None]) -> None:
+def watch_relus(network: nn.Module, use: Watch) -> None:
     """Hand number and inputs of each ReLU that is called to a function, which may replace them."""
     calls = itertools.count()
     relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
@@ -250,12 +251,9 @@ def watch_relus(network: nn.Module, use: Callable[[int, Tensor], Tensor | None])
 
 def named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that metrics of pruning are defined by; see `epsutil.proxies`."""
-    no = initialise.embeddings(network) | {
-        id(parameter)
-        for module in network.modules()
-        if isinstance(module, _NORMS)
-        for parameter in module.parameters(recurse=False)
-    }
+    norms = (module for module in network.modules() if isinstance(module, _NORMS))
+    no = initialise.embeddings(network)
+    no |= {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
     found = {
         name: parameter
         for name, parameter in network.named_parameters()

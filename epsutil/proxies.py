@@ -83,12 +83,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Proxy:
-    """Return a metric by its name.
-
-    Raises
-    ------
-    ValueError
-        There is none of that name.
+    """Return a metric by its name, one of :func:`names`, or raise a ValueError.
 
     Examples
     --------
@@ -108,7 +103,7 @@ def compute(
     loss: Loss | None = None,
     weights: tuple[float, float] = (1e-7, 1.0),
 ) -> dict[str, float]:
-    """Score one network by several metrics.
+    """Score one network by several metrics; those that need the same pass share it.
 
     Parameters
     ----------
@@ -118,7 +113,7 @@ def compute(
     batch : tuple of inputs and labels
         Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str
-        See :func:`names`. Metrics that need the same pass share it.
+        See :func:`names`.
     seed : int or None, default 42
         Of the weights, see :func:`epsutil.initialise.random_`. With None, the network's own weights
         are scored. The global random state is left as it was.
@@ -236,14 +231,11 @@ class _Products(TorchDispatchMode):
             self.flops += formula(*args, **(kwargs or {}), out_val=outputs)
             return outputs
         space, _, name = func._schema.name.partition("::")
-        tensors = [
-            value
-            for value in tree_leaves((args, kwargs))
-            if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-        ]
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        several = sum(value.is_floating_point() or value.is_complex() for value in tensors) > 1
         harmless = func.is_view or torch.Tag.pointwise in func.tags or name.rstrip("_") in _MOVES
         algebra = name.lstrip("_").startswith(("linalg", "fft", "cholesky", "lu_", "matrix_exp"))
-        if space not in ("aten", "prim", "prims") or algebra or len(tensors) > 1 and not harmless:
+        if space not in ("aten", "prim", "prims") or algebra or several and not harmless:
             self.unknown.add(packet)
         return outputs
 
@@ -367,22 +359,19 @@ def _fisher_of_layers(passes: Passes) -> list[tuple[float, int]]:
     """Return each layer's Fisher information, and how many weights one of its channels has."""
     _, _, activations = passes.forward
     if not activations:
-        raise ValueError(
-            f"{type(passes.network).__name__} has no convolution or torch.nn.Linear, by whose "
-            "activations fisher is defined"
-        )
+        what = f"{type(passes.network).__name__} has no convolution or torch.nn.Linear"
+        raise ValueError(f"{what}, by whose activations fisher is defined")
     _, gradients = passes.loss_gradients
     layers = []
     for (layer, a), g in zip(activations, gradients, strict=True):
         what, product = f"the outputs of {type(layer).__name__}", (a * g).detach()
-        channels = product.shape[-1] if isinstance(layer, nn.Linear) else product.shape[1]
         if isinstance(layer, nn.Linear):
             product = passes.by_input(product, passes.size, what).movedim(-1, 1)
         elif len(product) != passes.size:
             raise ValueError(f"{what} of shape {tuple(a.shape)} are not of {passes.size} inputs")
         sums = product.flatten(2).sum(2) if product.ndim > 2 else product  # batch, channels
         information = float(sums.square().mean(0).sum()) / 2
-        layers.append((information, layer.get_parameter("weight").numel() // channels))
+        layers.append((information, layer.get_parameter("weight").numel() // sums.shape[1]))
     return layers
 
 
@@ -511,15 +500,11 @@ def ntk(passes: Passes) -> float:
     network of three channels with one cell a stage.
     """
     _, logits, _ = passes.forward
-    wanted = {id(weight) for weight in passes.weights}
-    for module in passes.used.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            wanted.add(id(module.weight))
+    norms = (m for m in passes.used.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    wanted = {id(weight) for weight in (*passes.weights, *(norm.weight for norm in norms))}
     weights = [parameter for parameter in passes.used.parameters() if id(parameter) in wanted]
-    rows = []
-    for output in logits.unbind(passes.axis_of_logits):
-        gradients = backward(output.sum(), weights)
-        rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    each = (backward(output.sum(), weights) for output in logits.unbind(passes.axis_of_logits))
+    rows = [torch.cat([gradient.flatten() for gradient in gradients]) for gradients in each]
     jacobian = torch.stack(rows).double()
     values = torch.linalg.eigvalsh(jacobian @ jacobian.T)
     return float(values[-1] / values[0]) if values[0] > 0 else math.nan

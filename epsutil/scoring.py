@@ -11,7 +11,7 @@ Hence their architectures come in one random order, see :func:`order`, and a sto
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -94,17 +94,10 @@ def pair(weights: Sequence[float]) -> str:
 def sample(space_name: str, n_archs: int, seed: int = 21) -> NDArray[np.int64]:
     """Draw the indices of distinct architectures, in ascending order.
 
-    Parameters
-    ----------
-    space_name : str
-    n_archs : int
-        From 1 to the size of the space. The whole space needs no draw.
-    seed : int
-
     Raises
     ------
     ValueError
-        There are not so many architectures.
+        `n_archs` is not from 1 to the size of the space.
 
     Examples
     --------
@@ -130,17 +123,14 @@ def score(
 ) -> pd.DataFrame:
     """Score architectures with epsilon for every pair of the weights.
 
-    What is stored for the same run, or for the whole space, is returned at once. Otherwise the work
-    is done chunk by chunk and continues where an earlier, interrupted call ended. joblib's backend
-    can be switched around the call, for example to a Dask cluster with
-    ``joblib.parallel_config("dask")``.
+    What is stored for the same run, or for the whole space, is returned at once. An interrupted
+    call is continued by the next. joblib's backend can be switched around the call, for example to
+    a Dask cluster with ``joblib.parallel_config("dask")``.
 
     Parameters
     ----------
-    space_name : str
-        See :func:`epsutil.spaces.get`.
-    batch : Batch
-        The images or tokens, see :func:`epsutil.inputs.batch`.
+    space_name, batch
+        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
     weights : sequence of float, default (1e-7, 1.0)
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
@@ -187,17 +177,8 @@ def score(
     _check_batch(space_name, batch)
     space.check_dtype(dtype)
     indices = _checked_indices(archs, len(space))
-    run = whole = Run(
-        space=space_name,
-        dataset=batch.kind,
-        group=EPSILON,
-        batch_size=batch.size,
-        input_checksum=batch.checksum,
-        version=version(space),
-        archs="all",
-        dtype=dtype,
-        weights=weights,
-    )
+    given = {"archs": "all", "dtype": dtype, "weights": weights}
+    run = whole = _run(space_name, batch.kind, EPSILON, batch, **given)
     if len(indices) < len(space):
         digest = hashlib.sha256(indices.tobytes()).hexdigest()
         run = replace(whole, archs=f"n{len(indices)}-{digest[:8]}")
@@ -253,10 +234,8 @@ def score_group(
 
     Parameters
     ----------
-    space_name, dataset : str
-        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
-    group_name : str
-        One of :func:`groups`.
+    space_name, dataset, group_name : str
+        See :func:`epsutil.spaces.get`, :func:`epsutil.inputs.batch` and :func:`groups`.
     n_archs : int
         0 takes what is stored.
     seed : int
@@ -273,10 +252,8 @@ def score_group(
 
     Raises
     ------
-    ValueError
-        An argument is out of range.
-    epsutil.store.StoreError
-        A stored file is damaged or belongs to another run.
+    ValueError, epsutil.store.StoreError
+        As :func:`score`.
 
     Examples
     --------
@@ -304,22 +281,25 @@ def score_group(
 
 def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
     """Return what decides the store of a group of metrics."""
-    space, group = spaces.get(space_name), GROUPS[group_name]
+    group = GROUPS[group_name]
     labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
-    return Run(
-        space=space_name,
-        dataset=dataset,
-        group=group_name,
-        batch_size=batch.size,
-        input_checksum=batch.checksum,
-        version=version(space, group_name),
+    return _run(
+        space_name,
+        dataset,
+        group_name,
+        batch,
         archs="order",
         seed=seed,
         label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
         classes=1 if group.one_output else inputs.classes(dataset),
-        network=group.network or next(iter(space.variants)),
+        network=group.network or next(iter(spaces.get(space_name).variants)),
         channels_last=group.channels_last,
     )
+
+
+def _run(space_name: str, dataset: str, group_name: str, batch: Batch, **others: Any) -> Run:
+    what, made_by = (batch.size, batch.checksum), version(spaces.get(space_name), group_name)
+    return Run(space_name, dataset, group_name, *what, made_by, **others)
 
 
 def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
@@ -444,54 +424,18 @@ def _complete(
     else:
         key, columns = space.structure, [*GROUPS[run.group].names, SECONDS]
     keys = {int(i): key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}
-    done = {keys[row.Index]: row[1:] for row in known.itertuples()}
-    rows = _evaluate(run, batch, keys, done, folder, n_jobs, rebuild)
-    frame = pd.DataFrame(
-        [rows[key] for key in keys.values()],
-        columns=columns,
-        index=pd.Index(keys, name="index"),
-        # What they were computed in.
-        dtype="float32" if run.group == EPSILON and run.dtype == "float32" else "float64",
-    )
-    return store.keep(
-        run,
-        frame.sort_index(),
-        folder,
-        input=batch.source,
-        input_seed=batch.seed,
-        networks=len(set(keys.values())),
-        seconds=round(time.perf_counter() - start, 2),
-    ).loc[indices]
-
-
-def _evaluate(
-    run: Run,
-    batch: Batch,
-    keys: Mapping[int, str],
-    done: dict[str, Row],
-    folder: Path,
-    n_jobs: int,
-    rebuild: bool,
-) -> dict[str, Row]:
-    """Return a row for every key: what is done, and the rest, each evaluated once.
-
-    `keys` are those of architectures by their indices; equal ones stand for equal networks.
-    """
     chunks = Chunks(folder, run)
     if rebuild:
         chunks.remove()
     if interrupted := chunks.read():
         log.info("continuing an interrupted run: %d networks are done", len(interrupted))
-    rows = done | interrupted
-    missing: dict[str, int] = {}  # the first architecture of each key, in their order
-    for index, key in keys.items():
-        if key not in rows:
-            missing.setdefault(key, index)
-    todo = list(missing.items())
+    rows = {keys[row.Index]: row[1:] for row in known.itertuples()} | interrupted
+    first = pd.Series(keys).drop_duplicates()  # equal keys are equal networks
+    todo = [(key, index) for index, key in first.items() if key not in rows]
     size = CHUNK if run.group == EPSILON else GROUPS[run.group].chunk
+    parts = [todo[i : i + size] for i in range(0, len(todo), size)]
     results = joblib.Parallel(n_jobs=_fitting(run, n_jobs), return_as="generator_unordered")(
-        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, todo[i : i + size])
-        for i in range(0, len(todo), size)
+        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, part) for part in parts
     )
     title = f"{run.group} of {run.space} on {run.dataset}"
     with tqdm(desc=title, total=len(todo), unit="network", leave=False, delay=2) as progress:
@@ -499,7 +443,16 @@ def _evaluate(
             chunks.write(of_chunk)
             rows |= of_chunk
             progress.update(len(of_chunk))
-    return rows
+    frame = pd.DataFrame(
+        [rows[key] for key in keys.values()],
+        columns=columns,
+        index=pd.Index(keys, name="index"),
+        # What they were computed in.
+        dtype="float32" if run.group == EPSILON and run.dtype == "float32" else "float64",
+    )
+    made = {"input": batch.source, "input_seed": batch.seed, "networks": len(first)}
+    made |= {"seconds": round(time.perf_counter() - start, 2)}
+    return store.keep(run, frame.sort_index(), folder, **made).loc[indices]
 
 
 def _fitting(run: Run, n_jobs: int) -> int:
@@ -526,10 +479,8 @@ def _score_chunk(
         return rows
     torch.set_num_threads(1)
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
-    batch = (
-        torch.tensor(x).to(memory_format=layout),
-        None if labels is None else torch.tensor(labels),
-    )
+    images = torch.tensor(x).to(memory_format=layout)
+    batch = images, None if labels is None else torch.tensor(labels)
     for key, index in chunk:
         network = space.network(space[index], run.classes, run.network)
         start = time.process_time()  # what else the machine does, does not count

@@ -54,28 +54,17 @@ SOURCES = {name: Source(name=name, **entry) for name, entry in _REGISTRY.items()
 def path(name: str) -> Path:
     """Return the checked local path of a source, downloading it where needed.
 
-    Parameters
-    ----------
-    name : str
-        A key of `SOURCES`, such as ``"nas-bench-201/nats_bench.csv"``.
-
     Raises
     ------
     SourceError
-        The name is unknown, the file is altered, or it is neither at hand nor to be fetched.
+        The name is none of `SOURCES`, the file is altered, or neither at hand nor to be fetched.
     """
     source = _source(name)
     return _local(source) or _download(source)
 
 
 def available(*names: str) -> bool:
-    """Return whether all these sources are at hand, without downloading any.
-
-    Raises
-    ------
-    SourceError
-        A name is none of `SOURCES`, or a file is at hand but altered.
-    """
+    """Return whether sources are at hand, downloading none; errors are those of :func:`path`."""
     return all([_local(_source(name)) is not None for name in names])
 
 
@@ -94,19 +83,9 @@ def table() -> pd.DataFrame:
 def load_pickle(file: IO[bytes], allowed: Mapping[tuple[str, str], Any]) -> Any:
     """Load a pickle that may name nothing but a few given globals.
 
-    An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing.
-
-    Parameters
-    ----------
-    file : binary file
-        Strings of Python 2 are read as Latin-1, which keeps NumPy's old array data intact.
-    allowed : mapping from (module, name) to object
-        What the file may ask for and what it gets, such as `ARRAYS`.
-
-    Raises
-    ------
-    SourceError
-        The pickle asks for anything else.
+    An ordinary unpickler imports and calls whatever the file asks for. This one imports nothing: it
+    gives what is `allowed` under a module and a name, such as `ARRAYS`, and raises a SourceError
+    where the file asks for more. Python 2's strings are Latin-1, which keeps NumPy's old data.
     """
 
     class Unpickler(pickle.Unpickler):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -73,37 +74,19 @@ class Run:
 
 
 def find(runs: Sequence[Run], folder: Path) -> Iterator[pd.DataFrame]:
-    """Yield what is stored for each of some runs: in the project, then in a folder.
-
-    Raises
-    ------
-    StoreError
-        A file is damaged, or belongs to another run.
-    """
-    for run in runs:
-        for place in (paths.RECORDED_SCORES, folder):
-            if (place / run.filename).exists():
-                yield read(place / run.filename, run)
+    """Yield what is stored for each of some runs, see :func:`read`: in the project, in a folder."""
+    for run, place in product(runs, (paths.RECORDED_SCORES, folder)):
+        if (place / run.filename).exists():
+            yield read(place / run.filename, run)
 
 
 def read(path: Path, run: Run | None = None) -> pd.DataFrame:
-    """Read a file of scores, and check that it belongs to a run.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    run : Run, optional
-        What the file must have been made from. Without it nothing is compared.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``attrs["run"]`` holds the file's metadata.
+    """Read a file of scores, with its metadata as ``attrs["run"]``.
 
     Raises
     ------
     StoreError
-        The file is damaged, or does not belong to the run.
+        The file is damaged, or was not made from the run, if one is given.
     """
     try:
         table = pq.read_table(path)

@@ -24,18 +24,10 @@ _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
 
 
 def load_module(text: str) -> nn.Module:
-    """Import a network by name; the current folder is importable.
+    """Import a network by its name, ``"package.module:name"``; the current folder is importable.
 
-    Parameters
-    ----------
-    text : str
-        ``"package.module:name"``. The name is that of a ``torch.nn.Module``, of a class of them, or
-        of a function that returns one; class and function are called without arguments.
-
-    Raises
-    ------
-    ValueError
-        There is no such thing, or it gives no network.
+    The name is that of a ``torch.nn.Module``, of a class of them, or of a function that returns
+    one; class and function are called without arguments.
     """
     return _network(*_load(text))
 
@@ -99,16 +91,9 @@ def load_batch(
     kind : str
         One of :data:`epsutil.inputs.KINDS`, or the path of a ``.npz`` file with ``x`` and, if
         there are any, ``labels``. Real numbers become float32, whole numbers (tokens) int64.
-    batch_size : int or None
-        By default `epsutil.proxies.BATCH_SIZE`. Of a file, the whole is taken.
-    seed : int
-    image_size : int, optional
-        See :func:`epsutil.inputs.batch`.
-
-    Raises
-    ------
-    ValueError
-        There is no such kind or file, or the file does not hold a batch.
+    batch_size, seed, image_size
+        See :func:`epsutil.inputs.batch`; the default size is `epsutil.proxies.BATCH_SIZE`. Of a
+        file, the whole is taken.
     """
     if kind in inputs.KINDS:
         return inputs.batch(kind, batch_size or proxies.BATCH_SIZE, seed, image_size)

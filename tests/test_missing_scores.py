@@ -26,7 +26,7 @@ NEEDS101 = experiments.needs(["cifar10"], "nasbench101")
 
 
 def test_no_more_than_the_largest_number_is_computed(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "_evaluate", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(scoring, "_fitting", lambda *_: pytest.fail("computed"))
     batch = inputs.batch("grey", 4)
     with pytest.raises(store.NotStored, match="scores of 15,625 .* at most 100") as error:
         scoring.score("nasbench201", batch, (1e-3, 1), folder=tmp_path, largest=100)

@@ -148,11 +148,8 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
 
     Notes
     -----
-    After 200 epochs, the accuracies on CIFAR-100 and ImageNet16-120 are multiples of 1/5,000 and
-    1/3,000, the sizes of the benchmark's validation sets (its ``x-valid``). Those on **CIFAR-10**
-    are not ``x-valid``: they are multiples of 1/10,000 and on average 3.7 points below the test
-    accuracy, so probably measured on the test images after training on half of the training images.
-    Who chooses by them has probably seen test images.
+    After 200 epochs, those on **CIFAR-10** are not the benchmark's ``x-valid``: who chooses by them
+    has probably seen test images. `book/data.md` says why.
     """
     _check("dataset", dataset, DATASETS)
     _check("number of epochs", epochs, VALIDATION)
@@ -177,17 +174,14 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
         ``run3`` (%); NaN where there is none. NAS-Bench-Macro has all three of every architecture;
-        of NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third.
+        of NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third; their mean
+        is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the architectures, for
+        the others that is the mean of other runs.
 
     Raises
     ------
     ValueError, epsutil.sources.SourceError
         As :func:`trained`.
-
-    Notes
-    -----
-    For NAS-Bench-201, the mean of the runs is :func:`trained`'s ``test_accuracy``, within rounding,
-    for 85% of the architectures; for the others, that is the mean of other runs.
 
     Examples
     --------
@@ -203,23 +197,6 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
         return pd.DataFrame(of_each, columns=_RUNS).rename_axis("index")
     raw = pd.read_csv(sources.path(TEST_RUNS[dataset]))
     return _in_order(TEST_RUNS[dataset], raw[_RUNS], raw["index"])
-
-
-class _Signal(NamedTuple):
-    """What a search may choose by: where it comes from, and of which datasets."""
-
-    read: Callable[[str], pd.Series]
-    file: str
-    datasets: tuple[str, ...] = DATASETS
-
-
-_SIGNALS = {
-    "validation200": _Signal(validation, VALIDATION[200]),
-    "validation12": _Signal(functools.partial(validation, epochs=12), VALIDATION[12]),
-    "run1": _Signal(lambda name: test_runs(name)["run1"], TEST_RUNS["cifar10"], tuple(TEST_RUNS)),
-    "test": _Signal(lambda name: trained("nasbench201", name)["test_accuracy"], _200_EPOCHS),
-}
-SIGNALS = tuple(_SIGNALS)
 
 
 def signal(dataset: str, name: str) -> pd.Series:
@@ -238,12 +215,7 @@ def signal_datasets(name: str) -> tuple[str, ...]:
 
 def signal_needs(name: str) -> tuple[str, ...]:
     """Return the names of the sources that :func:`signal` reads."""
-    return (_signal(name).file,)
-
-
-def _signal(name: str) -> _Signal:
-    _check("signal", name, SIGNALS)
-    return _SIGNALS[name]
+    return _signal(name).sources
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:
@@ -419,10 +391,10 @@ def _outcome(log: dict[str, Any]) -> dict[str, Any]:
     return outcome
 
 
-class _Trained(NamedTuple):
-    """How a search space's trained results are read."""
+class _Results(NamedTuple):
+    """What is known of training: how it is read, of which datasets, from which files."""
 
-    read: Callable[[str], pd.DataFrame]
+    read: Callable[[str], Any]
     datasets: tuple[str, ...]
     sources: tuple[str, ...]
     target: str = "test_accuracy"
@@ -430,19 +402,33 @@ class _Trained(NamedTuple):
 
 
 _TRAINED = {
-    "nasbench201": _Trained(_nasbench201, DATASETS, (_200_EPOCHS,)),
-    "nasbench101": _Trained(_nasbench101, ("cifar10",), NASBENCH101),
-    "nasbench_macro": _Trained(_nasbench_macro, ("cifar10",), (MACRO,)),
-    "nasbench_nlp": _Trained(_nasbench_nlp, ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True),
+    "nasbench201": _Results(_nasbench201, DATASETS, (_200_EPOCHS,)),
+    "nasbench101": _Results(_nasbench101, ("cifar10",), NASBENCH101),
+    "nasbench_macro": _Results(_nasbench_macro, ("cifar10",), (MACRO,)),
+    "nasbench_nlp": _Results(_nasbench_nlp, ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True),
 }
+_SIGNALS = {
+    "validation200": _Results(validation, DATASETS, (VALIDATION[200],)),
+    "validation12": _Results(lambda name: validation(name, 12), DATASETS, (VALIDATION[12],)),
+    "run1": _Results(lambda name: test_runs(name)["run1"], (*TEST_RUNS,), (*TEST_RUNS.values(),)),
+    "test": _TRAINED["nasbench201"]._replace(
+        read=lambda name: trained("nasbench201", name)["test_accuracy"]
+    ),
+}
+SIGNALS = tuple(_SIGNALS)
 
 
-def _trained(space_name: str, dataset: str | None = None) -> _Trained:
+def _trained(space_name: str, dataset: str | None = None) -> _Results:
     name = space_name.partition("@")[0]  # trained with one embedding, whichever epsilon takes
     _check("search space", name, _TRAINED)
     if dataset is not None:
         _check(f"dataset of {name}", dataset, _TRAINED[name].datasets)
     return _TRAINED[name]
+
+
+def _signal(name: str) -> _Results:
+    _check("signal", name, _SIGNALS)
+    return _SIGNALS[name]
 
 
 def _check(what: str, given: Any, known: Collection) -> None:

@@ -34,6 +34,9 @@ _shown = partial(click.option, show_default=True)
 _SCALE = _shown("--scale", type=click.Choice(parameters.SCALES), default="quick")
 _SPACE = click.argument("space", type=click.Choice(spaces.names()), required=False)
 _seed = partial(click.option, "--seed", type=click.IntRange(0, parameters.LARGEST_SEED))
+_batch_size = partial(click.option, "--batch-size", type=click.IntRange(2))
+_module = partial(click.option, "--module", metavar="PACKAGE.MODULE:NAME")
+_KNOWN = f"By default epsilon. Known: {', '.join(proxies.names())}."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -86,10 +89,10 @@ def _checked_output(ctx: click.Context, option: click.Parameter, value: Path | N
 
 
 _JOBS = click.option(
-    "--jobs", type=int, default=-1, callback=_checked_jobs, help="Processes; by default one a core."
+    "--jobs", type=int, default=-1, callback=_checked_jobs, help="Processes; by default, all cores."
 )
 _OUTPUT = click.option(
-    "--output", type=_FILE, callback=_checked_output, help="Also write all of it to this CSV file."
+    "--output", type=_FILE, callback=_checked_output, help="Also write the table to this CSV file."
 )
 
 
@@ -112,18 +115,11 @@ class _Several(click.Command):
 
 @cli.command(cls=_Several)
 @_SPACE
-@click.option(
-    "--module",
-    metavar="PACKAGE.MODULE:NAME",
+@_module(
     help="In place of SPACE, a network of yours: a torch.nn.Module, its class, or a function "
-    "without arguments that returns one. The current folder is importable.",
+    "without arguments that returns one. The current folder is importable."
 )
-@click.option(
-    "--metrics",
-    multiple=True,
-    metavar="NAME...",
-    help=f"By default epsilon. Known: {', '.join(proxies.names())}.",
-)
+@click.option("--metrics", multiple=True, metavar="NAME...", help=_KNOWN)
 @click.option(
     "--batch",
     "batch_kind",
@@ -140,18 +136,15 @@ class _Several(click.Command):
 )
 @click.option(
     "--weights",
-    type=float,
-    nargs=2,
+    type=(float, float),
     help="The two constant shared weights of epsilon; by default the paper's for the space "
     "(Table 8), for a --module 1e-7 and 1.",
 )
 @click.option("--arch", help="Score only this architecture, given as its string.")
 @click.option("--n-archs", type=click.IntRange(1), help="Score a random sample of this size.")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(2),
+@_batch_size(
     help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
-    f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own.",
+    f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own."
 )
 @_seed(help=f"By default {_SEED}; for a --module and metrics other than epsilon {proxies.SEED}.")
 @_shown("--dtype", type=click.Choice(scoring.DTYPES), default="float32")
@@ -331,18 +324,16 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
 
 @cli.command()
 @_SPACE
-@click.option(
-    "--module",
+@_module(
     "modules",
     multiple=True,
-    metavar="PACKAGE.MODULE:NAME",
     help="In place of SPACE, networks of yours: as for `score`, or a list of them, or a function "
     "that returns a list. Repeatable.",
 )
 @click.option("--batch", "kind", metavar="KIND|FILE", help="As for `score`; for a SPACE, a KIND.")
 @_shown("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
 @click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
-@click.option("--batch-size", type=click.IntRange(2), help=f"By default {_BATCH_SIZE}.")
+@_batch_size(help=f"By default {_BATCH_SIZE}.")
 @_seed(default=_SEED)
 @_JOBS
 @_OUTPUT

@@ -15,6 +15,7 @@ from epsutil import initialise, networks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[int, Tensor], Tensor | None]
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class Passes:
             parameter.requires_grad_(parameter.is_floating_point())
         self.drawn = network if seed is None else initialise.random_(network, seed)
         self.network = networks.plain(self.drawn)
-        self.axis = 1 if is_text(x) and x.ndim > 1 else 0
+        self.axis = 0 if x.is_floating_point() or x.ndim == 1 else 1  # of tokens, time is first
         self.size = x.shape[self.axis]
         self.axis_of_logits, self.shape = self._probe()
         self.used = networks.duplicate(self.network)  # by `forward`
@@ -129,10 +130,13 @@ class Passes:
         return logits
 
     @torch.no_grad()
-    def redrawn(self, draw: int, scheme: str | None = None) -> Tensor:
-        """Return the logits under the weights of one more seed, see `initialise.random_`."""
-        network = initialise.random_(self.fresh(self.drawn), self.seed + draw, scheme)
+    def logits(self, network: nn.Module) -> Tensor:
+        """Return the logits of a network for the batch, without gradients."""
         return self.call(network, self.x)
+
+    def redrawn(self, draw: int, scheme: str | None = None) -> nn.Module:
+        """Return a copy with the weights of a later seed, see `epsutil.initialise.random_`."""
+        return initialise.random_(self.fresh(self.drawn), self.seed + draw, scheme)
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""
@@ -148,6 +152,16 @@ class Passes:
     def active(self, inputs: Tensor, n: int) -> Tensor:
         """Return which inputs of a ReLU are above 0, a row for each of n inputs of the network."""
         return (self.by_input(inputs, n, "the inputs of a ReLU") > 0).flatten(1)
+
+    @torch.no_grad()
+    def patterns(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return which inputs of all ReLUs are above 0, a row for each input of the network."""
+        found: list[Tensor] = []
+        watch_relus(
+            network, lambda _, inputs: found.append(self.active(inputs, x.shape[self.axis]))
+        )
+        self.call(network, x)
+        return torch.cat(found, dim=1)
 
     def gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Return the loss's gradients by the weights for some inputs, in a pass of their own."""
@@ -195,7 +209,7 @@ class Passes:
 
         Of weights drawn from Kaiming's normal distribution.
         """
-        network = initialise.random_(self.fresh(self.drawn), self.seed, "kaiming normal")
+        network = self.redrawn(0, "kaiming normal")
         found, maps = list(_blocks(network)), list[Tensor]()
         if not found:
             what = f"{type(network).__name__} has no blocks"
@@ -276,15 +290,7 @@ def _blocks(network: nn.Module) -> Iterator[nn.Module]:
             yield module
 
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-
 def _local(name: str) -> str:
     """Return a parameter's own name, that of the list for one in a list."""
     *path, last = name.split(".")
     return path[-1] if last.isdigit() and path else last
-
-
-def is_text(x: Tensor) -> bool:
-    """Return whether inputs are tokens, see :mod:`epsutil.proxies`."""
-    return not x.is_floating_point()

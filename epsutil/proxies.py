@@ -32,7 +32,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
-from epsutil.passes import Loss, Passes, backward, is_text, named_weights, watch_relus
+from epsutil.passes import Loss, Passes, backward, named_weights
 
 Metric = Callable[[Passes], float]
 
@@ -48,9 +48,9 @@ class Proxy(NamedTuple):
 
     name: str
     function: Metric
-    labels: bool  # needs the labels of the batch
-    lower_is_better: bool
-    version: int  # raise it when a score changes, see tests/test_recorded.py
+    labels: bool = False  # needs the labels of the batch
+    lower_is_better: bool = False
+    version: int = 1  # raise it when a score changes, see tests/test_recorded.py
 
 
 _PROXIES: dict[str, Proxy] = {}
@@ -185,8 +185,8 @@ def flops(passes: Passes) -> float:
     ``torch.utils.flop_counter.register_flop_formula``.
     """
     network, products = passes.fresh(), _Products()
-    with products, torch.no_grad():
-        passes.call(network, passes.x)
+    with products:
+        passes.logits(network)
     if products.unknown:
         raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
     return products.flops / 2 / passes.size
@@ -249,19 +249,15 @@ def epsilon(passes: Passes) -> float:
     return metric.epsilon(passes.drawn, passes.x, passes.constants)
 
 
-def _of_draws(scheme: str) -> Metric:
-    """Return a metric: epsilon from two draws of the weights in place of constants (Table 9)."""
-
-    def epsilon_of_draws(passes: Passes) -> float:
-        outputs = [passes.redrawn(draw, scheme).flatten().numpy() for draw in range(2)]
-        return metric.from_outputs(np.stack(outputs))
-
-    epsilon_of_draws.__name__ = f"epsilon_{scheme.replace(' ', '_')}"
-    return epsilon_of_draws
+def _of_draws(passes: Passes, scheme: str) -> float:
+    """Return epsilon from two draws of the weights in place of constants (Table 9)."""
+    networks = (passes.redrawn(draw, scheme) for draw in range(2))
+    return metric.from_outputs(np.stack([passes.logits(n).flatten().numpy() for n in networks]))
 
 
 for _scheme in initialise.SCHEMES:
-    proxy()(_of_draws(_scheme))
+    _name = f"epsilon_{_scheme.replace(' ', '_')}"
+    _PROXIES[_name] = Proxy(_name, functools.partial(_of_draws, scheme=_scheme))
 
 
 # Pruning at initialisation -------------------------------------------------------------------
@@ -285,7 +281,7 @@ def synflow(passes: Passes) -> float:
         for parameter in network.parameters():
             parameter.abs_()
     x = passes.part(1)
-    x = x if is_text(x) else torch.ones_like(x, dtype=torch.float64)
+    x = torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x
     weights = list(named_weights(network).values())
     usual = torch.get_default_dtype()
     try:
@@ -387,7 +383,7 @@ def jacob_cov(passes: Passes) -> float:
     the correlations between the images' gradients of the summed outputs.
     """
     x, logits, _ = passes.forward
-    if is_text(x):
+    if not x.is_floating_point():
         raise ValueError("jacob_cov needs inputs of real numbers, whose gradients it compares")
     if passes.size == 1:
         raise ValueError("jacob_cov compares inputs, and the batch has only one")
@@ -413,7 +409,7 @@ def naswot(passes: Passes) -> float:
         return inputs.clone()  # what follows may change its own ones in place
 
     two = passes.part(min(2, passes.size)).clone()
-    logits = passes.relus(two.requires_grad_(not is_text(two)), keep)
+    logits = passes.relus(two.requires_grad_(two.is_floating_point()), keep)
     varying = {number: inputs for number, inputs in enumerate(few) if inputs.requires_grad}
     gradients = torch.autograd.grad(logits.sum(), list(varying.values()), allow_unused=True)
     reaching = {n for n, gradient in zip(varying, gradients, strict=True) if gradient is not None}
@@ -444,17 +440,11 @@ def grad_sign(passes: Passes) -> float:
 
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
-    network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
+    network, axes = passes.fresh().requires_grad_(False), (passes.axis, passes.axis_of_logits)
     weights = {name: weight.detach() for name, weight in named_weights(network).items()}
-    others = {
-        name: tensor.detach()
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]
-        if name not in weights
-    }
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
-        inputs = x.unsqueeze(axes[0]).clone()
-        logits = functional_call(network, {**weights, **others}, (inputs,))
+        logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
         return passes.loss(logits, label.unsqueeze(axes[1]))
 
     signs: dict[str, Tensor] = {}
@@ -481,7 +471,7 @@ def cv(passes: Passes) -> float:
 
     Of the accuracy on the batch, over 100 random initialisations.
     """
-    classes = (passes.redrawn(draw).argmax(-1) for draw in range(INITIALISATIONS))
+    classes = (passes.logits(passes.redrawn(i)).argmax(-1) for i in range(INITIALISATIONS))
     accuracies = [float((given == passes.labels).double().mean()) for given in classes]
     mean = float(np.mean(accuracies))
     return float(np.std(accuracies)) / mean if mean else math.nan
@@ -517,17 +507,9 @@ def linear_regions(passes: Passes) -> float:
     That is, the different patterns of active ReLUs. The authors take 3,000 patches of 3 x 3 pixels
     and one channel, 1,000 at a time, and a single cell with one channel.
     """
-    parts = []
-    for x in passes.x.split(1000, passes.axis):
-        patterns: list[NDArray] = []
-
-        def keep(_: int, inputs: Tensor, n: int = x.shape[passes.axis]) -> None:
-            patterns.append(passes.active(inputs, n).numpy())  # noqa: B023
-
-        with torch.no_grad():
-            passes.relus(x, keep)
-        parts.append(np.packbits(np.concatenate(patterns, axis=1), axis=1))
-    return float(len(np.unique(np.concatenate(parts), axis=0)))
+    parts = (passes.patterns(passes.fresh(), x) for x in passes.x.split(1000, passes.axis))
+    packed = [np.packbits(part.numpy(), axis=1) for part in parts]
+    return float(len(np.unique(np.concatenate(packed), axis=0)))
 
 
 # Published after epsilon, or beside it ---------------------------------------------------------
@@ -586,7 +568,7 @@ def meco(passes: Passes) -> float:
     correlation/NAS_Bench_201.py), every module counts, also one that holds others; a correlation
     that is undefined counts as 0. Their batch is one training image.
     """
-    if is_text(passes.x):
+    if not passes.x.is_floating_point():
         raise ValueError("meco needs inputs of real numbers, whose maps have channels")
     eigenvalues: list[float] = []
 
@@ -614,17 +596,8 @@ def swap(passes: Passes) -> float:
     on average over 32 draws of the weights from normal(0, 1). Not regularised by size. As in the
     authors' code (pym1024/SWAP @ 8d62256, correlation.py), whose batch is 16 images.
     """
-    network, counts, neurons = passes.fresh(passes.drawn), [], list[Tensor]()
-    buffers = [buffer.clone() for buffer in network.buffers()]
-    watch_relus(network, lambda _, inputs: neurons.append(passes.active(inputs, passes.size)))
-    with torch.no_grad():
-        for draw in range(SWAP_DRAWS):
-            neurons.clear()
-            for buffer, value in zip(network.buffers(), buffers, strict=True):
-                buffer.copy_(value)
-            passes.call(initialise.random_(network, passes.seed + draw, "normal"), passes.x)
-            counts.append(_patterns(torch.cat(neurons, dim=1)))
-    return float(np.mean(counts))
+    drawn = (passes.redrawn(draw, "normal") for draw in range(SWAP_DRAWS))
+    return float(np.mean([_patterns(passes.patterns(network, passes.x)) for network in drawn]))
 
 
 def _patterns(active: Tensor) -> int:
@@ -671,9 +644,8 @@ def trainability(passes: Passes) -> float:
         (gradient,) = backward(after, [before], grad_outputs=sign)
         if torch.equal(gradient, sign):
             return math.nan
-        if gradient.shape[2:] != sign.shape[2:]:
-            stride = gradient.shape[2] // sign.shape[2]
-            gradient = nn.functional.pixel_unshuffle(gradient, stride)
+        stride = gradient.shape[2] // sign.shape[2]
+        gradient = nn.functional.pixel_unshuffle(gradient, stride)
         given, taken = (g.movedim(1, 0).flatten(1) for g in (gradient, sign))
         sigma = float(torch.linalg.matrix_norm(given @ taken.T / taken.shape[1], 2))
         scores.append(2 - sigma - 1 / (sigma + 1e-6))

@@ -2,10 +2,8 @@
 
 :func:`score` is for epsilon, by the width collapse; :func:`score_group` for the other metrics, at
 full width. Both take what is stored and compute the rest: architectures that come out equal once,
-in chunks by joblib, so that what is done survives an interruption.
-
-The other metrics take up to a minute for each architecture, so that a whole space takes hours.
-Hence their architectures come in one random order, see :func:`order`, and a store grows along it.
+in chunks by joblib, so that what is done survives an interruption. A whole space takes the other
+metrics hours, so their architectures come in one random :func:`order`, along which a store grows.
 """
 
 import hashlib
@@ -263,10 +261,8 @@ def score_group(
     >>> np.log10(scores["synflow"]).round(1).to_dict()
     {421: 21.3, 9090: 15.6}
     """
-    if group_name not in groups(space_name):
-        raise ValueError(
-            f"{space_name} has no metrics {group_name!r}; it has {', '.join(groups(space_name))}"
-        )
+    if group_name not in (known := groups(space_name)):
+        raise ValueError(f"{space_name} has no metrics {group_name!r}; it has {', '.join(known)}")
     size = len(spaces.get(space_name))
     if not 0 <= n_archs <= size:
         raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
@@ -366,10 +362,8 @@ def _checked_indices(archs: Any, size: int) -> NDArray[np.int64]:
 
 def check_dataset(space_name: str, dataset: str) -> None:
     """Refuse inputs that a search space does not read."""
-    if dataset not in inputs.kinds(space_name):
-        raise ValueError(
-            f"{space_name} does not read {dataset}, but {', '.join(inputs.kinds(space_name))}"
-        )
+    if dataset not in (kinds := inputs.kinds(space_name)):
+        raise ValueError(f"{space_name} does not read {dataset}, but {', '.join(kinds)}")
 
 
 def _check_batch(space_name: str, batch: object) -> None:

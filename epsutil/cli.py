@@ -25,9 +25,7 @@ from epsutil.pools import FILES as LABELLED
 
 _WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
-_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored"}.union(
-    error.__name__ for error in _WRONG_INPUT
-)
+_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for e in _WRONG_INPUT)}
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
@@ -274,17 +272,16 @@ def _score_sample(asked: SimpleNamespace, space: spaces.Space, names: list[str])
         raise ValueError(f"{slow}; give --n-archs or --arch")
     _check_labels(names, asked.dataset)
     options = {"n_jobs": asked.jobs, "rebuild": asked.rebuild}
+    seed, own = (proxies.SEED, _SEED) if asked.seed is None else (asked.seed, asked.seed)
     columns, origins = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
-        seed = proxies.SEED if asked.seed is None else asked.seed
         given = (space.name, asked.dataset, group, asked.n_archs, seed)
         frame = cast(pd.DataFrame, scoring.score_group(*given, **options))
         for name in frame.columns.intersection(names):
             columns[name], origins[name] = frame[name], frame.attrs["run"]["input"]
     if "epsilon" in names:  # of the same architectures
         archs = sorted(scoring.order(space.name)[: asked.n_archs])
-        seed = _SEED if asked.seed is None else asked.seed
-        batch = inputs.batch(asked.dataset, _BATCH_SIZE, seed)
+        batch = inputs.batch(asked.dataset, _BATCH_SIZE, own)
         frame = scoring.score(space.name, batch, asked.weights, archs, **options)
         columns["epsilon"], origins["epsilon"] = frame[scoring.pair(asked.weights)], batch.source
     table = pd.DataFrame(columns)[names]
@@ -314,12 +311,11 @@ def _write_archs(table: pd.DataFrame, space: spaces.Space, output: Path | None) 
 
 def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
     """Write a CSV file, if one was asked for, whole or not at all."""
-    if output is None:
-        return
-    temporary = output.with_name(f".{output.name}.part")
-    table.to_csv(temporary)
-    temporary.replace(output)
-    click.echo(f"written: {output}")
+    if output is not None:
+        temporary = output.with_name(f".{output.name}.part")
+        table.to_csv(temporary)
+        temporary.replace(output)
+        click.echo(f"written: {output}")
 
 
 @cli.command()

@@ -25,16 +25,10 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class Passes:
     """A network on a batch, and what passes through it gave; each pass is made at most once.
 
-    Every pass starts from the same state of the network's buffers and of the random numbers.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        As :func:`epsutil.networks.private` returns it.
-    x, labels, loss, seed, weights
-        See :func:`epsutil.proxies.compute`.
-    wanted, labelled : sequence of str
-        The metrics that will ask, so that one pass serves all; those of them that need labels.
+    Every pass starts from the same state of the network's buffers and of the random numbers. The
+    arguments are those of :func:`epsutil.proxies.compute`, with the network as
+    :func:`epsutil.networks.private` returns it; `wanted` are the metrics that will ask, so that one
+    pass serves all, `labelled` those of them that need labels.
 
     Attributes
     ----------
@@ -192,23 +186,17 @@ class Passes:
 
     @cached_property
     def loss_gradients(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the loss's gradients by the weights and by `forward`'s activations.
-
-        With grasp among the wanted, they can be differentiated once more.
-        """
+        """Return the loss's gradients by the weights and by `forward`'s activations."""
         _, logits, activations = self.forward
         by = [*self.weights, *(activation for _, activation in activations)]
         loss = self.loss(logits, self.labels)
-        gradients = backward(loss, by, create_graph="grasp" in self.wanted)
+        gradients = backward(loss, by, create_graph="grasp" in self.wanted)  # which derives again
         n_weights = len(self.weights)
         return gradients[:n_weights], gradients[n_weights:]
 
     @cached_property
     def blocks(self) -> list[Tensor]:
-        """Return what goes into the first block and what each gives, for az-nas.
-
-        Of weights drawn from Kaiming's normal distribution.
-        """
+        """Return what goes into the first block and what each gives, under Kaiming's weights."""
         network = self.redrawn(0, "kaiming normal")
         found, maps = list(_blocks(network)), list[Tensor]()
         if not found:

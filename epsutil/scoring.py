@@ -175,8 +175,8 @@ def score(
     _check_batch(space_name, batch)
     space.check_dtype(dtype)
     indices = _checked_indices(archs, len(space))
-    given = {"archs": "all", "dtype": dtype, "weights": weights}
-    run = whole = _run(space_name, batch.kind, EPSILON, batch, **given)
+    run = _run(space_name, batch.kind, EPSILON, batch, archs="all")
+    run = whole = replace(run, dtype=dtype, weights=weights)
     if len(indices) < len(space):
         digest = hashlib.sha256(indices.tobytes()).hexdigest()
         run = replace(whole, archs=f"n{len(indices)}-{digest[:8]}")
@@ -192,11 +192,8 @@ def groups(space_name: str) -> tuple[str, ...]:
     ('synflow', 'text_gradients')
     """
     space = spaces.get(space_name)
-    return tuple(
-        name
-        for name, group in GROUPS.items()
-        if space.reads in group.reads and group.network in ("", *space.variants)
-    )
+    networks = ("", *space.variants)
+    return tuple(n for n, g in GROUPS.items() if space.reads in g.reads and g.network in networks)
 
 
 def groups_of(space_name: str) -> dict[str, str]:
@@ -279,12 +276,8 @@ def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed
     """Return what decides the store of a group of metrics."""
     group = GROUPS[group_name]
     labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
-    return _run(
-        space_name,
-        dataset,
-        group_name,
-        batch,
-        archs="order",
+    return replace(
+        _run(space_name, dataset, group_name, batch, archs="order"),
         seed=seed,
         label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
         classes=1 if group.one_output else inputs.classes(dataset),
@@ -293,9 +286,9 @@ def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed
     )
 
 
-def _run(space_name: str, dataset: str, group_name: str, batch: Batch, **others: Any) -> Run:
-    what, made_by = (batch.size, batch.checksum), version(spaces.get(space_name), group_name)
-    return Run(space_name, dataset, group_name, *what, made_by, **others)
+def _run(space_name: str, dataset: str, group_name: str, batch: Batch, archs: str) -> Run:
+    made_by = version(spaces.get(space_name), group_name)
+    return Run(space_name, dataset, group_name, batch.size, batch.checksum, made_by, archs)
 
 
 def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
@@ -312,11 +305,8 @@ def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Ba
 
 
 def remove_outdated(folder: Path) -> list[Path]:
-    """Delete the files of epsilon in a folder that have another version; return which they were.
-
-    Stores of the other metrics, which take hours, are left for their owner to rebuild.
-    """
-    outdated = []
+    """Delete the files of epsilon in a folder that have another version; return which they were."""
+    outdated = []  # those of the other metrics, which take hours, are left for their owner
     for path in sorted(folder.glob("*.parquet")):
         run = store.read(path).attrs["run"]
         if run["group"] == EPSILON and run["version"] != version(spaces.get(run["space"])):
@@ -437,13 +427,9 @@ def _complete(
             chunks.write(of_chunk)
             rows |= of_chunk
             progress.update(len(of_chunk))
-    frame = pd.DataFrame(
-        [rows[key] for key in keys.values()],
-        columns=columns,
-        index=pd.Index(keys, name="index"),
-        # What they were computed in.
-        dtype="float32" if run.group == EPSILON and run.dtype == "float32" else "float64",
-    )
+    dtype = "float32" if run.group == EPSILON and run.dtype == "float32" else "float64"
+    values = [rows[key] for key in keys.values()]
+    frame = pd.DataFrame(values, pd.Index(keys, name="index"), columns, dtype)
     made = {"input": batch.source, "input_seed": batch.seed, "networks": len(first)}
     made |= {"seconds": round(time.perf_counter() - start, 2)}
     return store.keep(run, frame.sort_index(), folder, **made).loc[indices]

@@ -4,13 +4,13 @@ A file is Parquet; its metadata hold what it was made from, in full. Where a cha
 changes scores, a ``VERSION`` is raised (space, metric or proxy), and older files are not found.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from epsutil import paths
 
 _METADATA = b"epsutil"
+_REBUILD = "rebuild it (rebuild=True, epsutil score --rebuild)"
 
 Row = tuple[float, ...]
 
@@ -93,17 +94,13 @@ def read(path: Path, run: Run | None = None) -> pd.DataFrame:
         stored = json.loads(table.schema.metadata[_METADATA])
         frame = table.to_pandas()
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a readable file of scores ({error}); "
-            "delete it or rebuild it (rebuild=True, epsutil score --rebuild)"
-        ) from error
+        what = f"{path} is not a readable file of scores ({error})"
+        raise StoreError(f"{what}; delete it or {_REBUILD}") from error
     expected = {} if run is None else json.loads(json.dumps(asdict(run)))
     for name, value in expected.items():
         if stored.get(name) != value:
-            raise StoreError(
-                f"{path} was written with another {name} ({stored.get(name)}, now {value}); "
-                "rebuild it (rebuild=True, epsutil score --rebuild)"
-            )
+            differs = f"another {name} ({stored.get(name)}, now {value})"
+            raise StoreError(f"{path} was written with {differs}; {_REBUILD}")
     frame.attrs["run"] = stored
     return frame
 
@@ -141,20 +138,15 @@ class Chunks:
         """Return the rows of all chunks by the networks' keys; what is damaged is passed over."""
         rows: dict[str, Row] = {}
         for path in self.folder.glob("*.json"):
-            try:
+            with suppress(ValueError, FileNotFoundError):  # or removed meanwhile, see `write`
                 rows |= {key: tuple(row) for key, row in json.loads(path.read_text()).items()}
-            except (ValueError, FileNotFoundError):  # or removed meanwhile, see `write`
-                continue
         return rows
 
     def write(self, rows: Mapping[str, Row]) -> None:
-        """Add a chunk, whole or not at all.
-
-        Where another process has just stored the same run, its chunks are gone: nothing is lost.
-        """
+        """Add a chunk, whole or not at all."""
         name = hashlib.sha256("".join(rows).encode()).hexdigest()[:16]
         temporary = self.folder / f".{name}.{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # another process has just stored the run, chunks and all
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(rows))
             os.replace(temporary, self.folder / f"{name}.json")

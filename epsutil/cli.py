@@ -69,8 +69,9 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
             where = "here" if sources.available(source.name) else source.url or "to be supplied"
             click.echo(f"{source.name:48} {source.size / 1e6:>8.1f} MB  {where}")
         return
-    every = [n for n, source in sources.SOURCES.items() if source.url or sources.available(n)]
-    for path in sources.fetch(*(names or every)):
+    known = sources.SOURCES.items()
+    wanted = names or [name for name, s in known if s.url or sources.available(name)]
+    for path in sources.fetch(*wanted):
         click.echo(path)
 
 

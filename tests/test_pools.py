@@ -138,7 +138,7 @@ def test_every_recorded_store_holds_with_an_official_archive(kind, only, archive
 @pytest.mark.needs(COMPACT["cifar10"])
 def test_scores_are_found_with_an_official_archive(only, archive, monkeypatch):
     only(*archive("cifar10"))
-    monkeypatch.setattr(scoring, "_evaluate", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(scoring, "_fitting", lambda *_: pytest.fail("computed"))
     batch = inputs.batch("cifar10")
     for space, weights, size in (
         ("nasbench201", (1e-7, 1), 15_625),

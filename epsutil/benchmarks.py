@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from epsutil import sources
+from epsutil.names import check_known
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import EDGES, NASBench201, string_of
 from epsutil.spaces.nasbench_macro import NASBenchMacro
@@ -128,7 +129,7 @@ def target(space_name: str) -> tuple[str, bool]:
 
 def num_classes(dataset: str) -> int:
     """Return how many classes the networks of NAS-Bench-201 were trained to tell apart."""
-    _check("dataset", dataset, DATASETS)
+    check_known("dataset", dataset, DATASETS)
     return _DATASETS[dataset][1]
 
 
@@ -151,8 +152,8 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     After 200 epochs, those on **CIFAR-10** are not the benchmark's ``x-valid``: who chooses by them
     has probably seen test images. `book/data.md` says why.
     """
-    _check("dataset", dataset, DATASETS)
-    _check("number of epochs", epochs, VALIDATION)
+    check_known("dataset", dataset, DATASETS)
+    check_known("number of epochs", epochs, VALIDATION)
     raw = pd.read_csv(sources.path(VALIDATION[epochs]))
     if epochs == 12:
         index, column = _indices(raw["cellstr"]), f"{_DATASETS[dataset][0].lower()}-val"
@@ -190,8 +191,8 @@ def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.D
     >>> test_runs().loc[1462].round(2).to_dict()
     {'run1': 93.74, 'run2': 93.56, 'run3': 93.98}
     """
-    _check("dataset", dataset, TEST_RUNS)
-    _check("search space", space_name, ("nasbench201", "nasbench_macro"))
+    check_known("dataset", dataset, TEST_RUNS)
+    check_known("search space", space_name, ("nasbench201", "nasbench_macro"))
     if space_name == "nasbench_macro":
         of_each = _macro_file()["test_acc"].tolist()
         return pd.DataFrame(of_each, columns=_RUNS).rename_axis("index")
@@ -420,18 +421,12 @@ SIGNALS = tuple(_SIGNALS)
 
 def _trained(space_name: str, dataset: str | None = None) -> _Results:
     name = space_name.partition("@")[0]  # trained with one embedding, whichever epsilon takes
-    _check("search space", name, _TRAINED)
+    check_known("search space", name, _TRAINED)
     if dataset is not None:
-        _check(f"dataset of {name}", dataset, _TRAINED[name].datasets)
+        check_known(f"dataset of {name}", dataset, _TRAINED[name].datasets)
     return _TRAINED[name]
 
 
 def _signal(name: str) -> _Results:
-    _check("signal", name, _SIGNALS)
+    check_known("signal", name, _SIGNALS)
     return _SIGNALS[name]
-
-
-def _check(what: str, given: Any, known: Collection) -> None:
-    if given not in known:
-        names = ", ".join(map(str, known))
-        raise ValueError(f"unknown {what}: {given!r}; the known ones are {names}")

@@ -20,7 +20,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from epsutil import benchmarks, inputs, paths, proxies, scoring, search, spaces, statistics, store
-from epsutil.names import CEILING
+from epsutil.names import CEILING, check_known
 from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
@@ -553,7 +553,7 @@ def metrics_table(
         A row per dataset and metric; ``source`` is ``"computed"``, or ``"reported"`` for the
         paper's own rows. ``seconds`` is for one network on one core.
     """
-    search.one_of(ARCHITECTURES, architectures=architectures)
+    check_known("choice of architectures", architectures, ARCHITECTURES)
     asked, work = [], []
     for problem in problems:
         metrics, target = problem.metrics, problem.target

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from epsutil.names import check_known
+
 SCHEMES: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions, Table 9
     "uniform": nn.init.uniform_,
     "normal": nn.init.normal_,
@@ -139,8 +141,8 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     >>> torch.equal(one.weight, other.weight)
     True
     """
-    if scheme is not None and scheme not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}; the known ones are {', '.join(SCHEMES)}")
+    if scheme is not None:
+        check_known("scheme", scheme, SCHEMES)
     before = {}
     for path, module in network.named_modules():
         if isinstance(module, parametrize.ParametrizationList):

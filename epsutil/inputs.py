@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epsutil import pools, sources, spaces
+from epsutil.names import check_known
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
@@ -190,8 +191,7 @@ def needs(kind: str) -> tuple[str, ...]:
 
 
 def _kind(kind: str) -> _Kind:
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of inputs {kind!r}; the known ones are {', '.join(KINDS)}")
+    check_known("kind of inputs", kind, KINDS)
     return _KINDS[kind]
 
 

@@ -1,5 +1,8 @@
 """What spaces, datasets, metrics, scores and the items of the paper are called."""
 
+from collections.abc import Collection
+from typing import Any
+
 DATASETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -68,3 +71,10 @@ ITEMS = {  # the paper's tables and figures, and the pages that reproduce them
 def metric_name(name: str) -> str:
     """Write a metric's name within a sentence."""
     return METRICS.get(name, name)
+
+
+def check_known(what: str, given: Any, known: Collection, where: str = "") -> None:
+    """Raise a ValueError that names what is not known, and what is."""
+    if given not in known:
+        names = ", ".join(map(str, known))
+        raise ValueError(f"unknown {what} {given!r}{where}; the known ones are {names}")

@@ -32,6 +32,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
+from epsutil.names import check_known
 from epsutil.passes import Loss, Passes, backward, named_weights
 
 Metric = Callable[[Passes], float]
@@ -90,8 +91,7 @@ def get(name: str) -> Proxy:
     >>> get("ntk").lower_is_better
     True
     """
-    if name not in _PROXIES:
-        raise ValueError(f"unknown metric {name!r}; the known ones are {', '.join(_PROXIES)}")
+    check_known("metric", name, _PROXIES)
     return _PROXIES[name]
 
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from epsutil.names import check_known
 from epsutil.spaces import Space
 
 UNSCORED = ("worst", "zero", "left out")
@@ -202,7 +203,7 @@ class Choices:
             Whether all are equally likely, or a group is drawn first and then a choice in it, as in
             the paper's code, where so the one edge of the first node changes most often.
         """
-        one_of(MUTATIONS, mutation=mutation)
+        check_known("mutation", mutation, MUTATIONS)
         tables, chances = [], []
         groups = np.arange(len(self.sizes)) if self.groups is None else np.asarray(self.groups)
         for choice, size in enumerate(self.sizes):
@@ -253,7 +254,7 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     >>> scored([0.1, float("nan"), 0.4], unscored="left out")
     Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
-    one_of(UNSCORED, unscored=unscored)
+    check_known("choice of unscored", unscored, UNSCORED)
     score = np.asarray(score, float)
     drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
     if unscored == "left out":
@@ -311,7 +312,7 @@ def random(
     >>> random(5, rounds=1, steps=3, seed=0, score=scored([0.1, 0.5, 0.4, 0.9, 0.2]), pool=5)
     array([[3, 2, 4]])
     """
-    one_of(WARM_UP, warm_up=warm_up)
+    check_known("choice of warm_up", warm_up, WARM_UP)
     _at_least_1(steps=steps)
     streams = Streams(seed, rounds)
     history = streams.choice(np.arange(n_archs), steps)
@@ -365,7 +366,7 @@ def evolve(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :5], history[:, -5:])]
     [84.7, 88.9]
     """
-    one_of(MOVES, move=move)
+    check_known("move", move, MOVES)
     if score is None and (pool or move != "signal"):
         raise ValueError("warm-up and moving by score need a score")
     if isinstance(neighbourhood, Edits) and move == "best neighbour":
@@ -521,10 +522,3 @@ def _at_least_1(**given: int) -> None:
     for name, value in given.items():
         if value < 1:
             raise ValueError(f"{name} is {value}, must be 1 or more")
-
-
-def one_of(known: Sequence[str], **given: str) -> None:
-    """Refuse a value that is not known, and name it."""
-    for name, value in given.items():
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")

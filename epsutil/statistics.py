@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from tqdm import tqdm
 
+from epsutil.names import check_known
+
 SCORES = ("rho", "rho_top10", "tau", "tau_top10", "top10_top10", "top64_top5")
 LEAST_RESAMPLES = 200  # below which the tails of a bootstrap hold too few drawings for an interval
 
@@ -267,8 +269,7 @@ def steiger(
     >>> round(test.rho_a, 2), round(test.rho_b, 2), test.pvalue < 0.001
     (0.72, 0.43, True)
     """
-    if method not in ("spearman", "pearson"):
-        raise ValueError(f"unknown method {method!r}; choose 'spearman' or 'pearson'")
+    check_known("method", method, ("spearman", "pearson"))
     r_ab, r_a, r_b, n = _of_both(score_a, score_b, target, ranked=method == "spearman")
     z = _steiger_z(r_a, r_b, r_ab, n) * (-1 if minimise else 1)
     return Comparison(z, float(2 * stats.norm.sf(abs(z))), r_a, r_b, n)

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from epsutil import metric, networks, scoring, spaces
 from epsutil.experiments import Problem
+from epsutil.names import check_known
 
 # The powers of ten that the paper uses in any of its tables.
 GRID = tuple(float(f"1e{exponent}") for exponent in range(-7, 2))
@@ -179,8 +180,7 @@ def select(
     >>> select("nasbench201", x, n_archs=20).weights
     (0.001, 10.0)
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; the known ones are {', '.join(RULES)}")
+    check_known("rule", rule, RULES)
     weights = scoring.checked_weights(weights)
     if weights[0] <= 0:
         raise ValueError(f"weights are above 0, not {weights[0]:g}")

@@ -164,16 +164,16 @@ def test_signals_of_a_search():
     pd.testing.assert_series_equal(run, benchmarks.test_runs()["run1"])
     for name in benchmarks.SIGNALS:
         assert set(benchmarks.signal_needs(name)) <= {NATS, NASLIB, MINI, RUNS}
-    with pytest.raises(ValueError, match="unknown dataset: 'cifar100'; the known ones are cifar10"):
+    with pytest.raises(ValueError, match="unknown dataset 'cifar100'; the known ones are cifar10"):
         benchmarks.signal("cifar100", "run1")
-    with pytest.raises(ValueError, match="unknown signal: 'val'; the known ones are validation200"):
+    with pytest.raises(ValueError, match="unknown signal 'val'; the known ones are validation200"):
         benchmarks.signal("cifar10", "val")
 
 
 def test_unknown_numbers_of_epochs_and_runs():
-    with pytest.raises(ValueError, match="unknown number of epochs: 90; .* 12, 200"):
+    with pytest.raises(ValueError, match="unknown number of epochs 90; .* 12, 200"):
         benchmarks.validation("cifar10", 90)
-    with pytest.raises(ValueError, match="unknown dataset: 'cifar100'; the known ones are cifar10"):
+    with pytest.raises(ValueError, match="unknown dataset 'cifar100'; the known ones are cifar10"):
         benchmarks.test_runs("cifar100")
 
 

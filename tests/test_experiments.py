@@ -232,7 +232,9 @@ def test_processes_do_not_change_a_table(metrics_table):
 
 
 def test_an_unknown_choice_is_refused(metrics_table):
-    with pytest.raises(ValueError, match="architectures is 'all'; choose one of own, common, last"):
+    with pytest.raises(
+        ValueError, match="architectures 'all'; the known ones are own, common, last"
+    ):
         metrics_table("all")
 
 

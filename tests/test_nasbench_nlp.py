@@ -107,7 +107,7 @@ def test_space_by_name():
         (RNN | {"g": node("activation_tanh", f"h_prev_{'9' * 5000}")}, "unknown node 'h_prev_9"),
         (
             RNN | {"g": node("relu", "f")},
-            "'g': unknown operation 'relu'; the known ones are linear",
+            "unknown operation 'relu' of node 'g'; the known ones are linear",
         ),
         (RNN | {"g": node("activation_tanh", "q")}, "'g' reads an unknown node 'q'"),
         (

@@ -28,9 +28,9 @@ ORDER = """
     names paths
 """.split()
 BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
-    "metric initialise statistics names paths": 1090,
+    "metric initialise statistics names paths": 1100,
     "collapse": 850,
-    "spaces": 2110,
+    "spaces": 2100,
     "sources inputs pools benchmarks": 960,
     "proxies passes user_modules networks": 1310,
     "store scoring": 590,

@@ -414,9 +414,12 @@ def test_evolution_by_a_spaces_own_mutation():
         (lambda n, s: search.Choices(np.array([[0], [1], [1]])), "exactly once"),
         (
             lambda n, s: search.Choices(np.array([[0], [1]])).neighbourhood("edge"),
-            "choose one of node first, uniform",
+            "the known ones are node first, uniform",
         ),
-        (lambda n, s: search.scored([1.0, 2.0], "best"), "choose one of worst, zero, left out"),
+        (
+            lambda n, s: search.scored([1.0, 2.0], "best"),
+            "the known ones are worst, zero, left out",
+        ),
         (lambda n, s: search.scored([np.nan, np.nan]), "no architecture has a score"),
         (lambda n, s: search.pick(search.scored(s), 0, 1, 0), "n is 0, must be 1 or more"),
         (lambda n, s: search.pick(search.scored(s), 1, 0, 0), "rounds is 0, must be 1 or more"),
@@ -425,10 +428,10 @@ def test_evolution_by_a_spaces_own_mutation():
             lambda n, s: search.random(27, 1, 9, 0, search.scored(s), 5, "all"),
             "a pool of 5 has not the 9",
         ),
-        (lambda n, s: search.random(27, 1, 9, 0, s, 9, "some"), "choose one of first, all"),
+        (lambda n, s: search.random(27, 1, 9, 0, s, 9, "some"), "the known ones are first, all"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 9), "a tournament of 9"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 10, 3), "do not train the first population"),
-        (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, move="best"), "choose one of signal"),
+        (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, move="best"), "the known ones are signal"),
         (lambda n, s: search.evolve(s, n, 1, 9, 0, 8, 3, pool=20), "need a score"),
         (
             lambda n, s: search.evolve(

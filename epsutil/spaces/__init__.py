@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from epsutil.names import check_known
 from epsutil.spaces.base import Space
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import NASBench201
@@ -49,6 +50,5 @@ def get(name: str) -> Space:
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
     """
     space, _, variant = name.partition("@")
-    if space not in _SPACES or (variant and space != "nasbench_nlp"):
-        raise ValueError(f"unknown search space {name!r}; the known ones are {', '.join(_SPACES)}")
+    check_known("search space", name if variant and space != "nasbench_nlp" else space, _SPACES)
     return _SPACES[space](variant.replace("-", " ")) if variant else _SPACES[space]()

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
 from epsutil.collapse.norms import Norms, Scalars, of_stem, once_a_batch
+from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
@@ -205,11 +206,7 @@ def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
     if (ops[0], ops[-1]) != (INPUT, OUTPUT):
         raise ValueError(f"the first of ops is 'input' and the last 'output', not {one_line(ops)}")
     for vertex, op in enumerate(ops[1:-1], start=1):
-        if op not in OPERATIONS:
-            raise ValueError(
-                f"unknown operation {op!r} at vertex {vertex}; "
-                f"the known ones are {', '.join(OPERATIONS)}"
-            )
+        check_known("operation", op, OPERATIONS, f" at vertex {vertex}")
     # before the sizes, which the benchmark takes after pruning, too
     dangling = [(vertex, "from") for vertex in range(n - 1) if not any(matrix[vertex])]
     dangling += [

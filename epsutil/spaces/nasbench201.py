@@ -24,6 +24,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps
 from epsutil.collapse.norms import Norms, Slots, of_stem
+from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, Networks, conv_bn, conv_size, edited, stripped
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -68,11 +69,8 @@ class NASBench201(ImageSpace[str]):
         if not match:
             raise ValueError(f"not an architecture of NAS-Bench-201: {text!r}; the form is {FORM}")
         for operation, (target, source) in zip(match.groups(), EDGES, strict=True):
-            if operation not in OPERATIONS:
-                raise ValueError(
-                    f"unknown operation {operation!r} on edge {source} -> {target} in {text!r}; "
-                    f"the known ones are {', '.join(OPERATIONS)}"
-                )
+            where = f" on edge {source} -> {target} in {text!r}"
+            check_known("operation", operation, OPERATIONS, where)
         if string_of(match.groups()) != text:
             raise ValueError(f"edges out of order in {text!r}; the form is {FORM}")
         return text

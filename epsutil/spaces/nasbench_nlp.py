@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from epsutil import sources
 from epsutil.collapse import recurrent
+from epsutil.names import check_known
 from epsutil.spaces.base import Inputs, Networks, Space, md5, one_line
 
 WORDS = 10_000  # in the vocabulary of Penn Treebank
@@ -68,10 +69,7 @@ class NASBenchNLP(Space[Recipe]):
     zero_is_score = False
 
     def __init__(self, embedding: str = "uniform positive 1") -> None:
-        if embedding not in EMBEDDINGS:
-            raise ValueError(
-                f"unknown embedding {embedding!r}; the known ones are {', '.join(EMBEDDINGS)}"
-            )
+        check_known("embedding", embedding, EMBEDDINGS)
         self.embedding = embedding
 
     def __len__(self) -> int:
@@ -287,11 +285,7 @@ def _cell_inputs(recipe: Recipe) -> list[str]:
 def _check_node(node: str, operation: str, inputs: list[str], known: set[str]) -> None:
     if node == "x" or _state(node, "h_prev_") is not None:
         raise ValueError(f"{node!r} is an input of the cell and cannot be a node")
-    if operation not in OPERATIONS:
-        raise ValueError(
-            f"node {node!r}: unknown operation {operation!r}; "
-            f"the known ones are {', '.join(OPERATIONS)}"
-        )
+    check_known("operation", operation, OPERATIONS, f" of node {node!r}")
     if len(inputs) not in OPERATIONS[operation]:
         wanted = " or ".join(map(str, OPERATIONS[operation]))
         raise ValueError(f"node {node!r}: {operation} takes {wanted} inputs, not {len(inputs)}")

@@ -84,7 +84,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Proxy:
-    """Return a metric by its name, one of :func:`names`, or raise a ValueError.
+    """Return a metric by its name, one of those of :func:`epsutil.proxies.names`.
 
     Examples
     --------

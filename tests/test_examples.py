@@ -49,6 +49,15 @@ def test_the_overview_lists_what_the_pages_document():
     assert sorted(f"epsutil.{name}" for name in overview) == listed()
 
 
+@pytest.mark.parametrize("name", listed())
+def test_the_overview_can_follow_what_a_first_line_refers_to(name):
+    module, _, attribute = name.rpartition(".")
+    text = inspect.getdoc(getattr(importlib.import_module(module), attribute))
+    first = text.partition("\n\n")[0]  # also shown where no module is the current one
+    targets = re.findall(r":\w+:`~?([^`]+)`", first)
+    assert all(target.startswith("epsutil.") for target in targets)
+
+
 @pytest.mark.parametrize("name", [name for name in listed() if name not in ELSEWHERE])
 def test_an_example_runs(name):
     _, test = examples_of(name)

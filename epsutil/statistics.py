@@ -358,7 +358,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
 
     .. math::
 
-        r_k = \frac{k r_1}{1 + (k - 1) r_1}, \qquad
+        r_k = \frac{k r_1}{1 + (k - 1) r_1}
+
         \operatorname{corr}(\text{truth}, \text{mean of } k \text{ runs}) = \sqrt{r_k}
 
     With differing counts the mean of :math:`1/k` takes the place of :math:`1/k`. This holds for

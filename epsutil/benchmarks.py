@@ -17,6 +17,7 @@ import pandas as pd
 
 from epsutil import sources
 from epsutil.names import check_known
+from epsutil.spaces.base import Space
 from epsutil.spaces.nasbench101 import NASBench101
 from epsutil.spaces.nasbench201 import EDGES, NASBench201, string_of
 from epsutil.spaces.nasbench_macro import NASBenchMacro
@@ -49,12 +50,12 @@ _ANALOG_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "a
 _ANALOG_EDGES = ((1, 0), (2, 0), (3, 0), (2, 1), (3, 1), (3, 2))  # (to, from)
 
 
-def trained(space_name: str, dataset: str) -> pd.DataFrame:
+def trained(space: Space | str, dataset: str) -> pd.DataFrame:
     """Return what training gave for a search space, and the sizes of its networks.
 
     Parameters
     ----------
-    space_name : {"nasbench201", "nasbench101", "nasbench_macro", "nasbench_nlp"}
+    space : epsutil.spaces.Space or its name
     dataset : str
         For NAS-Bench-201 one of `DATASETS`, for NAS-Bench-NLP ``"ptb"``, else ``"cifar10"``.
 
@@ -101,7 +102,7 @@ def trained(space_name: str, dataset: str) -> pd.DataFrame:
     >>> trained("nasbench201", "cifar10").loc[1462, ["test_accuracy", "params"]].to_dict()
     {'test_accuracy': 93.76, 'params': 1531546.0}
     """
-    return _trained(space_name, dataset).read(dataset)
+    return _trained(space, dataset).read(dataset)
 
 
 def needs(dataset: str, space_name: str = "nasbench201") -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def needs(dataset: str, space_name: str = "nasbench201") -> tuple[str, ...]:
     return _trained(space_name, dataset).sources
 
 
-def target(space_name: str) -> tuple[str, bool]:
+def target(space: Space | str) -> tuple[str, bool]:
     """Return the column that ranks a space's networks, and whether less of it is better.
 
     Examples
@@ -123,7 +124,7 @@ def target(space_name: str) -> tuple[str, bool]:
     >>> target("nasbench_nlp")
     ('test_loss_last', True)
     """
-    found = _trained(space_name)
+    found = _trained(space)
     return found.target, found.minimise
 
 
@@ -419,8 +420,9 @@ _SIGNALS = {
 SIGNALS = tuple(_SIGNALS)
 
 
-def _trained(space_name: str, dataset: str | None = None) -> _Results:
-    name = space_name.partition("@")[0]  # trained with one embedding, whichever epsilon takes
+def _trained(space: Space | str, dataset: str | None = None) -> _Results:
+    name = space if isinstance(space, str) else space.name
+    name = name.partition("@")[0]  # trained with one embedding, whichever epsilon takes
     check_known("search space", name, _TRAINED)
     if dataset is not None:
         check_known(f"dataset of {name}", dataset, _TRAINED[name].datasets)

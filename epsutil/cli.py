@@ -5,7 +5,6 @@ Options are checked before any work; a mistake is one line and exit code 2.
 
 import logging
 import math
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ _OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for 
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
-_SCALE = _shown("--scale", type=click.Choice(parameters.SCALES), default="quick")
 _SPACE = click.argument("space", type=click.Choice(spaces.names()), required=False)
 _seed = partial(click.option, "--seed", type=click.IntRange(0, parameters.LARGEST_SEED))
 _batch_size = partial(click.option, "--batch-size", type=click.IntRange(2))
@@ -246,7 +244,7 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
 def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
     seed = _SEED if asked.seed is None else asked.seed
     batch = inputs.batch(asked.dataset, asked.batch_size or _BATCH_SIZE, seed)
-    archs = None if asked.n_archs is None else list(scoring.sample(space.name, asked.n_archs, seed))
+    archs = None if asked.n_archs is None else list(space.sample(asked.n_archs, seed))
     if asked.arch is not None:
         value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
         click.echo(_number(value))
@@ -415,7 +413,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     metavar="NAME VALUE",
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
-@_SCALE
+@_shown("--scale", type=click.Choice(parameters.SCALES), default="paper")
 @click.option("-o", "--output", type=_FILE, help="By default _build/runs/NOTEBOOK.ipynb.")
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
     """Execute one notebook with other parameters.
@@ -433,24 +431,21 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
 
 
 @cli.command()
-@_SCALE
-def book(scale: str) -> None:
+def book() -> None:
     """Execute all notebooks and build the site into _build/html."""
-    click.echo(f"built: {site.build(scale)}")
+    click.echo(f"built: {site.build()}")
 
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[NOTEBOOK]...")
 def record(names: tuple[str, ...]) -> None:
-    """Recompute at the paper's scale and keep scores and results in data/ (for maintainers).
+    """Execute pages and keep them and their scores in data/ (for maintainers).
 
     Without a NOTEBOOK all of them. Scores that other code wrote are removed first.
     """
     for path in scoring.remove_outdated(paths.RECORDED_SCORES):
         click.echo(f"outdated, computed anew: {path.name}")
-    os.environ["EPSUTIL_SCORES"] = str(paths.RECORDED_SCORES)
-    executed = execution.execute_all("paper", paths.RECORDED_SCORES, names)
-    for folder in site.record(tuple(executed)):
+    for folder in site.record(execution.execute_all(paths.RECORDED_SCORES, names)):
         click.echo(f"recorded: {folder}")
 
 

@@ -6,10 +6,9 @@ Each verb returns a tidy DataFrame that is written to CSV as it is. Column names
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from itertools import chain, combinations
 from typing import Any
 
 import joblib
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, inputs, paths, proxies, scoring, search, spaces, statistics, store
+from epsutil import benchmarks, inputs, paths, proxies, scoring, search, statistics, store
+from epsutil.inputs import Batch
 from epsutil.names import CEILING, check_known
+from epsutil.spaces import Space
 from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
@@ -31,36 +32,39 @@ ARCHITECTURES = ("own", "common", "last")
 
 @dataclass(frozen=True)
 class Problem:
-    """A search space, a batch of inputs, scores, and what training gave.
+    """Architectures of a search space, scored on a batch of inputs, beside what training gave.
 
     Nothing is read or computed before it is asked for; then it is kept.
 
     Parameters
     ----------
-    space, dataset : str
-        See :func:`epsutil.spaces.get` and :func:`epsutil.benchmarks.trained`.
-    n_archs : int
-        Up to the size of the space; a smaller number is a random sample.
+    space : epsutil.spaces.Space
+    batch : epsutil.inputs.Batch
+        Its kind is the dataset that the networks were trained on.
+    archs : array of int
+        Indices of architectures, see :meth:`epsutil.spaces.Space.sample`; those of the competing
+        metrics are added.
     weights : two floats
         The constants of epsilon.
-    batch_size, seed : int
-        Which inputs.
-    n_jobs, dtype
+    n_jobs, dtype, largest
         See :func:`epsutil.scoring.score`.
-    draw : int, optional
-        The seed of the random architectures, by default `seed`.
     groups : sequence of str, optional
         The competing metrics: some of :func:`epsutil.scoring.groups`, by default all that the
         tables show. A group that the book has no scores of is left out.
     n_competitors : int, default 0
         How many architectures to score by each competing metric; 0 takes what is stored.
+    results : pandas.DataFrame, optional
+        What training gave, by architecture; by default :func:`epsutil.benchmarks.trained`.
 
     Examples
     --------
     Accuracies and images that need no download, 100 random architectures. 59 of them have an
     epsilon, and it ranks these well:
 
-    >>> problem = Independent("nasbench201", "grey", 100, (1e-7, 1.0), batch_size=32, n_jobs=1)
+    >>> space, batch = spaces.get("nasbench201"), inputs.batch("grey", 32)
+    >>> accuracies = benchmarks.analog_nasbench()
+    >>> archs = space.sample(100)
+    >>> problem = Problem(space, batch, archs, (1e-7, 1.0), n_jobs=1, results=accuracies)
     >>> problem.evaluate()[["n", "n_scored", "rho"]].round(2).to_dict()
     {'n': 100.0, 'n_scored': 59.0, 'rho': 0.9}
     >>> problem.frame.nlargest(2, "epsilon")[["test_accuracy", "params", "epsilon"]].round(2)
@@ -75,50 +79,48 @@ class Problem:
     {'n_scored': 100.0, 'rho': 0.79}
     """
 
-    space: str
-    dataset: str
-    n_archs: int
+    space: Space
+    batch: Batch
+    archs: NDArray[np.int64]
     weights: Sequence[float]
-    batch_size: int = 256
-    seed: int = 21
     n_jobs: int = -1
     dtype: str = "float32"
-    draw: int | None = None
     groups: Sequence[str] | None = None
     n_competitors: int = 0
+    results: pd.DataFrame | None = None
+    largest: int | None = LARGEST
+
+    def __post_init__(self) -> None:
+        also = scoring.order(self.space.name)[: self.n_competitors]
+        object.__setattr__(self, "archs", np.union1d(self.archs, also))
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The sources of the inputs and of the trained results."""
-        return needs([self.dataset], self.space)
+    def dataset(self) -> str:
+        """What the networks were trained on."""
+        return self.batch.kind
 
-    @cached_property
-    def batch(self) -> inputs.Batch:
-        """The inputs that architectures are scored with."""
-        return inputs.batch(self.dataset, self.batch_size, self.seed)
-
-    @cached_property
-    def archs(self) -> NDArray[np.int64]:
-        """The indices of the architectures, in ascending order."""
-        draw = self.seed if self.draw is None else self.draw
-        drawn = scoring.sample(self.space, self.n_archs, draw)
-        return np.union1d(drawn, scoring.order(self.space)[: self.n_competitors])
+    @property
+    def seed(self) -> int:
+        """The seed of the batch, and of what is drawn besides."""
+        return self.batch.seed
 
     @cached_property
     def trained(self) -> pd.DataFrame:
         """What training gave and the sizes, of the architectures that have a result."""
-        trained = benchmarks.trained(self.space, self.dataset)
-        return trained.loc[self.archs].dropna(subset=self.target)
+        results = self.results
+        if results is None:
+            results = benchmarks.trained(self.space.name, self.dataset)
+        return results.loc[self.archs].dropna(subset=self.target)
 
     @property
     def target(self) -> str:
         """The column of `trained` that ranks networks."""
-        return benchmarks.target(self.space)[0]
+        return benchmarks.target(self.space.name)[0]
 
     @property
     def minimise(self) -> bool:
         """Whether less of it is better."""
-        return benchmarks.target(self.space)[1]
+        return benchmarks.target(self.space.name)[1]
 
     @property
     def result(self) -> pd.Series:
@@ -126,15 +128,10 @@ class Problem:
         return self.trained[self.target]
 
     def scores(self, weights: Sequence[float] | None = None) -> pd.DataFrame:
-        """Return epsilon of all architectures, a column per pair of weights.
-
-        An :class:`epsutil.store.NotStored` says where more than `LARGEST` would have to be
-        computed, and the scale is not the paper's.
-        """
-        largest = None if paths.scale() == "paper" else LARGEST
+        """Return epsilon of all architectures, a column per pair of weights."""
         weights = self.weights if weights is None else weights
         given = (weights, self.archs, self.dtype, self.n_jobs)
-        return scoring.score(self.space, self.batch, *given, largest=largest)
+        return scoring.score(self.space.name, self.batch, *given, largest=self.largest)
 
     def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
         """Return epsilon of all architectures, NaN where the authors count no score."""
@@ -144,7 +141,7 @@ class Problem:
     def scored(self, scores: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
         """Return a column of :meth:`scores`, NaN where the authors count no score."""
         epsilon = scores[scoring.pair(weights)]
-        return epsilon if spaces.get(self.space).zero_is_score else epsilon.where(epsilon != 0)
+        return epsilon if self.space.zero_is_score else epsilon.where(epsilon != 0)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -154,10 +151,10 @@ class Problem:
     @cached_property
     def metrics(self) -> "Metrics":
         """Every metric of these architectures, among them sizes and epsilon."""
-        usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
+        usual, later = shown_groups(self.space.name), shown_groups(self.space.name, LATER)
         known = {}
         for group in usual if self.groups is None else self.groups:
-            recorded = f"{self.space}-{self.dataset}-{group}-*.parquet"
+            recorded = f"{self.space.name}-{self.dataset}-{group}-*.parquet"
             wanted = self.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
             if wanted and group in (*usual, *later):
                 known[group] = self.group(group)
@@ -176,7 +173,7 @@ class Problem:
                 parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
                 frame[group] = statistics.rank_product(parts)
                 evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
-        *earlier, last = order(self.space)
+        *earlier, last = order(self.space.name)
         ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
         return Metrics(frame, {name: evaluated[name] for name in ordered}, seconds)
 
@@ -193,41 +190,16 @@ class Problem:
 
         Where none are, an :class:`epsutil.store.NotStored` asks for `parameter`.
         """
-        asked = (self.space, self.dataset, group, self.n_competitors)
+        asked = (self.space.name, self.dataset, group, self.n_competitors)
         found = scoring.score_group(*asked, n_jobs=self.n_jobs)
         if found is None:
             names = ", ".join(scoring.GROUPS[group].names)
             raise store.NotStored(
-                f"no scores of {self.space} by {names} are stored for the inputs at hand "
+                f"no scores of {self.space.name} by {names} are stored for the inputs at hand "
                 f"({self.dataset}, {', '.join(inputs.needs(self.dataset)) or 'synthetic'}); give "
                 f"{parameter}, the number of architectures to compute"
             )
         return found
-
-
-class Independent(Problem):
-    """Grey images, and CIFAR-10 accuracies that were trained independently.
-
-    Made as ``Independent("nasbench201", "grey", ...)``; the package `analog-nasbench` has the data.
-
-    Examples
-    --------
-    >>> Independent("nasbench201", "grey", 100, (1e-7, 1.0)).needs
-    ('analog-nasbench/data.anb',)
-    """
-
-    needs = ("analog-nasbench/data.anb",)
-
-    @cached_property
-    def trained(self) -> pd.DataFrame:
-        """Accuracies and sizes of the architectures."""
-        return benchmarks.analog_nasbench().loc[self.archs]
-
-
-class HighestLossIsBest(Problem):
-    """The best networks have the highest loss, as in the authors' code for Tables 7 and 10."""
-
-    minimise = False
 
 
 @dataclass(frozen=True)
@@ -251,8 +223,8 @@ class Metrics:
 
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
-    space, x = spaces.get(problem.space), problem.batch.x
-    archs = [space[int(i)] for i in scoring.order(problem.space)[:20]]
+    space, x = problem.space, problem.batch.x
+    archs = [space[int(i)] for i in scoring.order(space.name)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()
     for arch in archs:
@@ -280,7 +252,7 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     `unscored` is as in :func:`epsutil.search.scored`; what it was not computed for is not drawn.
     """
     index = problem.metrics.evaluated[metric]
-    score = problem.metrics.frame.loc[index, metric].reindex(range(len(spaces.get(problem.space))))
+    score = problem.metrics.frame.loc[index, metric].reindex(range(len(problem.space)))
     return search.scored(score, unscored, index)
 
 
@@ -305,12 +277,6 @@ def courses(
 
 
 # The paper's values --------------------------------------------------------------------------
-
-
-def needs(datasets: Sequence[str], space_name: str = "nasbench201") -> tuple[str, ...]:
-    """Return the sources of inputs and trained results for some datasets of a search space."""
-    names = ((*benchmarks.needs(d, space_name), *inputs.needs(d)) for d in datasets)
-    return tuple(dict.fromkeys(chain(*names)))
 
 
 def reported(table: str, datasets: Sequence[str] = ()) -> pd.DataFrame:
@@ -377,103 +343,24 @@ def epsilon_and_sizes(
     )
 
 
-def evaluate_columns(
-    problem: Problem,
-    scores: pd.DataFrame | Mapping[Any, pd.Series],
-    name: str,
-    among: pd.Index | None = None,
-) -> pd.DataFrame:
-    """Evaluate several scores of the same architectures, as the paper's ablations do.
+def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
+    """Put the reported values of Table 5, 6 or 7 beside an evaluation of pairs of weights.
 
     Parameters
     ----------
-    problem, scores : Problem; DataFrame or mapping of Series
-        Whose trained results; the scores, indexed by architecture.
-    name : str
-        The column that says which score a row is of.
-    among : pandas.Index, optional
-        The architectures, by default all of the problem.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per score: `name`, ``n``, ``archs`` (how many have a score), and the six scores.
-
-    Examples
-    --------
-    >>> problem = Independent("nasbench201", "grey", 100, (1e-7, 1.0), batch_size=32, n_jobs=1)
-    >>> scores = problem.frame[["epsilon", "params"]]
-    >>> evaluate_columns(problem, scores, "metric")[["metric", "n", "archs", "rho"]].round(2)
-        metric    n  archs   rho
-    0  epsilon  100   59.0  0.90
-    1   params  100  100.0  0.79
-    """
-    result = problem.result if among is None else problem.result.reindex(among).dropna()
-    rows = []
-    for key, score in scores.items():
-        values = statistics.evaluate(score.reindex(result.index), result, problem.minimise)
-        row = {name: key, "n": len(result), "archs": values["n_scored"]}
-        rows.append(row | dict(values[list(SCORES)]))
-    return pd.DataFrame(rows)
-
-
-def pairs(
-    problem: Problem, weights: Sequence[float], table: str, scores: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """Evaluate epsilon for every pair of the weights on the same architectures.
-
-    Parameters
-    ----------
+    evaluated : pandas.DataFrame
+        See :func:`epsutil.statistics.evaluate_each`; rows are named as
+        :func:`epsutil.scoring.pair` names two weights.
     table : {"table05", "table06", "table07"}
-        Whose reported values to put beside.
-    scores : pandas.DataFrame, optional
-        By default those of :meth:`Problem.scores`.
 
     Returns
     -------
     pandas.DataFrame
-        A row per pair: ``w1``, ``w2``, and as :func:`evaluate_columns`; ``_paper``: as reported.
-
-    Examples
-    --------
-    The pair of the paper scores the fewest architectures, and ranks those best:
-
-    >>> problem = Independent("nasbench201", "grey", 100, (1e-7, 1.0), batch_size=32, n_jobs=1)
-    >>> table = pairs(problem, [1e-7, 1e-3, 1.0], "table06")
-    >>> for row in table.itertuples():
-    ...     print(f"{row.w1:g} and {row.w2:g}: {row.archs:.0f} scored, rho {row.rho:.2f}")
-    1e-07 and 0.001: 59 scored, rho 0.72
-    1e-07 and 1: 59 scored, rho 0.90
-    0.001 and 1: 95 scored, rho 0.11
+        A row per pair: ``w1``, ``w2``, the columns of `evaluated`; ``_paper``: as reported.
     """
-    scores = problem.scores(weights) if scores is None else scores
-    named = {two: scores[scoring.pair(two)] for two in combinations(sorted(weights), 2)}
-    frame = evaluate_columns(problem, named, "pair")
-    pair = pd.DataFrame(frame.pop("pair").tolist(), columns=["w1", "w2"])
-    return beside_paper(pair.join(frame), reported(table), ["w1", "w2"])
-
-
-def vary(problem: Problem, **settings: Iterable[Any]) -> pd.DataFrame:
-    """Evaluate epsilon under every value of one setting of a problem, such as ``seed=[0, 1, 2]``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per value: ``dataset``, the setting, and as :meth:`Problem.evaluate`.
-
-    Examples
-    --------
-    >>> problem = Independent("nasbench201", "grey", 100, (1e-7, 1.0), n_jobs=1)
-    >>> vary(problem, batch_size=[16, 32])[["batch_size", "n_scored", "rho"]].round(2)
-       batch_size  n_scored  rho
-    0          16      59.0  0.9
-    1          32      59.0  0.9
-    """
-    ((name, values),) = settings.items()
-    return pd.DataFrame(
-        {"dataset": problem.dataset, name: value, **replace(problem, **{name: value}).evaluate()}
-        for value in values
-    )
+    two = evaluated.index.to_series().str.split(",", expand=True).astype(float)
+    both = two.set_axis(["w1", "w2"], axis=1).join(evaluated).reset_index(drop=True)
+    return beside_paper(both, reported(table), ["w1", "w2"])
 
 
 def batches(
@@ -481,12 +368,18 @@ def batches(
 ) -> pd.DataFrame:
     """Evaluate epsilon with several batches of inputs, always on the same random architectures.
 
-    Returns a row per dataset and seed of a batch, as :func:`vary`, beside what `table` reports.
+    Returns a row per dataset and seed of a batch, as :meth:`Problem.evaluate`, beside what `table`
+    reports.
     """
-    few = (replace(problem, n_archs=n_archs, draw=0, n_competitors=0) for problem in problems)
-    frame = pd.concat(vary(problem, seed=seeds) for problem in few)
+    rows = []
+    for problem in problems:
+        archs, size = problem.space.sample(n_archs, seed=0), problem.batch.size
+        for seed in seeds:
+            batch = inputs.batch(problem.dataset, size, seed)
+            other = replace(problem, batch=batch, archs=archs, n_competitors=0)
+            rows.append({"dataset": problem.dataset, "seed": seed, **other.evaluate()})
     paper = reported(table, [problem.dataset for problem in problems])
-    return beside_paper(frame, paper.query("metric == 'epsilon'"), ["dataset"])
+    return beside_paper(pd.DataFrame(rows), paper.query("metric == 'epsilon'"), ["dataset"])
 
 
 def counts(problems: Sequence[Problem]) -> pd.DataFrame:
@@ -500,7 +393,9 @@ def counts(problems: Sequence[Problem]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> problem = Independent("nasbench201", "grey", 100, (1e-7, 1.0), batch_size=32, n_jobs=1)
+    >>> space, results = spaces.get("nasbench201"), benchmarks.analog_nasbench()
+    >>> given = (inputs.batch("grey", 32), space.sample(100), (1e-7, 1.0))
+    >>> problem = Problem(space, *given, n_jobs=1, results=results)
     >>> counts([problem])[["n", "n_scored", "best", "highest_epsilon"]].round(1)
          n  n_scored  best  highest_epsilon
     0  100        59  93.6             93.1
@@ -607,7 +502,7 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     """
     rows = []
     for problem in problems:
-        trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
+        trained = benchmarks.trained(problem.space.name, problem.dataset)[problem.target]
         for name in problem.metrics.names()[:-1]:
             frame = problem.metrics.together([name, "epsilon"])
             both = frame["epsilon"], frame[name]
@@ -681,8 +576,8 @@ def recheck(problem: Problem, n_anew: int) -> pd.DataFrame:
     archs = np.sort(rng.choice(problem.frame.index, n_anew, replace=False))
     start = time.perf_counter()
     scores = scoring.score(
-        problem.space, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs, rebuild=True,
-        folder=paths.cache() / "recheck",
+        problem.space.name, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs,
+        rebuild=True, folder=paths.cache() / "recheck",
     )  # fmt: skip
     seconds = time.perf_counter() - start
     anew = problem.scored(scores, problem.weights)

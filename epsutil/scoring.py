@@ -89,25 +89,6 @@ def pair(weights: Sequence[float]) -> str:
     return f"{first:g},{second:g}"
 
 
-def sample(space_name: str, n_archs: int, seed: int = 21) -> NDArray[np.int64]:
-    """Draw the indices of distinct architectures, in ascending order.
-
-    Raises
-    ------
-    ValueError
-        `n_archs` is not from 1 to the size of the space.
-
-    Examples
-    --------
-    >>> sample("nasbench201", 5)
-    array([ 4708,  6031,  7282,  9465, 12202])
-    """
-    size = len(spaces.get(space_name))
-    if not 1 <= n_archs <= size:
-        raise ValueError(f"n_archs is {n_archs}; {space_name} has 1 to {size:,} to choose from")
-    return np.sort(np.random.default_rng(seed).choice(size, n_archs, replace=False))
-
-
 def score(
     space_name: str,
     batch: Batch,
@@ -171,6 +152,7 @@ def score(
     1462       NaN
     """
     space = spaces.get(space_name)
+    space_name = space.name
     weights = checked_weights(weights)
     _check_batch(space_name, batch)
     space.check_dtype(dtype)

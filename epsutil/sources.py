@@ -49,6 +49,7 @@ class Source:
 
 _REGISTRY = tomllib.loads(Path(__file__).with_name("sources.toml").read_text("utf-8"))
 SOURCES = {name: Source(name=name, **entry) for name, entry in _REGISTRY.items()}
+opened: set[str] = set()  # by this process: what a page says that it rests on
 
 
 def path(name: str) -> Path:
@@ -60,6 +61,7 @@ def path(name: str) -> Path:
         The name is none of `SOURCES`, the file is altered, or neither at hand nor to be fetched.
     """
     source = _source(name)
+    opened.add(name)
     return _local(source) or _download(source)
 
 

@@ -7,9 +7,9 @@ that names what is wrong: inputs that are not real numbers, are infinite or diff
 index, a missing target, an option out of its range.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -104,6 +104,42 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     scored = ~np.isnan(scores)
     six = _evaluate(scores[scored], targets[scored], minimise)
     return pd.Series([*six, len(scores), scored.sum()], [*SCORES, "n", "n_scored"], dtype=float)
+
+
+def evaluate_each(
+    scores: pd.DataFrame | Mapping[Any, pd.Series], target: pd.Series, minimise: bool = False
+) -> pd.DataFrame:
+    """Evaluate several scores of the same architectures, as the paper's ablations do.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame or mapping of pandas.Series
+        A score a column, indexed by architecture.
+    target : pandas.Series
+        What training gave, by architecture; those without a result are left out.
+    minimise : bool, default=False
+        See :func:`evaluate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per score, indexed as they are named: ``n`` architectures, ``archs`` of them with a
+        score, and the six scores of :func:`evaluate`.
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"good": [1, 2, 3, 4], "bad": [4, 3, 2, None]})
+    >>> evaluate_each(scores, pd.Series([91.0, 92, 93, 94]))[["n", "archs", "rho"]]
+          n  archs  rho
+    good  4    4.0  1.0
+    bad   4    3.0 -1.0
+    """
+    target = target.dropna()
+    rows = {}
+    for name, score in scores.items():
+        found = evaluate(score.reindex(target.index), target, minimise)
+        rows[name] = {"n": len(target), "archs": found["n_scored"]} | dict(found[list(SCORES)])
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def bootstrap(

@@ -211,7 +211,7 @@ def _of_space(
         raise ValueError(
             f"n_archs is {n_archs}; {space.name} has {LEAST_NETWORKS} to {len(space):,} to draw"
         )
-    drawn = scoring.sample(space.name, n_archs, seed)
+    drawn = space.sample(n_archs, seed)
     rows = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
         joblib.delayed(space.outputs)(space[int(index)], x, weights) for index in drawn
     )

@@ -12,7 +12,7 @@ from epsutil import paths
 ORDER = """
     cli
     book.site book.play book.pdf book.meta book.execution book.extension
-    book.results book.verdicts book.tables book.plots book.parameters book
+    book.page book.verdicts book.tables book.plots book.parameters book
     agreement weights experiments user_tables
     search
     scoring store

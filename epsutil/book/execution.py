@@ -1,7 +1,10 @@
 """Run the book's notebooks by papermill, and keep what they made while nothing has changed.
 
-An executed notebook is reused only while all that it was made from is the same: its source and
-parameters, this package, the lock, the data at hand and the results that it wrote.
+A page of the book is executed at the paper's size, or its recorded execution (``data/results``) is
+shown whole: where its data or stored scores are not at hand, and where it takes minutes. Then a
+small part of it is computed again and compared. An executed notebook is reused only while all that
+it was made from is the same: its source and parameters, this package, the lock, the data at hand
+and the results that it wrote.
 """
 
 import hashlib
@@ -11,22 +14,26 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import nbformat
+import numpy as np
+import pandas as pd
 import papermill
 import psutil
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from epsutil import paths
-from epsutil.book import parameters
+from epsutil import paths, sources
+from epsutil.book import page, parameters
 
 log = logging.getLogger(__name__)
 
+MEASURED = ("seconds", "stored_seconds", "speedup")  # columns that differ from run to run
 AT_ONCE = 2  # notebooks; each takes about a gigabyte, and one core for most of its time
 
 
@@ -45,8 +52,16 @@ class NotebookError(BuildError):
         self.ename, self.evalue = ename, evalue
 
 
+class Made(NamedTuple):
+    """What the site shows of a page."""
+
+    notebook: Path  # executed, its text cells filled
+    results: Path  # the folder with its tables and figures
+    status: str  # how it came about
+
+
 def run(
-    name: str, given: Mapping[str, Any], output: str | Path | None = None, scale: str = "quick"
+    name: str, given: Mapping[str, Any], output: str | Path | None = None, scale: str = "paper"
 ) -> Path:
     """Execute a notebook with the given parameters and return where it was written.
 
@@ -59,7 +74,7 @@ def run(
         As for :func:`epsutil.book.parameters.check`.
     output : path, optional
         Where the executed notebook goes, by default ``_build/runs/<name>.ipynb``.
-    scale : {"quick", "paper", "test"}
+    scale : {"paper", "check", "test"}
         Where the parameters that are not given come from.
 
     Raises
@@ -69,41 +84,29 @@ def run(
     """
     chosen = parameters.scale(name, scale) | parameters.check(name, given)
     output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"
-    return _execute(name, chosen, output.expanduser().resolve(), {"EPSUTIL_SCALE": scale})
+    executed = _execute(name, chosen, output.expanduser().resolve(), {})
+    _fill(executed, name, page.readable)
+    return executed
 
 
-def execute_all(
-    scale: str = "quick", scores: Path | None = None, only: Collection[str] = ()
-) -> dict[str, Path]:
-    """Execute all notebooks, two at a time, and return where each was written.
-
-    What a notebook cannot compute for want of data it takes from the recorded results.
+def execute_all(scores: Path | None = None, only: Collection[str] = ()) -> dict[str, Made]:
+    """Execute the pages of the book, two at a time; return what the site shows of each.
 
     Parameters
     ----------
-    scale : {"quick", "paper", "test"}
-        How much is recomputed.
     scores : pathlib.Path, optional
-        Where new score stores go instead of the cache. All notebooks are then executed, even those
-        that have not changed.
+        To record the pages: where new scores go instead of the cache. All are then executed, at the
+        paper's size.
     only : collection of str
-        The notebooks to execute, by default all.
+        The pages to execute, by default all.
 
     Raises
     ------
     NotebookError
         A cell raised an exception.
     """
-    # mistakes show before any work
-    chosen = {name: parameters.scale(name, scale) for name in only or parameters.names()}
-    environment = {"EPSUTIL_FALLBACK": "1", "EPSUTIL_SCALE": scale}
-    if scores:
-        environment["EPSUTIL_SCORES"] = str(scores)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = {
-            name: pool.submit(_execute_cached, name, values, environment, reuse=scores is None)
-            for name, values in chosen.items()
-        }
+        running = {name: pool.submit(_make, name, scores) for name in only or parameters.names()}
         try:
             return {name: future.result() for name, future in running.items()}
         except KeyboardInterrupt:  # only this thread hears of it
@@ -113,6 +116,68 @@ def execute_all(
             raise
         finally:  # after a failure no other is begun
             pool.shutdown(cancel_futures=True)
+
+
+def _make(name: str, scores: Path | None) -> Made:
+    """Execute a page of the book, or take its record."""
+    environment = {"EPSUTIL_SCORES": str(scores)} if scores else {}
+    folder = paths.RECORDED_RESULTS / name
+    file = folder / "page.json"
+    if scores or not file.exists():
+        executed = _execute_cached(name, {}, environment, reuse=scores is None)
+        return Made(executed, paths.results() / name, LIVE)
+    record = json.loads(file.read_text("utf-8"))
+    said = f"This page shows a **recorded execution** of {record['created'][:10]}: "
+    if record["notebook"] != page.digest(page.read(name)):
+        said = said.replace(": ", ", of an earlier version of its code: ")
+    recorded = Made(folder / "page.ipynb", folder, said)
+    again = f"`epsutil run {name}` makes it anew."
+    if absent := [source for source in record["sources"] if not sources.available(source)]:
+        listed = " and ".join(f"`{source}`" for source in absent)
+        needs = f"the machine that built the site does not have {listed}. With the data, {again}"
+        return recorded._replace(status=said + needs)
+    small = parameters.scale(name, "check")
+    try:
+        executed = _execute_cached(name, small, environment)
+    except NotebookError as error:
+        if error.ename not in ("SourceError", "NotStored"):
+            raise
+        return recorded._replace(status=f"{said}{' '.join(error.evalue.split())}")
+    if not small:
+        return Made(executed, paths.results() / name, LIVE)
+    given = ", ".join(f"`{key} = {value}`" for key, value in small.items())
+    same = agreement(folder, paths.results() / name)
+    part = f"it takes minutes. As the site was built it ran with {given}, and {same}. {again}"
+    return recorded._replace(status=said + part)
+
+
+LIVE = "Computed when this page was built; stored scores were reused."
+
+
+def agreement(recorded: Path, anew: Path) -> str:
+    """Say how many values of the tables in one folder are those in another.
+
+    Raises
+    ------
+    BuildError
+        One of them is not.
+    """
+    compared = 0
+    for file in sorted(anew.glob("*.csv")):
+        if not (recorded / file.name).exists():
+            continue
+        new, old = pd.read_csv(file), pd.read_csv(recorded / file.name)
+        for column in new.columns.intersection(old.columns).difference(MEASURED):
+            if len(new) != len(old) or not pd.api.types.is_numeric_dtype(new[column]):
+                continue
+            both = new[column].notna() & old[column].notna()
+            if not np.allclose(new[column][both], old[column][both], rtol=1e-4, atol=1e-6):
+                raise BuildError(
+                    f"{file}: the column {column} is not that of {recorded / file.name}; find out "
+                    "why, or record the page anew: epsutil record"
+                )
+            compared += int(both.sum())
+    return f"{compared:,} values of its tables came out as recorded"
 
 
 def _this_interpreter(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
@@ -175,6 +240,16 @@ def _execute(
         part.unlink(missing_ok=True)
 
 
+def _fill(executed: Path, name: str, form: Callable[[str], str] = str) -> None:
+    """Put the filled texts of a page into its executed notebook."""
+    file = paths.results() / name / "page.json"
+    texts = json.loads(file.read_text("utf-8"))["texts"] if file.exists() else {}
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        cell.source = form(texts[cell.id]) if cell.id in texts else cell.source
+    nbformat.write(notebook, executed)
+
+
 def _execute_cached(
     name: str, values: dict[str, Any], environment: Mapping[str, str], reuse: bool = True
 ) -> Path:
@@ -188,6 +263,7 @@ def _execute_cached(
     record.unlink(missing_ok=True)
     log.info("%s: executing", name)
     _execute(name, values, output, environment)
+    _fill(output, name)
     if results := _results_of(name):
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"key": key, "results": results}), "utf-8")
@@ -227,17 +303,9 @@ def plain(text: str) -> str:
 
 
 def _results_of(name: str) -> str | None:
-    """Return a digest of the results that a notebook wrote, None where it wrote no page.
-
-    Of a page for which scores were not stored, it changes with the scores that are stored.
-    """
+    """Return a digest of the results that a notebook wrote, None where it wrote no page."""
     folder = paths.results() / name
-    page = folder / "page.json"
-    if not page.exists():
-        return None
-    is_waiting = json.loads(page.read_text("utf-8")).get("unstored")
-    stored = sorted(file.name for file in paths.scores().glob("*.parquet")) if is_waiting else []
-    return _digest(stored, folder.rglob("*"))
+    return _digest(None, folder.rglob("*")) if (folder / "page.json").exists() else None
 
 
 def _digest(value: Any, files: Iterable[Path]) -> str:

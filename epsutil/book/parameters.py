@@ -17,7 +17,7 @@ import yaml
 
 from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces, weights
 
-SCALES = ("quick", "paper", "test")
+SCALES = ("paper", "check", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
 
 # How many architectures each has; the length of a space may need its data, a check must not.
@@ -151,9 +151,9 @@ def scale(name: str, scale: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-    scale : {"quick", "paper", "test"}
-        What a laptop recomputes in minutes, the paper's own sizes, or the smallest run that still
-        passes through every cell.
+    scale : {"paper", "check", "test"}
+        The paper's own sizes, which are the notebook's defaults; of a page that takes minutes, what
+        is computed again as the site is built; or the smallest run that passes through every cell.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,59 +23,45 @@ import yaml
 from PIL import Image
 
 from epsutil import paths, sources
-from epsutil.book import execution, meta, parameters, play, tables
+from epsutil.book import execution, meta, page, parameters, play, tables
 from epsutil.book.execution import BuildError
-from epsutil.book.results import MYST, OPENING, PLOTLY, readable
+from epsutil.book.page import MYST, PLOTLY, readable
 from epsutil.names import ITEMS
 
 log = logging.getLogger(__name__)
 
 
-def build(scale: str = "quick") -> Path:
-    """Execute all notebooks, build the site and return its ``index.html``.
+def build() -> Path:
+    """Execute all pages, build the site and return its ``index.html``.
 
     A notebook whose sources have not changed since it was last executed is not executed again. The
     site of an earlier build stays in place until the new one is complete.
-
-    Parameters
-    ----------
-    scale : {"quick", "paper", "test"}
-        How much is recomputed.
 
     Raises
     ------
     NotebookError, BuildError
         A cell raised an exception; jupyter-book failed or warned.
     """
-    return _build_site(_stage(execution.execute_all(scale)))
+    return _build_site(_stage(execution.execute_all()))
 
 
-def record(names: Sequence[str] = ()) -> list[Path]:
-    """Copy complete, live results to the project's recorded ones; return the folders written.
-
-    Raises
-    ------
-    ValueError
-        A page was built from recorded results itself.
-    """
+def record(made: Mapping[str, execution.Made]) -> list[Path]:
+    """Keep executed pages as the project's records; return the folders written."""
     written = []
-    for file in sorted(paths.results().glob("*/page.json")):
-        page = json.loads(file.read_text("utf-8"))
-        if names and page["page"] not in names:
-            continue
-        if page["recorded"]:
-            raise ValueError(
-                f"{page['page']} shows recorded results ({', '.join(page['recorded'])}); "
-                "recording needs all data at hand"
-            )
-        target = paths.RECORDED_RESULTS / page["page"]
+    for name, shown in made.items():
+        target = paths.RECORDED_RESULTS / name
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(file.parent, target)
+        shutil.copytree(shown.results, target)
+        notebook = publishable(nbformat.read(shown.notebook, as_version=4))
+        for cell in notebook.cells:
+            if cell.cell_type == "code":  # interactive plots hold benchmark data
+                cell.outputs = [o for o in cell.outputs if PLOTLY not in o.get("data", {})]
+        nbformat.write(notebook, target / "page.ipynb")
         written.append(target)
     return written
 
 
-def _stage(executed: Mapping[str, Path]) -> Path:
+def _stage(made: Mapping[str, execution.Made]) -> Path:
     """Gather what jupyter-book reads: configuration, pages, notebooks and their results."""
     stage = paths.BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
@@ -87,33 +73,38 @@ def _stage(executed: Mapping[str, Path]) -> Path:
 
     for folder in ("notebooks", "_extra"):
         (stage / folder).mkdir()
-    for name, file in executed.items():
-        notebook = nbformat.read(file, as_version=4)
+    for name, shown in made.items():
+        notebook = nbformat.read(shown.notebook, as_version=4)
         _take_plots(notebook, stage / "_extra" / "plots" / name)
         notebook = publishable(notebook)
+        _open(notebook, shown.status)
         notebook.cells.append(meta.run_box(name))
         nbformat.write(notebook, stage / "notebooks" / f"{name}.ipynb")
-        if (paths.results() / name).is_dir():
-            shutil.copytree(paths.results() / name, stage / "results" / name)
+        if shown.results.is_dir():
+            shutil.copytree(shown.results, stage / "results" / name)
 
     # Interactive plots load this one copy by a relative address.
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
     if (paths.BOOK / "_play").is_dir():
         play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
-    generate(stage / "book" / "_generated")
+    generate(stage / "book" / "_generated", {name: shown.results for name, shown in made.items()})
     return stage
 
 
-def generate(folder: Path) -> None:
-    """Write the parts of pages that the build makes, for the book to include from a folder."""
+def generate(folder: Path, results: Mapping[str, Path]) -> None:
+    """Write the parts of pages that the build makes, for the book to include from a folder.
+
+    `results` are the pages' folders.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
+    files = [of_page / "scoreboard.csv" for _, of_page in sorted(results.items())]
+    boards = [pd.read_csv(file) for file in files if file.exists()]
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
     parts = {
         "scoreboard": tables.scoreboard(board),
-        "reasons": _reasons(),
-        "beyond": _beyond(),
-        "findings": _findings(),
+        "reasons": _reasons(results),
+        "beyond": _beyond(results),
+        "findings": _findings(results),
         "citation": meta.citation(),
         "sources": tables.source_list(sources.table()),
         "changelog": (paths.ROOT / "CHANGELOG.md").read_text("utf-8"),
@@ -122,45 +113,45 @@ def generate(folder: Path) -> None:
         (folder / f"{name}.md").write_text(text, "utf-8")
 
 
-def _said(page: str, key: str) -> str:
-    """Return a text that a page keeps among its numbers, "" where it does not."""
-    file = paths.results() / page / "page.json"
-    return json.loads(file.read_text("utf-8"))["numbers"].get(key, "") if file.exists() else ""
+def _said(results: Mapping[str, Path], name: str, tag: str) -> str:
+    """Return the text cell of a page that has a tag, "" where there is none."""
+    file = results.get(name, Path()) / "page.json"
+    record = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return record["texts"][record["tagged"][tag]] if tag in record.get("tagged", {}) else ""
 
 
-def _reasons() -> str:
+def _reasons(results: Mapping[str, Path]) -> str:
     """List what the pages say on why their values differ from the paper's.
 
     A page on an item has the item's short name, as `table01_checks` has `table01`.
     """
     items = []
-    for item, page in ITEMS.items():
-        others = {name for name in parameters.names() if name.startswith(f"{_short(page)}_")}
-        for name in (page, *sorted(others - {page})):
-            if why := _said(name, "why"):
+    for item, own in ITEMS.items():
+        others = {name for name in parameters.names() if name.startswith(f"{_short(own)}_")}
+        for name in (own, *sorted(others - {own})):
+            if why := _said(results, name, "why"):
                 items.append(f"- [{item}](../notebooks/{name}.ipynb): {why}")
     return "\n".join(items) + "\n"
 
 
-def _beyond() -> str:
+def _beyond(results: Mapping[str, Path]) -> str:
     """List what came out on the pages that go beyond the paper, in the order of the contents."""
     contents = (paths.ROOT / "_toc.yml").read_text("utf-8")
-    of_items = {_short(page) for page in ITEMS.values()}
+    of_items = {_short(name) for name in ITEMS.values()}
     items = []
     for name in re.findall(r"notebooks/(\w+)", contents):
-        found = _said(name, "found")
+        found = _said(results, name, "found")
         if found and _short(name) not in of_items:
-            notebook = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
-            title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+            title = page.read(name).cells[0].source.splitlines()[0].lstrip("# ")
             items.append(f"[{title}](../notebooks/{name}.ipynb)\n: {readable(found)}\n")
     return "\n".join(items) + "\n"
 
 
-def _short(page: str) -> str:
-    return page.partition("_")[0]
+def _short(name: str) -> str:
+    return name.partition("_")[0]
 
 
-def _findings() -> str:
+def _findings(results: Mapping[str, Path]) -> str:
     """Say what the landing page begins with, from the results of three pages.
 
     The texts are in ``book/_findings``; they name a row of the page's table, and its column.
@@ -174,7 +165,7 @@ def _findings() -> str:
     every = "all {n:,.0f} architectures"
     items = []
     for table, (name, where) in tables_of.items():
-        file = paths.results() / f"{table}.csv"
+        file = results.get(table.partition("/")[0], Path()).parent / f"{table}.csv"
         if file.exists():
             found = pd.read_csv(file).query(where).to_dict("records")
             for row in found:
@@ -193,7 +184,6 @@ def publishable(notebook: Any) -> Any:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata.kernelspec = kernel
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
-    opening = _opening(notebook.cells)
     cells: list[Any] = []
     for cell in notebook.cells:
         if cell.get("id") == meta.COLAB:
@@ -213,7 +203,7 @@ def publishable(notebook: Any) -> Any:
         else:
             cells.append(cell)
         cells += texts
-    notebook.cells = cells[:1] + opening + cells[1:]
+    notebook.cells = cells
     return notebook
 
 
@@ -243,14 +233,14 @@ def _take_plots(notebook: Any, folder: Path) -> None:
             output.data = nbformat.from_dict({MYST: frame})
 
 
-def _opening(cells: Sequence[Any]) -> list[Any]:
-    """Take what a page found out of its outputs, as cells that follow the title."""
-    found = []
-    for cell in cells:
-        for output in [o for o in cell.get("outputs", []) if o.get("metadata", {}) == OPENING]:
-            cell.outputs.remove(output)
-            found.append(nbformat.v4.new_markdown_cell(output.data[MYST], id="opening"))
-    return found
+def _open(notebook: Any, status: str) -> None:
+    """Say below the title what the page found, and how it came about."""
+    tagged = [c for c in notebook.cells if "found" in c.metadata.get("tags", ())]
+    for cell in tagged:
+        notebook.cells.remove(cell)
+    said = {"found": "\n\n".join(cell.source for cell in tagged), "status": status}
+    text = "".join(f":::{{div}} {kind}\n{text}\n:::\n\n" for kind, text in said.items() if text)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="opening"))
 
 
 def _is_folded(cell: Any) -> bool:

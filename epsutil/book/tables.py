@@ -419,15 +419,14 @@ def source_list(frame: pd.DataFrame) -> str:
     return "\n".join(items)
 
 
-def about(page: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
-    """Return what every page says about itself."""
+def about(page: Mapping[str, Any]) -> str:
+    """Return what every page says about itself, from its `page.json`."""
     parameters = ", ".join(f"`{key} = {value!r}`" for key, value in page["parameters"].items())
     used = ", ".join(f"`{name}` (SHA-256 {sha[:12]}…)" for name, sha in page["sources"].items())
     lines = {
         "Parameters": parameters,
-        "Computed and scored": numbers.get("covered", ""),
-        "Inputs": numbers.get("input", ""),
-        "Recorded": ", ".join(f"`{name}`" for name in page["recorded"]),
+        "Computed and scored": page["covered"],
+        "Inputs": page["input"],
         "Data": used or "none: everything on this page comes with the package",
         "Run time": f"{page['seconds']:.0f} s on {page['created'][:10]}; stored scores are reused",
     }

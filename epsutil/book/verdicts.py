@@ -133,14 +133,9 @@ def by_dataset(table: pd.DataFrame, column: str = "rho", form: str = "{:.2f}") -
     return per_dataset(texts.set_axis(table["dataset"]))
 
 
-def best_pair(table: pd.DataFrame, of_loss: bool = False) -> str:
-    """Say which pair of weights ranks best, and how many architectures it scores."""
-    rho = table["rho"].dropna()
-    if rho.empty:
-        return "unknown, for there are too few architectures"
-    row = table.loc[rho.idxmin() if of_loss else rho.idxmax()]
-    counts = f"{row['archs']:,.0f} of {row['n']:,.0f} scored"
-    return f"{row['rho']:.2f}, with {row['w1']:g} and {row['w2']:g} ({counts})"
+def best_pair(table: pd.DataFrame, of_loss: bool = False) -> pd.Series:
+    """Return the row of the pair of weights that ranks best; with `of_loss`, ρ is then lowest."""
+    return table.loc[(table["rho"] if of_loss else -table["rho"]).idxmin()]
 
 
 def covered(table: pd.DataFrame) -> str:
@@ -161,25 +156,11 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
     )
 
 
-def trade_off(table: pd.DataFrame) -> str:
-    """Say what share has a score and how high ρ gets, by the smaller of the two weights."""
-    best = table.loc[table.groupby("w1")["rho"].idxmax()]
-    return "; ".join(
-        f"{row['w1']:g} scores {row['archs'] / row['n']:.0%} with a ρ of up to {row['rho']:.2f}"
-        for _, row in best.iterrows()
-    )
-
-
-def largest_difference(table: pd.DataFrame) -> str:
-    """Say where ρ differs most from the paper."""
-    difference = (table["rho"] - table["rho_paper"]).abs()
-    if difference.isna().all():
-        return "unknown: the paper has none of these pairs"
-    row = table.loc[difference.idxmax()]
-    return (
-        f"{row['rho'] - row['rho_paper']:+.3f}, at the weights {row['w1']:g} and {row['w2']:g} "
-        f"(paper {row['rho_paper']:.2f}, ours {row['rho']:.3f})"
-    )
+def largest_difference(table: pd.DataFrame) -> pd.Series:
+    """Return the row whose ρ differs most from the paper's, with the ``difference``."""
+    difference = table["rho"] - table["rho_paper"]
+    row = difference.abs().idxmax()
+    return pd.concat([table.loc[row], pd.Series({"difference": difference[row]})])
 
 
 def span(values: pd.Series, spec: str, none: str = "unknown") -> str:

@@ -30,8 +30,8 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-def get(name: str) -> Space:
-    """Return a search space.
+def get(name: str | Space) -> Space:
+    """Return a search space; a space itself is returned as it is.
 
     Parameters
     ----------
@@ -49,6 +49,8 @@ def get(name: str) -> Space:
     >>> get("nasbench201")[1462]
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
     """
+    if isinstance(name, Space):
+        return name
     space, _, variant = name.partition("@")
     check_known("search space", name if variant and space != "nasbench_nlp" else space, _SPACES)
     return _SPACES[space](variant.replace("-", " ")) if variant else _SPACES[space]()

@@ -103,6 +103,19 @@ class Space(ABC, Generic[Arch]):
     def __iter__(self) -> Iterator[Arch]:
         return map(self._at, range(len(self)))
 
+    def sample(self, n_archs: int, seed: int = 21) -> NDArray[np.int64]:
+        """Draw the indices of distinct architectures, in ascending order.
+
+        Raises
+        ------
+        ValueError
+            `n_archs` is not from 1 to the size of the space.
+        """
+        size = len(self)
+        if not 1 <= n_archs <= size:
+            raise ValueError(f"n_archs is {n_archs}; {self.name} has 1 to {size:,} to choose from")
+        return np.sort(np.random.default_rng(seed).choice(size, n_archs, replace=False))
+
     @abstractmethod
     def index(self, arch: Any) -> int:
         """Return the benchmark's index of an architecture; the inverse of ``space[i]``."""

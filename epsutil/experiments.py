@@ -472,6 +472,24 @@ def metrics_table(
     return pd.concat([paper, pd.DataFrame(made)], ignore_index=True)
 
 
+def evaluate_metrics(
+    problems: Sequence[Problem], names: Collection[str], n_resamples: int
+) -> pd.DataFrame:
+    """Evaluate some metrics, each on all architectures that it was computed for.
+
+    Returns a row per dataset and metric: ``seconds`` and what :func:`evaluation` returns.
+    """
+    rows = []
+    for problem in problems:
+        metrics = problem.metrics
+        for name in (name for name in metrics.evaluated if name in names):
+            frame = metrics.together([name])
+            row = {"dataset": problem.dataset, "metric": name, "seconds": metrics.seconds[name]}
+            of_result = frame[name], frame[problem.target]
+            rows.append(row | evaluation(*of_result, n_resamples, problem.seed, problem.minimise))
+    return pd.DataFrame(rows)
+
+
 def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFrame:
     """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
 

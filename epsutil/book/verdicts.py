@@ -133,9 +133,13 @@ def by_dataset(table: pd.DataFrame, column: str = "rho", form: str = "{:.2f}") -
     return per_dataset(texts.set_axis(table["dataset"]))
 
 
+TRADE = {"w1 and w2": "", "archs": "", "archs share": "Share", "rho": ""}  # what a pair costs
+
+
 def best_pair(table: pd.DataFrame, of_loss: bool = False) -> pd.Series:
     """Return the row of the pair of weights that ranks best; with `of_loss`, ρ is then lowest."""
-    return table.loc[(table["rho"] if of_loss else -table["rho"]).idxmin()]
+    rho = table["rho"] if of_loss else -table["rho"]
+    return table.loc[rho.idxmin()] if rho.notna().any() else table.reindex([-1]).iloc[0]
 
 
 def covered(table: pd.DataFrame) -> str:
@@ -158,9 +162,9 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
 
 def largest_difference(table: pd.DataFrame) -> pd.Series:
     """Return the row whose ρ differs most from the paper's, with the ``difference``."""
-    difference = table["rho"] - table["rho_paper"]
-    row = difference.abs().idxmax()
-    return pd.concat([table.loc[row], pd.Series({"difference": difference[row]})])
+    table = table.assign(difference=table["rho"] - table["rho_paper"])
+    size = table["difference"].abs()
+    return table.loc[size.idxmax()] if size.notna().any() else table.reindex([-1]).iloc[0]
 
 
 def span(values: pd.Series, spec: str, none: str = "unknown") -> str:

@@ -23,9 +23,10 @@ from epsutil.book import execution, meta, parameters, site
 from epsutil.book import pdf as pdf_
 from epsutil.pools import FILES as LABELLED
 
-_WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
+_WRONG_INPUT = (ValueError, sources.SourceError, OSError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
-_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for e in _WRONG_INPUT)}
+_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", "FileNotFoundError"}
+_OF_A_NOTEBOOK |= {error.__name__ for error in _WRONG_INPUT}
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
@@ -82,8 +83,10 @@ def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> in
 
 
 def _checked_output(ctx: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and not (folder := value.absolute().parent).is_dir():
-        raise ValueError(f"--output: there is no folder {folder}")
+    if value is not None:
+        if not (folder := value.absolute().parent).is_dir():
+            raise ValueError(f"--output: there is no folder {folder}")
+        paths.writable(folder, "--output names another place")
     return value
 
 
@@ -246,7 +249,7 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
 def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
     seed = _SEED if asked.seed is None else asked.seed
     batch = inputs.batch(asked.dataset, asked.batch_size or _BATCH_SIZE, seed)
-    archs = None if asked.n_archs is None else list(scoring.sample(space.name, asked.n_archs, seed))
+    archs = None if asked.n_archs is None else list(scoring.sample(space, asked.n_archs, seed))
     if asked.arch is not None:
         value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
         click.echo(_number(value))

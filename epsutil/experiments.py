@@ -157,9 +157,7 @@ class Problem:
         usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
         known = {}
         for group in usual if self.groups is None else self.groups:
-            recorded = f"{self.space}-{self.dataset}-{group}-*.parquet"
-            wanted = self.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
-            if wanted and group in (*usual, *later):
+            if group in (*usual, *later) and (self.n_competitors or self._has(group)):
                 known[group] = self.group(group)
         frame = self.frame.copy()
         sizes = [name for name in SIZES if name in frame]
@@ -187,6 +185,14 @@ class Problem:
         """
         score = self.frame["epsilon"] if score is None else score
         return statistics.evaluate(score.reindex(self.result.index), self.result, self.minimise)
+
+    def _has(self, group: str) -> bool:
+        """Return whether there are scores for these inputs, or the book has any for others."""
+        version = scoring.version(spaces.get(self.space), group)
+        begins = f"{self.space}-{self.dataset}-{group}-b"
+        if store.named(paths.RECORDED_SCORES, begins, version):
+            return True
+        return scoring.score_group(self.space, self.dataset, group, 0) is not None
 
     def group(self, group: str, parameter: str = "n_competitors") -> pd.DataFrame:
         """Return the scores of a group of metrics; without `n_competitors`, what is stored.

@@ -30,12 +30,12 @@ def names() -> tuple[str, ...]:
     return tuple(_SPACES)
 
 
-def get(name: str) -> Space:
-    """Return a search space.
+def get(name: str | Space) -> Space:
+    """Return a search space, whether it is asked for by its name or is one already.
 
     Parameters
     ----------
-    name : str
+    name : str or Space
         One of :func:`names`. ``"nasbench_nlp@uniform-centred-1"`` is NAS-Bench-NLP with another
         embedding, see `epsutil.spaces.nasbench_nlp.EMBEDDINGS`.
 
@@ -49,6 +49,8 @@ def get(name: str) -> Space:
     >>> get("nasbench201")[1462]
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|'
     """
+    if isinstance(name, Space):
+        return name
     space, _, variant = name.partition("@")
     check_known("search space", name if variant and space != "nasbench_nlp" else space, _SPACES)
     return _SPACES[space](variant.replace("-", " ")) if variant else _SPACES[space]()

@@ -76,7 +76,7 @@ class Run:
         """Return the metadata of a part that is made here and now."""
         return asdict(self) | {
             **provenance,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(),
             "versions": {name: version(name) for name in ("torch", "numpy", "numba")},
             "machine": f"{platform.machine()}, {joblib.cpu_count()} cores",
         }
@@ -166,8 +166,9 @@ def union(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return frame
 
 
-def _origin(run: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in run.items() if name not in _OF_A_PART})
+def _origin(run: dict[str, Any], more: tuple[str, ...] = ()) -> str:
+    shared = [name for name in run if name in more or name not in _OF_A_PART]
+    return json.dumps({name: run[name] for name in shared})
 
 
 def write(store: Path, frame: pd.DataFrame) -> Path:
@@ -195,7 +196,7 @@ def compact(store: Path) -> None:
     another file, and those that are neighbours in order are merged, so that the same rows count.
     """
     found, seen = parts(store), pd.Index([])
-    for _, group in groupby(found, lambda path: _origin(found[path].attrs["run"])):
+    for _, group in groupby(found, lambda path: _origin(found[path].attrs["run"], ("rebuilt",))):
         paths = [*group]
         whole = union(found[path] for path in paths)
         frame = whole[~whole.index.isin(seen)]
@@ -203,6 +204,6 @@ def compact(store: Path) -> None:
         if len(paths) == 1 and len(frame) == len(found[paths[0]]):
             continue
         kept = write(store, frame) if len(frame) else None
-        for path in paths:
+        for path in reversed(paths):  # the rows that count go last
             if path != kept:
                 path.unlink(missing_ok=True)

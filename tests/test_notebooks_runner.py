@@ -297,8 +297,8 @@ def test_a_page_that_lacked_scores_is_executed_again_when_some_are_stored(projec
         return (project / "runs.log").read_text().count("run")
 
     assert (runs(), runs()) == (1, 1)
-    paths.scores().mkdir()
-    (paths.scores() / "new.parquet").write_bytes(b"scores")
+    (paths.scores() / "store").mkdir(parents=True)
+    (paths.scores() / "store" / "part-new.parquet").write_bytes(b"scores")
     assert (runs(), runs()) == (2, 2)
 
 

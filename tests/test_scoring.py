@@ -522,6 +522,31 @@ def test_a_sample_is_taken_from_the_whole_space(folder, monkeypatch):
     assert not calls
 
 
+class Mine(type(SPACE)):
+    """A space that no registry knows."""
+
+    name = "mine"
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_space_of_ones_own_is_scored_and_stored_under_its_name(folder, n_jobs):
+    frame = scoring.score(Mine(), BATCH, archs=SOME, folder=folder, n_jobs=n_jobs)
+    pd.testing.assert_frame_equal(frame, score(folder), check_flags=False)
+    synflow = scoring.score_group(Mine(), "grey", "synflow", 2, folder=folder, n_jobs=n_jobs)
+    assert synflow["synflow"].notna().all()
+    names = sorted(path.name.split("-b")[0] for path in folder.iterdir())
+    assert names == ["mine-grey-epsilon", "mine-grey-synflow", "nasbench201-grey-epsilon"]
+
+
+def test_a_space_with_another_embedding_has_another_name():
+    """Else its scores would be those of the paper's embedding."""
+    given = spaces.get("nasbench_nlp@uniform-centred-0.1")
+    assert (
+        given.name == type(given)("uniform centred 0.1").name == "nasbench_nlp@uniform-centred-0.1"
+    )
+    assert spaces.get("nasbench_nlp").name == "nasbench_nlp" and spaces.get(given) is given
+
+
 def test_a_bare_array_is_no_batch():
     with pytest.raises(TypeError, match="what epsutil.inputs.batch returns, not of type ndarray"):
         scoring.score("nasbench201", np.zeros((2, 3, 8, 8)))

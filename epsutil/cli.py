@@ -23,10 +23,9 @@ from epsutil.book import execution, meta, parameters, site
 from epsutil.book import pdf as pdf_
 from epsutil.pools import FILES as LABELLED
 
-_WRONG_INPUT = (ValueError, sources.SourceError, OSError)
+_WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError, OSError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
-_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", "FileNotFoundError"}
-_OF_A_NOTEBOOK |= {error.__name__ for error in _WRONG_INPUT}
+_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for e in _WRONG_INPUT)}
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)

@@ -51,7 +51,7 @@ class Problem:
         The seed of the random architectures, by default `seed`.
     groups : sequence of str, optional
         The competing metrics: some of :func:`epsutil.scoring.groups`, by default all that the
-        tables show. A group that the book has no scores of is left out.
+        tables show. A group that neither the book nor you have scores of is left out.
     n_competitors : int, default 0
         How many architectures to score by each competing metric; 0 takes what is stored.
 
@@ -157,8 +157,15 @@ class Problem:
         usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
         known = {}
         for group in usual if self.groups is None else self.groups:
-            if group in (*usual, *later) and (self.n_competitors or self._has(group)):
+            if group not in (*usual, *later):
+                continue
+            try:
                 known[group] = self.group(group)
+            except store.NotStored:
+                version = scoring.version(spaces.get(self.space), group)
+                begins = f"{self.space}-{self.dataset}-{group}-b"
+                if store.named(paths.RECORDED_SCORES, begins, version):  # of other inputs
+                    raise
         frame = self.frame.copy()
         sizes = [name for name in SIZES if name in frame]
         evaluated = dict.fromkeys(("epsilon", *sizes), frame.index)
@@ -185,14 +192,6 @@ class Problem:
         """
         score = self.frame["epsilon"] if score is None else score
         return statistics.evaluate(score.reindex(self.result.index), self.result, self.minimise)
-
-    def _has(self, group: str) -> bool:
-        """Return whether there are scores for these inputs, or the book has any for others."""
-        version = scoring.version(spaces.get(self.space), group)
-        begins = f"{self.space}-{self.dataset}-{group}-b"
-        if store.named(paths.RECORDED_SCORES, begins, version):
-            return True
-        return scoring.score_group(self.space, self.dataset, group, 0) is not None
 
     def group(self, group: str, parameter: str = "n_competitors") -> pd.DataFrame:
         """Return the scores of a group of metrics; without `n_competitors`, what is stored.

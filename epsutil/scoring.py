@@ -181,7 +181,8 @@ def score(
     _check_batch(space, batch)
     space.check_dtype(dtype)
     indices = _checked_indices(archs, len(space))
-    run = replace(_run(space, batch.kind, EPSILON, batch), dtype=dtype, weights=weights)
+    run = Run(space.name, batch.kind, EPSILON, batch.size, batch.checksum, version(space))
+    run = replace(run, dtype=dtype, weights=weights)
     return _complete(space, run, batch, indices, folder, n_jobs, rebuild, largest)
 
 
@@ -283,19 +284,15 @@ def group_run(space: Space | str, dataset: str, group_name: str, batch: Batch, s
     """Return what decides the store of a group of metrics."""
     space, group = spaces.get(space), GROUPS[group_name]
     labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
+    made_by = version(space, group_name)
     return replace(
-        _run(space, dataset, group_name, batch),
+        Run(space.name, dataset, group_name, batch.size, batch.checksum, made_by),
         seed=seed,
         label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
         classes=1 if group.one_output else inputs.classes(dataset),
         network=group.network or next(iter(space.variants)),
         channels_last=group.channels_last,
     )
-
-
-def _run(space: Space, dataset: str, group_name: str, batch: Batch) -> Run:
-    made_by = version(space, group_name)
-    return Run(space.name, dataset, group_name, batch.size, batch.checksum, made_by)
 
 
 def _places(run: Run, folder: Path | None) -> tuple[Path, ...]:
@@ -424,25 +421,24 @@ def _complete(
         key, columns = space.structure, [*GROUPS[run.group].names, SECONDS]
     dtype = "float32" if run.group == EPSILON and run.dtype == "float32" else "float64"
 
-    def add(rows: Mapping[int, Row], made: Mapping[str, Any]) -> None:
+    def add(rows: Mapping[int, Row], made: dict[str, Any]) -> None:
         frame = pd.DataFrame([*rows.values()], pd.Index(rows, name="index"), columns, dtype)
-        frame.attrs["run"] = dict(made)
+        frame.attrs["run"] = made
         store.write(here, frame.sort_index())
 
     same: dict[str, list[int]] = {}  # architectures by their key: equal keys are equal networks
     for index in tqdm(missing.tolist(), "keys", leave=False, delay=3):
         same.setdefault(key(space[index]), []).append(index)
-    if len(missing) < len(indices):
-        log.info("%d of %d architectures are stored", len(indices) - len(missing), len(indices))
+    if (known := len(indices) - len(missing)) and not rebuild:
+        log.info("%d of %d architectures are stored", known, len(indices))
     for part in () if rebuild else parts.values():
         rows = part.itertuples()
         copies = {i: row[1:] for row in rows for i in same.pop(key(space[row.Index]), ())}
         if copies:
             add(copies, part.attrs["run"] | {"networks": 0, "seconds": 0})
 
-    given = {"input": batch.source, "input_seed": batch.seed}
     last = max((part.attrs["run"]["rebuilt"] for part in parts.values()), default=0)
-    given |= {"rebuilt": last + 1 if rebuild else 0}
+    given = {"input": batch.source, "input_seed": batch.seed, "rebuilt": (last + 1) * rebuild}
     size = CHUNK if run.group == EPSILON else GROUPS[run.group].chunk
     todo = [(key, archs[0]) for key, archs in same.items()]
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
@@ -472,11 +468,7 @@ def _fitting(space: Space, run: Run, n_jobs: int) -> int:
 
 
 def _score_chunk(
-    space: Space,
-    run: Run,
-    x: NDArray,
-    labels: NDArray | None,
-    chunk: Sequence[tuple[str, int]],
+    space: Space, run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:
     """Score some networks in a worker process, on one thread; they come with their keys."""
     rows = {}

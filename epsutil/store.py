@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 _METADATA = b"epsutil"
 _REBUILD = "rebuild it (rebuild=True, epsutil score --rebuild)"
-_OF_A_PART = ("created", "seconds", "networks", "rebuilt")  # in whatever way it was made
+_OF_A_PART = ("created", "seconds", "networks")  # in whatever way it was made
 
 Row = tuple[float, ...]
 
@@ -117,11 +117,11 @@ def parts(*stores: Path, run: Run | None = None, repair: bool = False) -> dict[P
                     raise
                 path.unlink(missing_ok=True)
 
-    def place(path: Path) -> tuple[int, int, str, str]:
+    def rank(path: Path) -> tuple[int, int, str, str]:
         made = found[path].attrs["run"]
         return -made["rebuilt"], stores.index(path.parent), made["created"], path.name
 
-    return {path: found[path] for path in sorted(found, key=place)}
+    return {path: found[path] for path in sorted(found, key=rank)}
 
 
 def _read(path: Path, run: Run | None) -> pd.DataFrame:
@@ -160,15 +160,13 @@ def union(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
         **max(runs, key=lambda run: run["created"]),
         "seconds": round(sum(run["seconds"] for run in runs), 2),
         "networks": sum(run["networks"] for run in runs),
-        "rebuilt": max(run["rebuilt"] for run in runs),
         "origins": [json.loads(origin) for origin in dict.fromkeys(map(_origin, runs))],
     }
     return frame
 
 
-def _origin(run: dict[str, Any], more: tuple[str, ...] = ()) -> str:
-    shared = [name for name in run if name in more or name not in _OF_A_PART]
-    return json.dumps({name: run[name] for name in shared})
+def _origin(run: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in run.items() if name not in _OF_A_PART})
 
 
 def write(store: Path, frame: pd.DataFrame) -> Path:
@@ -196,14 +194,13 @@ def compact(store: Path) -> None:
     another file, and those that are neighbours in order are merged, so that the same rows count.
     """
     found, seen = parts(store), pd.Index([])
-    for _, group in groupby(found, lambda path: _origin(found[path].attrs["run"], ("rebuilt",))):
+    for _, group in groupby(found, lambda path: _origin(found[path].attrs["run"])):
         paths = [*group]
         whole = union(found[path] for path in paths)
         frame = whole[~whole.index.isin(seen)]
         seen = seen.union(frame.index)
         if len(paths) == 1 and len(frame) == len(found[paths[0]]):
             continue
-        kept = write(store, frame) if len(frame) else None
-        for path in reversed(paths):  # the rows that count go last
-            if path != kept:
-                path.unlink(missing_ok=True)
+        kept = [write(store, frame)] if len(frame) else []
+        for path in [path for path in paths if path not in kept][::-1]:  # what counts goes last
+            path.unlink(missing_ok=True)

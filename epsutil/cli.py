@@ -22,7 +22,7 @@ from epsutil.book import execution, meta, parameters, site
 from epsutil.book import pdf as pdf_
 from epsutil.pools import FILES as LABELLED
 
-_WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError)
+_WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError, OSError)
 # What a notebook may end with for the same reasons: these and what is derived from them.
 _OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for e in _WRONG_INPUT)}
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
@@ -80,8 +80,10 @@ def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> in
 
 
 def _checked_output(ctx: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and not (folder := value.absolute().parent).is_dir():
-        raise ValueError(f"--output: there is no folder {folder}")
+    if value is not None:
+        if not (folder := value.absolute().parent).is_dir():
+            raise ValueError(f"--output: there is no folder {folder}")
+        paths.writable(folder, "--output names another place")
     return value
 
 

@@ -50,7 +50,7 @@ class Problem:
         See :func:`epsutil.scoring.score`.
     groups : sequence of str, optional
         The competing metrics: some of :func:`epsutil.scoring.groups`, by default all that the
-        tables show. A group that the book has no scores of is left out.
+        tables show. A group that neither the book nor you have scores of is left out.
     n_competitors : int, default 0
         How many architectures to score by each competing metric; 0 takes what is stored.
     results : pandas.DataFrame, optional
@@ -91,7 +91,7 @@ class Problem:
     largest: int | None = LARGEST
 
     def __post_init__(self) -> None:
-        also = scoring.order(self.space.name)[: self.n_competitors]
+        also = scoring.order(self.space)[: self.n_competitors]
         object.__setattr__(self, "archs", np.union1d(self.archs, also))
 
     @property
@@ -109,18 +109,18 @@ class Problem:
         """What training gave and the sizes, of the architectures that have a result."""
         results = self.results
         if results is None:
-            results = benchmarks.trained(self.space.name, self.dataset)
+            results = benchmarks.trained(self.space, self.dataset)
         return results.loc[self.archs].dropna(subset=self.target)
 
     @property
     def target(self) -> str:
         """The column of `trained` that ranks networks."""
-        return benchmarks.target(self.space.name)[0]
+        return benchmarks.target(self.space)[0]
 
     @property
     def minimise(self) -> bool:
         """Whether less of it is better."""
-        return benchmarks.target(self.space.name)[1]
+        return benchmarks.target(self.space)[1]
 
     @property
     def result(self) -> pd.Series:
@@ -131,7 +131,7 @@ class Problem:
         """Return epsilon of all architectures, a column per pair of weights."""
         weights = self.weights if weights is None else weights
         given = (weights, self.archs, self.dtype, self.n_jobs)
-        return scoring.score(self.space.name, self.batch, *given, largest=self.largest)
+        return scoring.score(self.space, self.batch, *given, largest=self.largest)
 
     def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
         """Return epsilon of all architectures, NaN where the authors count no score."""
@@ -151,13 +151,18 @@ class Problem:
     @cached_property
     def metrics(self) -> "Metrics":
         """Every metric of these architectures, among them sizes and epsilon."""
-        usual, later = shown_groups(self.space.name), shown_groups(self.space.name, LATER)
+        usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
         known = {}
         for group in usual if self.groups is None else self.groups:
-            recorded = f"{self.space.name}-{self.dataset}-{group}-*.parquet"
-            wanted = self.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
-            if wanted and group in (*usual, *later):
+            if group not in (*usual, *later):
+                continue
+            try:
                 known[group] = self.group(group)
+            except store.NotStored:
+                version = scoring.version(self.space, group)
+                begins = f"{self.space.name}-{self.dataset}-{group}-b"
+                if store.named(paths.RECORDED_SCORES, begins, version):  # of other inputs
+                    raise
         frame = self.frame.copy()
         sizes = [name for name in SIZES if name in frame]
         evaluated = dict.fromkeys(("epsilon", *sizes), frame.index)
@@ -173,7 +178,7 @@ class Problem:
                 parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
                 frame[group] = statistics.rank_product(parts)
                 evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
-        *earlier, last = order(self.space.name)
+        *earlier, last = order(self.space)
         ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
         return Metrics(frame, {name: evaluated[name] for name in ordered}, seconds)
 
@@ -190,7 +195,7 @@ class Problem:
 
         Where none are, an :class:`epsutil.store.NotStored` asks for `parameter`.
         """
-        asked = (self.space.name, self.dataset, group, self.n_competitors)
+        asked = (self.space, self.dataset, group, self.n_competitors)
         found = scoring.score_group(*asked, n_jobs=self.n_jobs)
         if found is None:
             names = ", ".join(scoring.GROUPS[group].names)
@@ -224,7 +229,7 @@ class Metrics:
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
     space, x = problem.space, problem.batch.x
-    archs = [space[int(i)] for i in scoring.order(space.name)[:20]]
+    archs = [space[int(i)] for i in scoring.order(space)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()
     for arch in archs:
@@ -232,17 +237,17 @@ def _seconds(problem: Problem) -> float:
     return (time.process_time() - start) / len(archs)
 
 
-def shown_groups(space_name: str, metrics: Collection[str] = ()) -> tuple[str, ...]:
+def shown_groups(space: Space | str, metrics: Collection[str] = ()) -> tuple[str, ...]:
     """Return the groups of the metrics that a space's tables show, or of some others as `LATER`."""
-    wanted, groups = metrics or order(space_name), scoring.groups_of(space_name).items()
+    wanted, groups = metrics or order(space), scoring.groups_of(space).items()
     return tuple(dict.fromkeys(g for name, g in groups if name in wanted or g in wanted))
 
 
-def order(space_name: str) -> tuple[str, ...]:
+def order(space: Space | str) -> tuple[str, ...]:
     """Return the metrics of a search space in the order of a table, epsilon last."""
     paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
     more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
-    known = scoring.groups_of(space_name)
+    known = scoring.groups_of(space)
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 
 
@@ -520,7 +525,7 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     """
     rows = []
     for problem in problems:
-        trained = benchmarks.trained(problem.space.name, problem.dataset)[problem.target]
+        trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
         for name in problem.metrics.names()[:-1]:
             frame = problem.metrics.together([name, "epsilon"])
             both = frame["epsilon"], frame[name]
@@ -594,7 +599,7 @@ def recheck(problem: Problem, n_anew: int) -> pd.DataFrame:
     archs = np.sort(rng.choice(problem.frame.index, n_anew, replace=False))
     start = time.perf_counter()
     scores = scoring.score(
-        problem.space.name, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs,
+        problem.space, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs,
         rebuild=True, folder=paths.cache() / "recheck",
     )  # fmt: skip
     seconds = time.perf_counter() - start

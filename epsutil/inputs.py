@@ -167,7 +167,7 @@ def classes(kind: str) -> int:
     return _kind(kind).classes
 
 
-def kinds(space_name: str) -> tuple[str, ...]:
+def kinds(space: str | spaces.Space) -> tuple[str, ...]:
     """Return the kinds of inputs that a search space reads, the usual one first.
 
     Examples
@@ -175,7 +175,7 @@ def kinds(space_name: str) -> tuple[str, ...]:
     >>> kinds("nasbench_nlp")
     ('ptb', 'random_tokens')
     """
-    return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space_name).reads]
+    return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space).reads]
 
 
 def needs(kind: str) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
         if (STEPS + 1) * batch_size > len(text):
             raise ValueError(
                 f"batch_size is {batch_size}; the text has {len(text):,} tokens, enough for "
-                f"{len(text) // STEPS:,} columns of {STEPS}"
+                f"{len(text) // (STEPS + 1):,} columns of {STEPS}, each with one that follows"
             )
         length = len(text) // batch_size
         columns = text[: length * batch_size].reshape(batch_size, length).T[: STEPS + 1]

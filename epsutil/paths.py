@@ -17,6 +17,7 @@ variable               what it moves or says                       default
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 import pooch
@@ -56,6 +57,16 @@ def scores() -> Path:
 def results() -> Path:
     """Return the folder that notebooks write tables and figures to (``EPSUTIL_RESULTS``)."""
     return Path(os.environ.get("EPSUTIL_RESULTS") or BUILD / "results").expanduser().resolve()
+
+
+def writable(folder: Path, remedy: str) -> Path:
+    """Make a folder where it is missing; ValueError with the remedy where no file can be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
 
 
 def scale() -> str:

@@ -277,7 +277,7 @@ def competitors(name: str, plan: Plan, everything: bool = False) -> None:
             labels = np.random.default_rng(0).integers(inputs.classes(kind), size=batch.size)
         seconds: list[float] = []
         for index in archs:
-            (row,) = scoring._score_chunk(run, batch.x, labels, [("", index)]).values()
+            (row,) = scoring._score_chunk(space, run, batch.x, labels, [("", index)]).values()
             seconds.append(row[-1])
             if seconds[0] > LONG:
                 break

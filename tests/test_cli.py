@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from epsutil import cli, inputs, paths, proxies, scoring, spaces, weights
+from epsutil.book import execution
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 
@@ -113,6 +114,40 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, arguments, message):
     assert code == 2 and not out
     last = err.strip().splitlines()[-1]
     assert last.startswith("Error: ") and message in last
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "message"),
+    [
+        (["--output", "/proc/x.csv"], None, "cannot write to /proc ("),
+        ([], "EPSUTIL_CACHE", "/file/cache/scores/nasbench201-grey"),
+        ([], "EPSUTIL_SCORES", "/file/cache/nasbench201-grey"),
+    ],
+)
+def test_unwritable_places_are_named_before_any_work(
+    run, monkeypatch, tmp_path, given, variable, message
+):
+    (tmp_path / "file").write_text("no folder")
+    if variable:
+        monkeypatch.delenv("EPSUTIL_SCORES")
+        monkeypatch.setenv(variable, str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(scoring, "_score_chunk", lambda *_: pytest.fail("computed"))
+    options = ["--dataset", "grey", "--n-archs", 3, "--batch-size", 3, "--jobs", 1, *given]
+    code, out, err = run("score", "nasbench201", *options)
+    assert (code, out) == (2, "") and err.strip().splitlines()[-1].startswith("Error: cannot write")
+    assert message in err and "another" in err
+
+
+@pytest.mark.parametrize("option", [["-o", "{}/x.ipynb"], []])
+def test_a_run_names_unwritable_places_before_the_notebook(run, monkeypatch, tmp_path, option):
+    (tmp_path / "file").write_text("no folder")
+    place = str(tmp_path / "file" / "out")
+    if not option:
+        monkeypatch.setenv("EPSUTIL_RESULTS", place)
+    monkeypatch.setattr(execution.papermill, "execute_notebook", lambda *_, **__: pytest.fail())
+    options = [text.format(place) for text in option]
+    code, out, err = run("run", "table06_weights_nasbench201", *options)
+    assert (code, out) == (2, "") and f"cannot write to {place}" in err.strip().splitlines()[-1]
 
 
 def test_a_notebooks_own_complaint_is_one_line(run, monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ from epsutil import (
     experiments,
     inputs,
     paths,
+    proxies,
     scoring,
     sources,
     store,
@@ -81,6 +82,25 @@ def test_metrics_that_the_book_never_computed_are_left_out(tmp_path, monkeypatch
     )
     found = problem.metrics.evaluated
     assert "cv" not in found and "synflow" in found
+
+
+def test_a_page_shows_what_the_user_has_computed(tmp_path, monkeypatch):
+    """In this version only; no page of the book has synflow for grey images."""
+    monkeypatch.setenv("EPSUTIL_SCORES", str(tmp_path))
+
+    class First(experiments.Independent):
+        archs = np.sort(scoring.order("nasbench201")[:5])
+
+    def metrics():
+        return First("nasbench201", "grey", 5, (1e-7, 1), 8, 0, 1, groups=["synflow"]).metrics
+
+    assert "synflow" not in metrics().evaluated
+    stored = scoring.score_group("nasbench201", "grey", "synflow", 3, n_jobs=1)
+    found = metrics()
+    assert set(found.evaluated["synflow"]) == set(stored.index) and len(stored) == 3
+    pd.testing.assert_series_equal(found.frame["synflow"].dropna(), stored["synflow"])
+    monkeypatch.setattr(proxies, "VERSION", 99)
+    assert "synflow" not in metrics().evaluated
 
 
 # What a page makes of it -----------------------------------------------------------------------

@@ -271,6 +271,11 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     assert changed() == 11
     (package / "cifar10.txt").write_text("0123456789abcdef\n")
     assert changed() == 12
+    for group, count in (("epsilon", 12), ("synflow", 13)):  # pages show what a user has computed
+        part = paths.scores() / f"nasbench201-cifar10-{group}-b1" / "part-1.parquet"
+        part.parent.mkdir(parents=True)
+        part.touch()
+        assert changed() == count
 
 
 def test_an_unchanged_notebook_is_executed_once(project):
@@ -297,8 +302,8 @@ def test_a_page_that_lacked_scores_is_executed_again_when_some_are_stored(projec
         return (project / "runs.log").read_text().count("run")
 
     assert (runs(), runs()) == (1, 1)
-    paths.scores().mkdir()
-    (paths.scores() / "new.parquet").write_bytes(b"scores")
+    (paths.scores() / "store").mkdir(parents=True)
+    (paths.scores() / "store" / "part-new.parquet").write_bytes(b"scores")
     assert (runs(), runs()) == (2, 2)
 
 

@@ -135,8 +135,8 @@ def _of_networks(scores: pd.Series) -> NDArray[np.float64]:
 
 def _dataset(name: str) -> dict[str, Any] | None:
     column, weights = scoring.pair(SPACE.weights), "_".join(f"{w:g}" for w in SPACE.weights)
-    runs = {dtype: f"b{BATCH_SIZE}-{dtype}-w{weights}-all" for dtype in scoring.DTYPES}
-    found = {dtype: _stored(name, scoring.EPSILON, run) for dtype, run in runs.items()}
+    runs = {dtype: f"b{BATCH_SIZE}-{dtype}-w{weights}-" for dtype in scoring.DTYPES}
+    found = {dtype: _stored(name, scoring.EPSILON, run, len(SPACE)) for dtype, run in runs.items()}
     epsilon = {dtype: stored[column] for dtype, stored in found.items() if stored is not None}
     if not {*scoring.PRECISIONS} <= {*epsilon}:
         return None
@@ -155,16 +155,18 @@ def _dataset(name: str) -> dict[str, Any] | None:
     }
 
 
-def _stored(dataset: str, group: str, run: str) -> pd.DataFrame | None:
+def _stored(dataset: str, group: str, run: str, least: int = 1) -> pd.DataFrame | None:
     """Read scores as the project has recorded them, None where it has not.
 
-    They are found by their names: what images they are of needs not be at hand.
+    They are found by their names: what images they are of needs not be at hand. Those of fewer
+    architectures than `least` are of other images, for a page about batches.
     """
-    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{scoring.version(SPACE, group)}.parquet"
-    files = list(paths.RECORDED_SCORES.glob(pattern))
-    if len(files) > 1:
-        raise store.StoreError(f"{pattern} are {len(files)} files in {paths.RECORDED_SCORES}")
-    return store.read(files[0]) if files else None
+    begins = f"nasbench201-{dataset}-{group}-{run}"
+    stores = store.named(paths.RECORDED_SCORES, begins, scoring.version(SPACE, group))
+    found = [scores for path in stores if len(scores := store.read(path)) >= least]
+    if len(found) > 1:
+        raise store.StoreError(f"{begins} are {len(found)} stores in {paths.RECORDED_SCORES}")
+    return found[0] if found else None
 
 
 @functools.cache
@@ -172,7 +174,7 @@ def _metrics_of(dataset: str) -> dict[str, pd.Series]:
     """Return the stored scores by metric, in the order of the tables."""
     scores: dict[str, pd.Series] = {}
     for name, group in scoring.groups_of("nasbench201").items():
-        stored = _stored(dataset, group, f"b{scoring.GROUPS[group].batch_size}-s{proxies.SEED}")
+        stored = _stored(dataset, group, f"b{scoring.GROUPS[group].batch_size}-s{proxies.SEED}-")
         if stored is not None:
             scores[name] = (-1 if proxies.get(name).lower_is_better else 1) * stored[name]
     parts = scoring.GROUPS["az_nas"].names

@@ -63,7 +63,7 @@ class Space(ABC, Generic[Arch]):
     torch.Size([32, 10])
     """
 
-    name: ClassVar[str]
+    name: str  # it and VERSION tell stored scores apart
     VERSION: ClassVar[int]  # of all that decides a score: architectures, networks, evaluation
     weights: ClassVar[tuple[float, float]]  # the paper's choice for this space (Table 8)
     reads: ClassVar[Literal["images", "tokens"]]

@@ -68,9 +68,11 @@ class NASBenchNLP(Space[Recipe]):
     dataset = "ptb"
     zero_is_score = False
 
-    def __init__(self, embedding: str = "uniform positive 1") -> None:
-        check_known("embedding", embedding, EMBEDDINGS)
-        self.embedding = embedding
+    def __init__(self, embedding: str = "") -> None:
+        if embedding:
+            check_known("embedding", embedding, EMBEDDINGS)
+            self.name = f"{self.name}@{embedding.replace(' ', '-')}"
+        self.embedding = embedding or "uniform positive 1"
 
     def __len__(self) -> int:
         return len(_texts())

@@ -416,7 +416,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
 @_SCALE
-@click.option("-o", "--output", type=_FILE, help="By default _build/runs/NOTEBOOK.ipynb.")
+@click.option("-o", "--output", type=_FILE, help="By default _build/runs/NOTEBOOK.ipynb. Results go beside it, into OUTPUT.results.")
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
     """Execute one notebook with other parameters.
 
@@ -429,7 +429,7 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
     }
     executed = execution.run(notebook, values, output, scale)
     click.echo(f"executed: {executed}")
-    click.echo(f"results:  {paths.results() / notebook}")
+    click.echo(f"results:  {execution.results_of(output) / notebook}")
 
 
 @cli.command()

@@ -107,7 +107,9 @@ def _stage(executed: Mapping[str, Path]) -> Path:
 def generate(folder: Path) -> None:
     """Write the parts of pages that the build makes, for the book to include from a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    boards = [pd.read_csv(file) for file in sorted(paths.results().glob("*/scoreboard.csv"))]
+    # Results of a notebook that is there no more may be left.
+    files = [paths.results() / name / "scoreboard.csv" for name in parameters.names()]
+    boards = [pd.read_csv(file) for file in files if file.exists()]
     board = pd.concat(boards) if boards else pd.DataFrame(columns=list(tables.SCOREBOARD))
     parts = {
         "scoreboard": tables.scoreboard(board),

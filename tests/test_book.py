@@ -11,7 +11,7 @@ import pytest
 from cases import CASES
 
 from epsutil import experiments, names, paths, sources
-from epsutil.book import execution, meta, parameters, results, site, tables, verdicts
+from epsutil.book import execution, parameters, results, site, tables, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -116,7 +116,7 @@ def test_the_site_gets_tables_as_text(page):
 def test_a_notebook_opens_with_what_it_is_about(name):
     """Its first code after the parameters is seen: what is scored, with what, and how well."""
     raw = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
-    code = [c for c in raw["cells"] if c["cell_type"] == "code" and c["id"] != meta.COLAB]
+    code = [c for c in raw["cells"] if c["cell_type"] == "code"]
     assert code[0]["metadata"]["tags"] == ["parameters"]
     seen = [
         c for c in code[1:] if not {"hide-input", "remove-input"} & {*c["metadata"].get("tags", ())}

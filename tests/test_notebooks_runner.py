@@ -460,7 +460,6 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     paths.BOOK.mkdir()
     (paths.BOOK / "howto.md").write_text("---\norphan: true\n---\n\n# How\n")
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
-    shutil.copy(ROOT / "book" / "_colab.py", paths.BOOK)
     (paths.BOOK / "references.bib").write_text("")
     (paths.BOOK / "index.md").write_text(
         "# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n"
@@ -470,11 +469,9 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         "format: jb-book\nroot: book/index\n"
         "chapters: [{file: notebooks/table}, {file: book/howto}]\n"
     )
-    meta.write_preambles()
     index = site.build("test")
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
-    assert "google.colab" not in page
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
     assert "plotly.min.js" not in page  # only pages with an interactive plot load it
     for button in (
@@ -490,11 +487,12 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     assert "git clone https://github.com/someone/companion.git" in re.sub("<[^>]+>", "", page)
     start = (index.parent / "book" / "index.html").read_text("utf-8")
     for tag in ('name="description"', 'property="og:description"'):
-        assert f'<meta {tag} content="This &amp; that." />' in start
+        assert f'<meta {tag} content="This &amp; that. See ' in start
+    assert 'property="og:url" content="https://someone.github.io/companion/book/index' in start
     assert '<meta property="og:title" content="Start" />' in start
     assert f"epsutil {epsutil.__version__}" in start
-    locations = re.findall("<loc>(.*)</loc>", (index.parent / "sitemap.xml").read_text("utf-8"))
-    assert locations == [
+    locations = re.findall("<loc>(.*?)</loc>", (index.parent / "sitemap.xml").read_text("utf-8"))
+    assert sorted(locations) == [
         f"https://someone.github.io/companion/{page}.html"
         for page in ("book/howto", "book/index", "notebooks/table")
     ]

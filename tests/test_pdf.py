@@ -21,10 +21,10 @@ PAGE = """# Page {name}
 
 :::::{{tab-set}}
 ::::{{tab-item}} One
-first of {name}
+one in {name}
 ::::
 ::::{{tab-item}} Two
-second of {name}
+two in {name}
 ::::
 :::::
 
@@ -82,7 +82,7 @@ def test_the_book_is_one_pdf(built, chromium):
     document = pypdf.PdfReader(output)
     pages = [page.extract_text() for page in document.pages]
     text = "\n".join(pages)
-    for words in ("first of a", "second of a", "first of b", "second of b", "One", "Two"):
+    for words in ("one in a", "two in a", "one in b", "two in b", "One", "Two"):
         assert words in text
     assert not re.search(r"\\[a-zA-Z]|no use|The table|Contents", text)
     assert "ε = δ" in text.replace("𝜖", "ε").replace("𝛿", "δ").replace("ϵ", "ε")

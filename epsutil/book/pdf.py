@@ -16,7 +16,7 @@ _FOOTER = (
 )
 # Only the text stays, without what a PDF cannot do: plots that move, buttons, files to download.
 # Returned is how many formulas are not set.
-_PREPARE = """async () => {
+_PREPARE = r"""async () => {
     await window.MathJax?.startup?.promise;
     const book = document.querySelector("article.bd-article");
     const useless = "script, iframe, canvas, button, a.headerlink, a.download, .plotly-graph-div";
@@ -24,6 +24,8 @@ _PREPARE = """async () => {
     for (const link of book.querySelectorAll("a[href]"))
         if (link.protocol === "file:" && link.pathname !== location.pathname)
             link.removeAttribute("href");
+    // Sphinx gives this address to the first page, but no place.
+    book.id = `document-book/${location.pathname.match(/([^/]*)\.html$/)[1]}`;
     document.documentElement.dataset.theme = "light";
     document.body.className = "book";
     document.body.replaceChildren(book);
@@ -63,7 +65,7 @@ def write(output: Path | None = None) -> Path:
     single = site.sphinx(stage, paths.BUILD / "single", "singlehtml")
     # Sphinx writes it to the folder of the first page, with addresses from the folder above.
     (page_file,) = single.glob("book/*.html")
-    page_file = page_file.rename(single / "book.html")
+    page_file = page_file.replace(single / page_file.name)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:

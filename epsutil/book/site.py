@@ -296,13 +296,19 @@ def _write_config(stage: Path) -> None:
     config = yaml.safe_load((paths.ROOT / "_config.yml").read_text("utf-8"))
     url, branch = meta.repository()
     config["html"]["extra_footer"] += meta.footer()
-    config["html"]["baseurl"] = meta.site_url()
+    if address := meta.site_url():
+        config["html"]["baseurl"] = config["sphinx"]["config"]["ogp_site_url"] = address
+        config["sphinx"]["config"]["ogp_image"] = "_images/nasbench101.png"  # Figure 2
+        config["sphinx"]["config"]["extensions"].append("sphinx_sitemap")
     if url:
         config["repository"] = {"url": url, "branch": branch}
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         if urlsplit(url).hostname == "github.com":
-            buttons = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
-            config["launch_buttons"] = buttons
+            config["launch_buttons"] = {
+                "notebook_interface": "jupyterlab",
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+            }
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
 
 

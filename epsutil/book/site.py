@@ -297,9 +297,14 @@ def _write_config(stage: Path) -> None:
     url, branch = meta.repository()
     config["html"]["extra_footer"] += meta.footer()
     if address := meta.site_url():
-        config["html"]["baseurl"] = config["sphinx"]["config"]["ogp_site_url"] = address
-        config["sphinx"]["config"]["ogp_image"] = "_images/nasbench101.png"  # Figure 2
+        config["html"]["baseurl"] = address
         config["sphinx"]["config"]["extensions"].append("sphinx_sitemap")
+        config["sphinx"]["config"] |= {
+            "ogp_site_url": address,
+            "ogp_image": "_images/nasbench101.png",  # of Figure 2
+            "sitemap_url_scheme": "{link}",
+            "sitemap_excludes": ["search.html", "genindex.html"],
+        }
     if url:
         config["repository"] = {"url": url, "branch": branch}
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}

@@ -120,8 +120,10 @@ def test_metrics_are_those_that_are_stored(metrics, dataset):
 @pytest.mark.parametrize("dataset", benchmarks.DATASETS)
 def test_correlations_of_metrics_are_those_of_table_1(metrics, scores, dataset):
     """AZ-NAS has another value for each cell of a network, by its FLOPs."""
-    table = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "table01.csv")
-    rows = table.query("dataset == @dataset and source == 'computed'").set_index("metric")
+    folder = paths.RECORDED_RESULTS / "table01_nasbench201"
+    table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
+    table = pd.concat([table, pd.read_csv(folder / "later.csv")])  # metrics after the paper
+    rows = table.query("dataset == @dataset").drop_duplicates("metric").set_index("metric")
     target = unpacked(scores["datasets"][dataset]["accuracy"], "<u2")
     names = [m["name"] for m in metrics[dataset]["metrics"] if m["name"] in rows.index]
     assert len(names) >= 7 and (dataset != "cifar10" or "az_nas" in names)

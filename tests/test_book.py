@@ -11,7 +11,7 @@ import pytest
 from cases import CASES
 
 from epsutil import experiments, names, paths, sources
-from epsutil.book import execution, meta, parameters, results, site, tables, verdicts
+from epsutil.book import execution, parameters, results, site, tables, verdicts
 
 # The notebooks and what they need; without it a page shows recorded results.
 DATA = (
@@ -116,7 +116,7 @@ def test_the_site_gets_tables_as_text(page):
 def test_a_notebook_opens_with_what_it_is_about(name):
     """Its first code after the parameters is seen: what is scored, with what, and how well."""
     raw = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
-    code = [c for c in raw["cells"] if c["cell_type"] == "code" and c["id"] != meta.COLAB]
+    code = [c for c in raw["cells"] if c["cell_type"] == "code"]
     assert code[0]["metadata"]["tags"] == ["parameters"]
     seen = [
         c for c in code[1:] if not {"hide-input", "remove-input"} & {*c["metadata"].get("tags", ())}
@@ -310,3 +310,19 @@ def test_recording_refuses_recorded_results(tmp_path, monkeypatch):
     (tmp_path / "some" / "page.json").write_text('{"page": "some", "recorded": ["a.csv"]}')
     with pytest.raises(ValueError, match="some shows recorded results"):
         site.record()
+
+
+def test_an_item_counts_once_and_may_have_undefined_values(tmp_path, monkeypatch):
+    """A renamed notebook leaves its results; odd parameters leave all values undefined."""
+    board = pd.DataFrame(
+        [["Table 6", "epsilon", "1e-07, 1", "rho", 0.5, float("nan"), 0, 100, "differs"]],
+        columns=list(tables.SCOREBOARD),
+    )
+    for name in ("table06_weights_nasbench201", "table06_former_name"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        board.to_csv(tmp_path / "results" / name / "scoreboard.csv", index=False)
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "results"))
+    site.generate(tmp_path)
+    text = (tmp_path / "scoreboard.md").read_text().replace(tables.NO_BREAK, " ")
+    (line,) = [line for line in text.splitlines() if "Table 6]" in line]
+    assert "0 of 1<" in line and "undefined (0.50)" in line and ">differs<" in line

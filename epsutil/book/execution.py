@@ -21,6 +21,7 @@ import psutil
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 
 from epsutil import paths
 from epsutil.book import parameters
@@ -51,7 +52,8 @@ def run(
     """Execute a notebook with the given parameters and return where it was written.
 
     The kernel is the running interpreter, in the project's folder. The output appears under its
-    name only when every cell has run; a failed run leaves ``<name>.failed.ipynb`` beside it.
+    name only when every cell has run; a failed run leaves ``<name>.failed.ipynb`` beside it. Where
+    tables and figures go says :func:`results_of`.
 
     Parameters
     ----------
@@ -64,12 +66,20 @@ def run(
 
     Raises
     ------
-    ParameterError, NotebookError
-        See :mod:`epsutil.book.parameters`; a cell raised an exception.
+    ParameterError, NotebookError, BuildError
+        See :mod:`epsutil.book.parameters`; a cell raised an exception; the kernel was killed.
     """
     chosen = parameters.scale(name, scale) | parameters.check(name, given)
+    environment = {"EPSUTIL_SCALE": scale, "EPSUTIL_RESULTS": str(results_of(output))}
     output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"
-    return _execute(name, chosen, output.expanduser().resolve(), {"EPSUTIL_SCALE": scale})
+    return _execute(name, chosen, output.expanduser().resolve(), environment)
+
+
+def results_of(output: str | Path | None) -> Path:
+    """Return the folder for the results of a run: beside its notebook, where that has a name."""
+    if output is None or os.environ.get("EPSUTIL_RESULTS"):
+        return paths.results()
+    return Path(output).expanduser().resolve().with_suffix(".results")
 
 
 def execute_all(
@@ -91,8 +101,8 @@ def execute_all(
 
     Raises
     ------
-    NotebookError
-        A cell raised an exception.
+    NotebookError, BuildError
+        A cell raised an exception; a kernel was killed.
     """
     # mistakes show before any work
     chosen = {name: parameters.scale(name, scale) for name in only or parameters.names()}
@@ -159,13 +169,17 @@ def _execute(
             progress_bar={"desc": name},
             iopub_timeout=120,  # for a busy machine to hand over a cell's figures
         )
-    except papermill.PapermillExecutionError as error:
-        failed = output.with_name(f"{output.stem}.failed.ipynb")
-        part.replace(failed)
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        failed = part.replace(output.with_name(f"{output.stem}.failed.ipynb"))
+        kept = f"What ran until then is in {failed}"
+        if isinstance(error, DeadKernelError):
+            raise BuildError(
+                f"the kernel of notebooks/{name}.ipynb was killed, most likely for want of memory: "
+                f"close other programs or lower its parameters. {kept}"
+            ) from None
         raise NotebookError(
             f"notebooks/{name}.ipynb failed in cell [{error.exec_count}]:\n\n"
-            f"{error.source}\n\n{plain(chr(10).join(error.traceback))}\n\n"
-            f"What ran until then is in {failed}",
+            f"{error.source}\n\n{plain(chr(10).join(error.traceback))}\n\n{kept}",
             error.ename,
             error.evalue,
         ) from None
@@ -203,7 +217,7 @@ def _key(name: str, values: dict[str, Any]) -> str:
     package = Path(__file__).parent.parent
     # What is made of executed notebooks is not imported by them.
     of_the_site = [f"book/{name}.py" for name in ("extension", "meta", "pdf", "play", "site")]
-    sources = {*package.rglob("*.py"), *package.rglob("*.txt")}
+    sources = {file for file in package.rglob("*") if file.suffix != ".pyc"}
     sources -= {package / file for file in of_the_site}
     sources |= {paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"}
     for folder in (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER):

@@ -1,8 +1,9 @@
 """What a notebook writes and shows, and where a page's numbers come from.
 
 A `Page` keeps the tables, figures and numbers of one notebook in ``<results>/<page>/``, together
-with `page.json`: the parameters, the sources, the time. What is shown is read back from these
-files, so that text cannot drift from results. An item whose data are not at hand, or whose scores
+with `page.json`: the parameters, the sources, the time. They are written beside, and take the place
+of former ones when the page is finished. What is shown is read back from these files, so that text
+cannot drift from results. An item whose data are not at hand, or whose scores
 are not stored and take too long to compute, is taken from the results recorded in the project
 (``data/results``), and the page says which and why.
 
@@ -12,7 +13,6 @@ MyST (`MYST`), with captions, numbers and references, from which the site's page
 
 import base64
 import json
-import os
 import re
 import shutil
 import time
@@ -23,6 +23,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from filelock import FileLock, Timeout
 from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
@@ -54,6 +55,11 @@ class Page:
     problems : Problem or iterable of Problem
         What the page is about: its items need their sources, unless an item names its own.
 
+    Raises
+    ------
+    ValueError
+        Another process writes the same page.
+
     Examples
     --------
     In a notebook::
@@ -74,7 +80,7 @@ class Page:
         injected = sorted(parameters.injected(namespace.get("In", ())))
         given = [*parameters.defaults(name), *injected]
         self.parameters = parameters.check(name, {key: namespace[key] for key in given})
-        self.folder = paths.results() / name
+        self.folder = paths.results() / ".unfinished" / name
         self.items: dict[str, bool] = {}  # file name -> computed now
         self.numbers: dict[str, Any] = {}
         self.shown: dict[str, dict[str, Any]] = {}  # a table's label -> how its text is made
@@ -89,8 +95,18 @@ class Page:
             known = self.recorded["parameters"].items()
             self.parameters |= {key: value for key, value in known if key in self.parameters}
             namespace.update(self.parameters)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Held until the page is finished or its process ends; this process may begin anew.
+        self._lock = FileLock(f"{self.folder}.lock", timeout=0, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"another run writes {paths.results() / name}: wait for it, or give this one "
+                "another place by --output or EPSUTIL_RESULTS"
+            ) from None
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
         self._opening = DisplayHandle()
         self._opening.display(_bundle("*Not finished.*", ""), raw=True, metadata=OPENING)
 
@@ -136,7 +152,7 @@ class Page:
 
     def _item(self, filename: str, write: Callable[[Path], object], needs: Needs) -> Path:
         """Write an item, or take the recorded one where data or scores are missing."""
-        path, temporary = self.folder / filename, self.folder / f".{filename}"
+        path = self.folder / filename
         needs = self.needs if needs is None else needs
         absent = _absent(needs)
         problem: Exception = sources.SourceError(
@@ -145,8 +161,7 @@ class Page:
         )
         if not absent:
             try:
-                write(temporary)
-                os.replace(temporary, path)
+                write(path)
                 self.used |= set(needs)
                 self.items[filename] = True
                 return path
@@ -334,9 +349,11 @@ class Page:
             "recorded": sorted(name for name, computed in self.items.items() if not computed),
             "unstored": list(self.unstored),
         }
-        temporary = self.folder / ".page.json"
-        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        os.replace(temporary, self.folder / "page.json")
+        (self.folder / "page.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        former = self.folder.parents[1] / self.name
+        shutil.rmtree(former, ignore_errors=True)
+        self.folder = self.folder.replace(former)
+        self._lock.release(force=True)
         about = now if live or self.recorded is None else self.recorded
         self._display(tables.about(about | {"recorded": record["recorded"]}, self.numbers))
         said = {"found": self.numbers.get("found"), "status": self._said_of_status(live)}

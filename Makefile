@@ -47,7 +47,7 @@ book: install  ## recompute what the data at hand allows, build the site into _b
 	@$(BIN)/epsutil book --scale $(SCALE)
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
-pdf: install  ## the built site as one PDF, _build/epsilon-reproduced.pdf; needs Chromium
+pdf: install  ## the book as last built as one PDF, _build/epsilon-reproduced.pdf; needs Chromium
 	@test -f _build/html/index.html || { echo "No site in _build/html; run make book first" >&2; exit 1; }
 	@$(BIN)/epsutil pdf
 

@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
 from epsutil import search as search_
 from epsutil import weights as weights_
-from epsutil.book import execution, meta, parameters, site
+from epsutil.book import execution, parameters, site
 from epsutil.book import pdf as pdf_
 from epsutil.pools import FILES as LABELLED
 
@@ -416,7 +416,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
 @_shown("--scale", type=click.Choice(parameters.SCALES), default="paper")
-@click.option("-o", "--output", type=_FILE, help="By default _build/runs/NOTEBOOK.ipynb.")
+@click.option("-o", "--output", type=_FILE, help="Results go beside it, into OUTPUT.results.")
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
     """Execute one notebook with other parameters.
 
@@ -429,7 +429,7 @@ def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: P
     }
     executed = execution.run(notebook, values, output, scale)
     click.echo(f"executed: {executed}")
-    click.echo(f"results:  {paths.results() / notebook}")
+    click.echo(f"results:  {execution.results_of(output) / notebook}")
 
 
 @cli.command()
@@ -454,18 +454,8 @@ def record(names: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("-o", "--output", type=_FILE, help="By default _build/epsilon-reproduced.pdf.")
 def pdf(output: Path | None) -> None:
-    """Print the built site into one PDF; needs Chromium."""
+    """Print the book as it was last built into one PDF; needs Chromium."""
     click.echo(f"printed: {pdf_.write(output)}")
-
-
-@cli.command()
-def colab() -> None:
-    """Let the notebooks open in Colab: write the repository's address into their first cells.
-
-    The address is EPSUTIL_REPOSITORY or Git's origin. Commit the notebooks afterwards; the pages'
-    Colab buttons appear with the next build.
-    """
-    click.echo(f"written: {len(meta.write_preambles())} notebooks")
 
 
 def main() -> None:

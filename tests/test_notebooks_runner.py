@@ -10,14 +10,17 @@ import sys
 import threading
 import time
 
+import click.testing
+import filelock
 import nbformat
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import epsutil
-from epsutil import paths
-from epsutil.book import execution, meta, parameters, site
+from epsutil import cli, paths
+from epsutil.book import execution, meta, parameters, results, site
 
 ROOT = paths.ROOT
 PARAMETERS = """
@@ -230,6 +233,75 @@ def test_a_failing_notebook_shows_the_cell_and_keeps_the_old_output(project):
     assert len(list(old.parent.iterdir())) == 2
 
 
+def test_a_killed_kernel_is_one_line_and_keeps_what_ran(project, monkeypatch, capsys):
+    """As when memory runs out."""
+    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    write_notebook("killed", "n = 1", "print('before')", kill, "print('after')")
+    monkeypatch.setattr("sys.argv", ["epsutil", "run", "killed"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    message = str(stopped.value)
+    failed = paths.BUILD / "runs" / "killed.failed.ipynb"
+    assert "notebooks/killed.ipynb was killed" in message and message.endswith(str(failed))
+    assert "\n" not in message and "Traceback" not in capsys.readouterr().err
+    assert outputs(failed) == "before\n"
+    assert [file.name for file in failed.parent.iterdir()] == [failed.name]
+
+
+def test_results_go_beside_a_notebook_that_has_a_name(project, monkeypatch, tmp_path):
+    """So two runs of one page, each with its --output, do not meet."""
+    write_notebook("where", "n = 1", "import os\nprint(os.environ['EPSUTIL_RESULTS'])")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EPSUTIL_RESULTS")
+    said = click.testing.CliRunner().invoke(cli.cli, ["run", "where", "-o", "a.ipynb"]).output
+    assert outputs(tmp_path / "a.ipynb") == f"{tmp_path / 'a.results'}\n"
+    assert f"{tmp_path / 'a.results' / 'where'}\n" in said
+    assert execution.results_of(None) == paths.BUILD / "results"
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "chosen"))
+    assert execution.results_of("a.ipynb") == tmp_path / "chosen"
+
+
+@pytest.fixture
+def numbered(project, monkeypatch):
+    """A function that begins the one page with a number as its result, and what is published."""
+    monkeypatch.setattr(results, "display", lambda *_, **__: None)
+    folder = paths.results() / "table"
+
+    def begin(n):
+        page = results.Page("table", parameters.defaults("table"))
+        page.table("t", lambda: pd.DataFrame({"n": [n]}))
+        return page
+
+    def published():
+        assert {file.name for file in folder.iterdir()} == {"t.csv", "page.json"}
+        return pd.read_csv(folder / "t.csv")["n"].item()
+
+    return begin, published
+
+
+def test_an_unfinished_run_leaves_the_former_results(numbered):
+    begin, published = numbered
+    begin(1).finish("all")
+    unfinished = begin(2)
+    unfinished.keep(more=3)
+    assert published() == 1
+    third = begin(3)  # after a failure, in the same kernel
+    assert published() == 1
+    third.finish("all")
+    assert published() == 3
+
+
+def test_a_page_that_another_run_writes_is_refused_in_one_line(numbered):
+    begin, published = numbered
+    begin(1).finish("all")
+    with filelock.FileLock(paths.results() / ".unfinished" / "table.lock"):  # not this page's own
+        with pytest.raises(ValueError, match=r"^another run writes \S+/table: wait [^\n]+$"):
+            begin(2)
+    assert published() == 1
+    begin(3).finish("all")
+    assert published() == 3
+
+
 def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path):
     """Keys are compared alone: an execution takes seconds, and the next test has two."""
     key = execution._key("table", {"n_archs": 5})
@@ -269,9 +341,12 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     assert changed() == 10
     (package / "metric.py").write_text("x = 2\n")
     assert changed() == 11
-    (package / "cifar10.txt").write_text("0123456789abcdef\n")
-    assert changed() == 12
-    for group, count in (("epsilon", 12), ("synflow", 13)):  # pages show what a user has computed
+    for count, name in enumerate(("cifar10.txt", "sources.toml", "spaces.parquet"), 12):
+        (package / name).write_text("0123456789abcdef\n")
+        assert changed() == count
+    (package / "metric.pyc").write_text("compiled")
+    assert changed() == 14
+    for group, count in (("epsilon", 14), ("synflow", 15)):  # pages show what a user has computed
         part = paths.scores() / f"nasbench201-cifar10-{group}-b1" / "part-1.parquet"
         part.parent.mkdir(parents=True)
         part.touch()
@@ -390,7 +465,6 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     paths.BOOK.mkdir()
     (paths.BOOK / "howto.md").write_text("---\norphan: true\n---\n\n# How\n")
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
-    shutil.copy(ROOT / "book" / "_colab.py", paths.BOOK)
     (paths.BOOK / "references.bib").write_text("")
     (paths.BOOK / "index.md").write_text(
         "# Start\n\nThis & that.\n\nSee [](../notebooks/table.ipynb).\n"
@@ -400,11 +474,9 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         "format: jb-book\nroot: book/index\n"
         "chapters: [{file: notebooks/table}, {file: book/howto}]\n"
     )
-    meta.write_preambles()
     index = site.build("test")
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
-    assert "google.colab" not in page
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
     assert "plotly.min.js" not in page  # only pages with an interactive plot load it
     for button in (
@@ -420,11 +492,12 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     assert "git clone https://github.com/someone/companion.git" in re.sub("<[^>]+>", "", page)
     start = (index.parent / "book" / "index.html").read_text("utf-8")
     for tag in ('name="description"', 'property="og:description"'):
-        assert f'<meta {tag} content="This &amp; that." />' in start
+        assert f'<meta {tag} content="This &amp; that. See ' in start
+    assert 'property="og:url" content="https://someone.github.io/companion/book/index' in start
     assert '<meta property="og:title" content="Start" />' in start
     assert f"epsutil {epsutil.__version__}" in start
-    locations = re.findall("<loc>(.*)</loc>", (index.parent / "sitemap.xml").read_text("utf-8"))
-    assert locations == [
+    locations = re.findall("<loc>(.*?)</loc>", (index.parent / "sitemap.xml").read_text("utf-8"))
+    assert sorted(locations) == [
         f"https://someone.github.io/companion/{page}.html"
         for page in ("book/howto", "book/index", "notebooks/table")
     ]

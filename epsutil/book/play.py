@@ -2,7 +2,8 @@
 
 A page that is opened from disk may not fetch a file, so the numbers come as scripts that add to
 ``PLAY.data``. Arrays are little-endian and written in base64. Architectures are in the order
-of the space, and scores in that of its different networks (`Space.structure`), which share them.
+of the space, and scores in that of its different networks (`Space.structure`), where all
+architectures of a network share them.
 
 Accuracies are put in where the machine that builds the site has them; nothing of them is committed.
 """
@@ -96,9 +97,10 @@ def metrics(dataset: str) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``title``, ``n`` (for how many architectures, along the order, it was computed)
-        and ``values``: a float32 for each different network among these, by first appearance, NaN
-        without a score; more is better. They are to be multiplied by ``scale``. Where `n` is the
-        whole space, networks come in the order of their numbers.
+        and ``values``: a float32 for each different network among these, by first appearance, or
+        for each of the `n` where those of a network differ; NaN without a score; more is better.
+        They are to be multiplied by ``scale``. Where `n` is the whole space, networks come in the
+        order of their numbers.
     """
     return [_metric(name, scores) for name, scores in _metrics_of(dataset).items()]
 
@@ -127,10 +129,15 @@ def _order(n: int) -> NDArray[np.int64]:
 
 
 def _of_networks(scores: pd.Series) -> NDArray[np.float64]:
-    """Return a score for each different network, by first appearance along the order."""
+    """Return a score for each different network, by first appearance along the order.
+
+    Where architectures of a network differ in it, as in FLOPs: for each architecture.
+    """
     archs = _order(len(scores))
-    _, first = np.unique(_networks()[archs], return_index=True)
-    return scores.loc[archs[np.sort(first)]].to_numpy(float)
+    values = scores.loc[archs]
+    of_networks = values.groupby(_networks()[archs], sort=False)
+    shared = (of_networks.nunique(dropna=False) == 1).all()
+    return (of_networks.head(1) if shared else values).to_numpy(float)
 
 
 def _dataset(name: str) -> dict[str, Any] | None:

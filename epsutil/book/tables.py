@@ -375,14 +375,16 @@ def scoreboard(frame: pd.DataFrame) -> str:
             continue
         own, others = (rows[rows["of"] == of] for of in ("epsilon", "others"))
         judged = rows if own.empty else own
-        far = judged.loc[(judged["reproduced"] - judged["paper"]).abs().idxmax()]
+        apart = (judged["reproduced"] - judged["paper"]).abs()
+        far = judged.loc[apart.fillna(-1).idxmax()]  # -1: a value that is undefined
         quantity = far["quantity"]
+        ours = _write(far["reproduced"], _score(quantity)) or "undefined"
         printed = f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f}"
         line |= {
             "Verdict": _verdict(judged),
             "Epsilon": _agreement(own),
             "Others": _agreement(others),
-            "Ours (paper)": f"{_write(far['reproduced'], _score(quantity))}{NO_BREAK}({printed})",
+            "Ours (paper)": f"{ours}{NO_BREAK}({printed})",
             "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
         }
         if pd.notna(far["n"]):

@@ -5,6 +5,7 @@ Whatever is wrong with them ends in a ValueError whose message says what.
 
 import difflib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,9 @@ from torch import nn
 
 from epsutil import inputs, proxies
 from epsutil.inputs import Batch
-from epsutil.networks import cause
+from epsutil.networks import cause, kept
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = "normal"
 _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
@@ -27,9 +30,13 @@ def load_module(text: str) -> nn.Module:
     """Import a network by its name, ``"package.module:name"``; the current folder is importable.
 
     The name is that of a ``torch.nn.Module``, of a class of them, or of a function that returns
-    one; class and function are called without arguments.
+    one; class and function are called without arguments. What no metric sets or draws is logged.
     """
-    return _network(*_load(text))
+    network = _network(*_load(text))
+    if names := kept(network):
+        more = f" and {len(names) - 5} more" * (len(names) > 5)
+        log.info("kept as they are, being no parameters: %s%s", ", ".join(names[:5]), more)
+    return network
 
 
 def load_modules(texts: Sequence[str]) -> list[nn.Module]:

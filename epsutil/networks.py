@@ -28,17 +28,16 @@ from epsutil import initialise
 _HALF = (torch.float16, torch.bfloat16)
 _NAMES = {"Half": torch.half, "BFloat16": torch.bfloat16, "Float": torch.float}
 _CASTS = {getattr(Tensor, name.lower()): dtype for name, dtype in _NAMES.items()}
-_PLAIN = frozenset(vars(nn.Module())) - {"_buffers"}  # what every module has
+_PLAIN = frozenset(vars(nn.Module()))  # what every module has
+_OFF: dict[Any, dict[str, Any]] = {  # what is in place of torch's while a network is scored
+    torch: {"set_autocast_enabled": lambda *_: None, "set_autocast_cpu_enabled": lambda *_: None},
+    checkpoint: {  # a second pass would meet the metrics' hooks again
+        "CheckpointFunction": SimpleNamespace(apply=lambda function, _, *args: function(*args)),
+        "_checkpoint_without_reentrant_generator": lambda *_, **__: (yield),
+    },
+    nn.modules.module: {f"_global_{kind}_hooks": {} for kind in ("forward", "forward_pre")},
+}
 _ONE = threading.RLock()  # torch's settings and random numbers are those of the whole process
-
-
-def _none(*_: Any) -> None:
-    """Do nothing."""
-
-
-def _around(*_: Any, **__: Any) -> Iterator[None]:
-    """Do nothing before and after a checkpointed block."""
-    yield
 
 
 @contextmanager
@@ -59,14 +58,7 @@ def isolated() -> Iterator[None]:
         settings.enter_context(torch.autocast("cpu", enabled=False))
         settings.enter_context(sdpa_kernel(SDPBackend.MATH))
         settings.enter_context(initialise.fixed_random(0))
-        reentrant = SimpleNamespace(apply=lambda function, _, *args: function(*args))
-        hooks = (f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward"))
-        for owner, changed in [
-            (torch, dict.fromkeys(["set_autocast_enabled", "set_autocast_cpu_enabled"], _none)),
-            (checkpoint, {"CheckpointFunction": reentrant}),  # metrics' hooks see one pass
-            (checkpoint, {"_checkpoint_without_reentrant_generator": _around}),
-            (nn.modules.module, {name: {} for name in hooks}),
-        ]:
+        for owner, changed in _OFF.items():
             settings.enter_context(mock.patch.multiple(owner, **changed))
         torch.backends.mha.set_fastpath_enabled(False)
         yield
@@ -116,7 +108,7 @@ def private(network: nn.Module, x: Tensor, sized: bool = False) -> nn.Module:
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
         with suppress(AttributeError):  # a property
-            if isinstance(module.inplace, bool):
+            if isinstance(getattr(module, "inplace", None), bool):
                 module.inplace = False  # type: ignore[assignment]
         _modernise(module)
     if any(is_lazy(tensor) for tensor in [*copied.parameters(), *copied.buffers()]):
@@ -163,7 +155,7 @@ def held(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and tensor of what modules hold beside parameters, also in lists and dicts."""
     for path, module in network.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _PLAIN}
-        for name, value in ({**own, **own.pop("_buffers")}).items():
+        for name, value in {**own, **module._buffers}.items():
             for tensor in tree_leaves(value):
                 if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter):
                     yield f"{path}.{name}".lstrip("."), tensor
@@ -330,7 +322,7 @@ class Precision(TorchFunctionMode):
 
     def __init__(self, network: nn.Module, x: Tensor, check: bool = False) -> None:
         super().__init__()
-        own = list(network.parameters())
+        own: list[Any] = list(network.parameters())
         real = {tensor.dtype for tensor in own or [x] if tensor.is_floating_point()}
         self.dtype = torch.float64 if real == {torch.float64} else torch.float32
         self.network, self.generators = network, dict[int, tuple[torch.Generator, Tensor]]()

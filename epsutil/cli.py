@@ -252,6 +252,8 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     for name in names:
         click.echo(f"{name:{width}}  {_number(values[name])}")
     _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
+    if space is None:
+        user_modules.tell_kept(network)
     if space is None and math.isnan(values.get("epsilon", 0)):
         told = "With a weight, all outputs are equal or one is not finite; try others"
         click.echo(told, err=True)

@@ -45,9 +45,8 @@ def isolated() -> Iterator[None]:
     """Compute as if nothing were set outside, and leave everything set as it was.
 
     Gradients are on, also under ``torch.no_grad`` and ``torch.inference_mode``, autocast is off,
-    also inside a network, attention takes the plain kernel, which has second derivatives,
-    checkpoints keep what they compute, hooks on all modules are off, and one seed is set. One
-    thread at a time.
+    also inside a network, attention takes the plain kernel, which has second derivatives, nothing
+    is checkpointed, no hook is on all modules, one seed is set. One thread at a time.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     with _ONE, ExitStack() as settings:
@@ -166,7 +165,7 @@ def kept(network: nn.Module) -> list[str]:
 
     Running statistics, which no metric uses, are not named.
     """
-    found = dict.fromkeys(name for name, tensor in held(network) if tensor.is_floating_point())
+    found = dict.fromkeys(name for name, tensor in held(network) if tensor.dtype.is_floating_point)
     return [name for name in found if not name.endswith(("running_mean", "running_var"))]
 
 

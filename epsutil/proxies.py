@@ -442,10 +442,8 @@ def grad_sign(passes: Passes) -> float:
 
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
-    network, axes = (
-        nn.Module.requires_grad_(passes.fresh(), False),
-        (passes.axis, passes.axis_of_logits),
-    )
+    network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
+    nn.Module.requires_grad_(network, False)
     weights = {name: weight.detach() for name, weight in named_weights(network).items()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:

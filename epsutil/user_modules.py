@@ -30,13 +30,16 @@ def load_module(text: str) -> nn.Module:
     """Import a network by its name, ``"package.module:name"``; the current folder is importable.
 
     The name is that of a ``torch.nn.Module``, of a class of them, or of a function that returns
-    one; class and function are called without arguments. What no metric sets or draws is logged.
+    one; class and function are called without arguments.
     """
-    network = _network(*_load(text))
+    return _network(*_load(text))
+
+
+def tell_kept(network: nn.Module) -> None:
+    """Log what no metric sets or draws, of a network that can be scored."""
     if names := kept(network):
         more = f" and {len(names) - 5} more" * (len(names) > 5)
         log.info("kept as they are, being no parameters: %s%s", ", ".join(names[:5]), more)
-    return network
 
 
 def load_modules(texts: Sequence[str]) -> list[nn.Module]:

@@ -35,7 +35,9 @@ _OFF: dict[Any, dict[str, Any]] = {  # what is in place of torch's while a netwo
         "CheckpointFunction": SimpleNamespace(apply=lambda function, _, *args: function(*args)),
         "_checkpoint_without_reentrant_generator": lambda *_, **__: (yield),
     },
-    nn.modules.module: {f"_global_{kind}_hooks": {} for kind in ("forward", "forward_pre")},
+    nn.modules.module: {
+        f"_global_{way}{kind}_hooks": {} for way in ("forward", "backward") for kind in ("", "_pre")
+    },
 }
 _ONE = threading.RLock()  # torch's settings and random numbers are those of the whole process
 
@@ -298,9 +300,8 @@ def call(network: nn.Module, x: Tensor, seed: int = 0, check: bool = False) -> T
     """
     name = type(network).__name__
     try:
-        with initialise.fixed_random(seed), Precision(network, x, check), ExitStack() as grad:
-            if check:
-                grad.enter_context(torch.no_grad())
+        gradients = torch.set_grad_enabled(torch.is_grad_enabled() and not check)
+        with initialise.fixed_random(seed), gradients, Precision(network, x, check):
             outputs = network(x.clone())
     except Exception as error:  # whatever a user's module may raise
         raise ValueError(f"{name} fails on {described(x)}: {cause(error, kind=False)}") from error
@@ -340,7 +341,7 @@ class Precision(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.__name__ == "__get__":
+        if func.__name__ == "__get__":  # of a shape, a type, ...
             return func(*args, **kwargs)
         for value in tree_leaves((args, kwargs)):
             if isinstance(value, Tensor) and self.own is not None:

@@ -211,12 +211,18 @@ def test_a_hook_that_cannot_be_copied_is_refused(tmp_path):
 
 def test_hooks_on_all_modules_are_not_called():
     calls = []
-    handle = nn.modules.module.register_module_forward_hook(lambda *call: calls.append(call))
+    expected = scores(twin)
+    ways = nn.modules.module
+    register = (ways.register_module_forward_hook, ways.register_module_full_backward_hook)
+    handles = [way(lambda *call: calls.append(call)) for way in register]
     try:
-        same(scores(twin), scores(twin))
+        same(scores(twin), expected)
+        assert not calls
+        two(twin)()(DATA[0]).sum().backward()
+        assert len(calls) > 4
     finally:
-        handle.remove()
-    assert not calls
+        for handle in handles:
+            handle.remove()
 
 
 # Tensors that nothing sets ------------------------------------------------------------------

@@ -32,8 +32,8 @@ class Passes:
 
     Attributes
     ----------
-    drawn, network : torch.nn.Module
-        With the weights of `seed`, parametrised ones plain in the latter. Only copies are called.
+    given : torch.nn.Module
+        With its own weights. Only copies are called, of the others, too.
     labels : torch.Tensor
         Checked; not there where no metric asks for them.
     axis, axis_of_logits : int
@@ -52,16 +52,14 @@ class Passes:
         labelled: Sequence[str],
     ) -> None:
         self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
+        self.given, self.draws = network, seed is not None
         self.constants, self.wanted = weights, wanted
         self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
-        self.drawn = network if seed is None else initialise.random_(network, seed)
-        self.network = networks.plain(self.drawn)
         self.axis = 0 if x.is_floating_point() or x.ndim == 1 else 1  # of tokens, time is first
         self.size = x.shape[self.axis]
         self.axis_of_logits, self.shape = self._probe()
-        self.used = networks.duplicate(self.network)  # by `forward`
         if labels is not None and labelled:
             who, shape = f"{labelled[0]} of {type(network).__name__}", tuple(labels.shape)
             what = f"{who}: labels of shape {shape}"
@@ -69,17 +67,21 @@ class Passes:
 
     def _probe(self) -> tuple[int, tuple[int, ...]]:
         """Return along which axis of the logits the inputs lie, and the shape of all logits."""
-        name, many = type(self.network).__name__, min(3, self.size)
+        name, many = type(self.given).__name__, min(3, self.size)
+
+        def shape(n: int) -> torch.Size:
+            return networks.call(self.fresh(self.given), self.part(n), check=True).shape
+
         if many == 1:
-            shape = networks.check(self.fresh(), self.x).shape
-            return (self.axis if len(shape) > 2 else 0), tuple(shape)
+            only = shape(1)
+            return (self.axis if len(only) > 2 else 0), tuple(only)
         try:
-            shapes = [networks.check(self.fresh(), self.part(n)).shape for n in (many - 1, many)]
+            shapes = [shape(n) for n in (many - 1, many)]
         except ValueError:
-            networks.check(self.fresh(), self.x)  # says the same of the whole batch, if it fails
+            shape(self.size)  # says the same of the whole batch, if it fails
             raise
         for axis in {0, self.axis}:
-            few, more = (list(shape) for shape in shapes)
+            few, more = map(list, shapes)
             if len(few) > axis and (few.pop(axis), more.pop(axis)) == (many - 1, many):
                 if few == more:
                     return axis, (*more[:axis], self.size, *more[axis:])
@@ -107,6 +109,27 @@ class Passes:
             raise ValueError(f"{what} go from {low} to {high}, but {there}")
         return labels.long()
 
+    @cached_property
+    def drawn(self) -> nn.Module:
+        """Return the network with the weights of `seed`."""
+        if not self.draws:
+            return self.given
+        try:
+            return initialise.random_(self.fresh(self.given), self.seed)
+        except ValueError as error:
+            fix = "score the weights as they are (seed=None; epsutil score --seed none)"
+            raise ValueError(f"{error}, or {fix}") from error
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """Return `drawn` with parametrised weights as plain ones."""
+        return networks.plain(self.drawn)
+
+    @cached_property
+    def used(self) -> nn.Module:
+        """Return the copy that `forward` calls."""
+        return self.fresh()
+
     def fresh(self, network: nn.Module | None = None) -> nn.Module:
         """Return a copy of the network, or of another one, that may be changed and called."""
         return networks.duplicate(network or self.network)
@@ -130,7 +153,7 @@ class Passes:
 
     def redrawn(self, draw: int, scheme: str | None = None) -> nn.Module:
         """Return a copy with the weights of a later seed, see `epsutil.initialise.random_`."""
-        return initialise.random_(self.fresh(self.drawn), self.seed + draw, scheme)
+        return initialise.random_(self.fresh(self.given), self.seed + draw, scheme)
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""

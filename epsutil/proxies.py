@@ -109,14 +109,16 @@ def compute(
     ----------
     network : torch.nn.Module
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
-        Left as it was: a copy is scored, see :func:`epsutil.networks.private`.
+        Left as it was: a copy is scored, see :func:`epsutil.networks.private`. Buffers that are not
+        running statistics, and plain tensors, are kept: see :func:`epsutil.networks.kept`.
     batch : tuple of inputs and labels
         Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str
         See :func:`names`.
     seed : int or None, default 42
         Of the weights, see :func:`epsutil.initialise.random_`. With None, the network's own weights
-        are scored. The global random state is left as it was.
+        are scored; but cv, swap, az-nas and epsilon by a scheme are defined by draws. ``"params"``
+        and ``"flops"`` take no draw. The global random state is left as it was.
     loss : callable, optional
         Of logits and labels; by default the mean cross-entropy. With one of your own, labels may
         be anything with an entry for every input.
@@ -132,8 +134,8 @@ def compute(
     ------
     ValueError
         An unknown name; labels that are missing or do not fit; a network that cannot be copied,
-        has a parameter that no method draws, fails on the inputs or does not return a
-        floating-point tensor; a metric that is undefined for such a network, or fails.
+        has weights that cannot be set, or drawn where a metric needs it, fails on the inputs or
+        does not return a floating-point tensor; a metric that is undefined for it, or fails.
 
     Examples
     --------
@@ -155,14 +157,16 @@ def compute(
         if labelled and labels is None:
             fix = "give an array of them beside x"
             raise ValueError(f"{labelled[0]} needs labels, and the batch has none; {fix}")
-        private = networks.private(network, x)
+        private = networks.private(network, x, sized={*names} <= {"params", "flops"})
+        if any(parameter.is_meta for parameter in private.parameters()):
+            x = x.to("meta")
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)
         for chosen in wanted:
             try:
                 values[chosen.name] = chosen.function(passes)
             except Exception as error:  # whatever torch says to an unusual network
                 told = networks.cause(error, kind=not isinstance(error, ValueError))
-                what = f"{chosen.name} of {type(passes.network).__name__}"
+                what = f"{chosen.name} of {type(private).__name__}"
                 raise ValueError(f"{what} fails on {networks.described(x)}: {told}") from error
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
@@ -184,7 +188,7 @@ def flops(passes: Passes) -> float:
     an image, or a sequence of tokens. An operator of one's own can be given its count by
     ``torch.utils.flop_counter.register_flop_formula``.
     """
-    network, products = passes.fresh(), _Products()
+    network, products = networks.plain(passes.given), _Products()
     with products:
         passes.logits(network)
     if products.unknown:
@@ -246,7 +250,10 @@ class _Products(TorchDispatchMode):
 @proxy()
 def epsilon(passes: Passes) -> float:
     """Return epsilon at full width (Gracheva, arXiv:2302.04406, Eqs 1-4)."""
-    return metric.epsilon(passes.drawn, passes.x, passes.constants)
+    network = passes.fresh(passes.given)
+    if passes.draws:  # of embeddings, which keep their values
+        initialise.random_(network, passes.seed, strict=False)
+    return metric.epsilon(network, passes.x, passes.constants)
 
 
 def _of_draws(passes: Passes, scheme: str) -> float:
@@ -271,7 +278,7 @@ def synflow(passes: Passes) -> float:
     the sum of the outputs for one input of ones. As Abdelfattah et al. (arXiv:2101.08134) do:
     without BatchNorm, in float64. Ones also replace what an embedding gives.
     """
-    network = passes.fresh().double()
+    network = nn.Module.double(passes.fresh())
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.forward = nn.Identity().forward  # type: ignore[method-assign]
@@ -283,12 +290,7 @@ def synflow(passes: Passes) -> float:
     x = passes.part(1)
     x = torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x
     weights = list(named_weights(network).values())
-    usual = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(torch.float64)  # of what the network makes as it goes
-        outputs = passes.call(network, x).sum()
-    finally:
-        torch.set_default_dtype(usual)
+    outputs = passes.call(network, x).sum()
     return _sensitivity(weights, backward(outputs, weights))
 
 
@@ -440,11 +442,13 @@ def grad_sign(passes: Passes) -> float:
 
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
-    network, axes = passes.fresh().requires_grad_(False), (passes.axis, passes.axis_of_logits)
+    network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
+    nn.Module.requires_grad_(network, False)
     weights = {name: weight.detach() for name, weight in named_weights(network).items()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
+        with networks.Precision(network, x):
+            logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
         return passes.loss(logits, label.unsqueeze(axes[1]))
 
     signs: dict[str, Tensor] = {}

@@ -183,15 +183,24 @@ def flops(passes: Passes) -> float:
     """Count the multiply-accumulates of convolutions and matrix products for one input.
 
     Operations element by element, norms, normalisation, losses, pooling and look-up count nothing.
-    One input is an image, or a sequence of tokens. An operator of one's own can be given its count
-    by ``torch.utils.flop_counter.register_flop_formula``.
+    One input is an image, or a sequence of tokens: the first of the batch, or, where a network
+    takes no single one, the mean. An operator of one's own can be given its count by
+    ``torch.utils.flop_counter.register_flop_formula``.
     """
-    network, products = passes.fresh(), _Products()
-    with products:
-        passes.logits(network)
+    try:
+        return _products(passes, 1)
+    except ValueError:  # BatchNorm has no statistics of a single value, for example
+        return _products(passes, passes.size)
+
+
+def _products(passes: Passes, n: int) -> float:
+    """Count the multiply-accumulates for some inputs, and divide by their number."""
+    products = _Products()
+    with products, torch.no_grad():
+        passes.call(passes.fresh(), passes.part(n))
     if products.unknown:
         raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
-    return products.flops / 2 / passes.size
+    return products.flops / 2 / n
 
 
 _PRODUCTS = {  # what torch has no formula for; 2 for each product

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -710,7 +711,27 @@ def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
         assert cells == [*("yes" if need else "" for need in needs), size, better], name
 
 
-def test_a_bare_tensor_or_a_class_is_refused():
+def test_the_how_to_page_says_of_every_metric_how_far_it_is_the_authors():
+    text = (paths.BOOK / "howto.md").read_text("utf-8").partition("| Metric | Source |")[2]
+    rows = [row.split(" | ") for row in re.findall(r"^\| ([a-z].*) \|$", text, re.M)]
+    assert tuple(name for row in rows for name in row[0].split(", ")) == proxies.names()
+    assert {len(row) for row in rows[1:]} == {5}
+    known = inspect.getsource(proxies)  # of three metrics only the page names the commit
+    for repository, commit in re.findall(r"([\w-]+/[\w-]+) @ (\w{7})", text):
+        told = repository in known and commit in known
+        assert told or commit in ("ca61347", "aa1ffdb", "e7ac2f3"), commit
+
+
+def test_a_network_that_te_nas_gives_100_000_ranks_last():
+    """As Table 1's page says: no stored condition number is that large."""
+    stores = list(paths.RECORDED_SCORES.glob("nasbench201-*-ntk-*.parquet"))
+    assert len(stores) == 3
+    for store in stores:
+        scores = pd.read_parquet(store)["ntk"]
+        assert scores.isna().any() and scores.max() < 100_000
+
+
+def test_the_how_to_page_lists_the_metrics_as_they_are_or_a_class_is_refused():
     """A tensor would be taken apart into inputs and labels."""
     with pytest.raises(ValueError, match="a batch is \\(x, labels\\)"):
         proxies.compute(network(), torch.ones(2, 3, 8, 8), ["params"])

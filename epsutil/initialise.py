@@ -25,16 +25,19 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 @contextmanager
 def fixed_random(seed: int) -> Iterator[None]:
     """Draw the random numbers of a seed, and leave the states of torch, NumPy and Python alone."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds
+            if gpus:
+                torch.cuda.manual_seed_all(seed)
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ What weights and inputs are, see :mod:`epsutil.proxies`.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -220,22 +220,38 @@ class Passes:
     @cached_property
     def blocks(self) -> list[Tensor]:
         """Return what goes into the first block and what each gives, under Kaiming's weights."""
-        network = self.redrawn(0, "kaiming normal")
-        found, maps = list(_blocks(network)), list[Tensor]()
-        if not found:
-            what = f"{type(network).__name__} has no blocks"
-            raise ValueError(f"{what}, by which az-nas is defined: modules that hold others")
+        network, calls = self.redrawn(0, "kaiming normal"), list[tuple[nn.Module, Any, Tensor]]()
 
-        def keep(maps_: object) -> None:
-            if not isinstance(maps_, Tensor) or maps_.ndim != 4 or not maps_.is_floating_point():
-                raise ValueError("a block takes or gives no maps (image, channel, height, width)")
-            maps.append(maps_ if maps_.requires_grad else maps_.requires_grad_())
+        def start(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not given or not _are_maps(given[0]) or given[0].requires_grad:
+                return None
+            return (given[0].detach().requires_grad_().clone(), *given[1:])
 
-        found[0].register_forward_pre_hook(lambda _, given: None if maps else keep(given[0]))
-        for block in found:
-            block.register_forward_hook(lambda *call: keep(call[2]))
+        def keep(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            if _are_maps(output):
+                output = output if output.requires_grad else output.requires_grad_()
+                calls.append((module, given[0] if given else None, output))
+
+        for module in network.modules():
+            lists = nn.Sequential | nn.ModuleList | nn.ModuleDict
+            if any(True for _ in module.children()) and not isinstance(module, lists):
+                module.register_forward_pre_hook(start)
+                module.register_forward_hook(keep)
         self.call(network, self.x)
-        return maps
+        giving = {id(module) for module, _, _ in calls}
+        blocks = inner = _blocks(network, giving)
+        while len(inner) == 1:  # which may only wrap them
+            inner = _blocks(inner[0], giving)
+        chosen = {id(block) for block in inner or blocks}
+        maps = [(given, output) for module, given, output in calls if id(module) in chosen]
+        name = type(network).__name__
+        if not maps:
+            what = f"{name} has no blocks, by which az-nas is defined: modules that hold others"
+            raise ValueError(f"{what} and give maps (image, channel, height, width)")
+        if not _are_maps(maps[0][0]):
+            kind = type((inner or blocks)[0]).__name__
+            raise ValueError(f"the first block of {name}, {kind}, takes no maps as its first input")
+        return [maps[0][0], *(output for _, output in maps)]
 
     @cached_property
     def entropies(self) -> list[float]:
@@ -249,9 +265,9 @@ class Passes:
         return values
 
     def relus(self, x: Tensor, use: Watch) -> Tensor:
-        """Run the network; `use` is that of :func:`watch_relus`."""
+        """Run the network; `use` is that of :func:`watch_relus`, for ReLUs by name."""
         network = self.fresh()
-        watch_relus(network, use)
+        watch_relus(network, use, named=True)
         return self.call(network, x)
 
 
@@ -261,15 +277,22 @@ def backward(outputs: Tensor, inputs: Iterable[Tensor], **options: Any) -> tuple
     return torch.autograd.grad(outputs, list(inputs), **options)
 
 
-def watch_relus(network: nn.Module, use: Watch) -> None:
-    """Hand number and inputs of each ReLU that is called to a function, which may replace them."""
+def watch_relus(network: nn.Module, use: Watch, named: bool = False) -> None:
+    """Hand number and inputs of each ReLU that is called to a function, which may replace them.
+
+    ReLUs are ``torch.nn.ReLU``, or, if `named`, modules with "ReLU" in the name of their class.
+    """
     calls = itertools.count()
-    relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
+    relus = [
+        module
+        for module in network.modules()
+        if ("ReLU" in type(module).__name__ if named else isinstance(module, nn.ReLU))
+    ]
     if not relus:
         what = f"{type(network).__name__} has no torch.nn.ReLU"
-        raise ValueError(
-            f"{what}, by whose activations naswot, linear_regions and swap are defined"
-        )
+        what += ' or other module with "ReLU" in its class\'s name' if named else ""
+        metrics = "naswot is" if named else "linear_regions and swap are"
+        raise ValueError(f"{what}, by whose activations {metrics} defined")
     for module in relus:
         module.register_forward_pre_hook(lambda _, given: use(next(calls), given[0]))
 
@@ -292,13 +315,18 @@ def named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost modules inside a network that hold others and are no mere lists."""
+def _blocks(network: nn.Module, giving: set[int]) -> list[nn.Module]:
+    """Return the outermost modules inside a network that are among those that give maps."""
+    found = []
     for module in network.children():
-        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-            yield from _blocks(module)
-        elif any(True for _ in module.children()):
-            yield module
+        found += [module] if id(module) in giving else _blocks(module, giving)
+    return found
+
+
+def _are_maps(value: Any) -> bool:
+    """Tell whether these are maps (image, channel, height, width) of more than one pixel."""
+    maps = isinstance(value, Tensor) and value.ndim == 4 and value.is_floating_point()
+    return maps and value.shape[2] * value.shape[3] > 1
 
 
 def _local(name: str) -> str:

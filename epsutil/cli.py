@@ -30,6 +30,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
 _SPACE = click.argument("space", type=click.Choice(spaces.names()), required=False)
 _seed = partial(click.option, "--seed", type=click.IntRange(0, parameters.LARGEST_SEED))
+
+
+class _SeedOrNone(click.IntRange):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == "none" else super().convert(value, param, ctx)
+
+
 _batch_size = partial(click.option, "--batch-size", type=click.IntRange(2))
 _module = partial(click.option, "--module", metavar="PACKAGE.MODULE:NAME")
 _KNOWN = f"By default epsilon. Known: {', '.join(proxies.names())}."
@@ -145,7 +152,11 @@ class _Several(click.Command):
     help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
     f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own."
 )
-@_seed(help=f"By default {_SEED}; for a --module and metrics other than epsilon {proxies.SEED}.")
+@_seed(
+    type=_SeedOrNone(0, parameters.LARGEST_SEED),
+    help=f"By default {_SEED}; for a --module and metrics other than epsilon {proxies.SEED}; none "
+    "scores a --module's weights as they are.",
+)
 @_shown("--dtype", type=click.Choice(scoring.DTYPES), default="float32")
 @_JOBS
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
@@ -179,6 +190,8 @@ def score(ctx: click.Context, /, **given: Any) -> None:
         _score_network(asked, None, names)
         return
 
+    if asked.seed == "none":
+        raise ValueError("--seed none goes with a --module, which has weights of its own")
     space = spaces.get(asked.space)
     asked.dataset, asked.weights = asked.dataset or space.dataset, asked.weights or space.weights
     scoring.check_dataset(space.name, asked.dataset)
@@ -222,7 +235,8 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     """Score a user's network or that of an architecture, whose epsilon is of one output."""
     _check_labels(names, asked.dataset)
     seed = proxies.SEED if asked.seed is None else asked.seed
-    batch = user_modules.load_batch(asked.dataset, asked.batch_size, seed, asked.image_size)
+    seed, of_batch = (None, proxies.SEED) if seed == "none" else (seed, seed)
+    batch = user_modules.load_batch(asked.dataset, asked.batch_size, of_batch, asked.image_size)
     labelled, values = (batch.x, batch.labels), {}
     if space is None:
         network, others = user_modules.load_module(asked.module), names
@@ -238,6 +252,8 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     for name in names:
         click.echo(f"{name:{width}}  {_number(values[name])}")
     _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
+    if space is None:
+        user_modules.tell_kept(network)
     if space is None and math.isnan(values.get("epsilon", 0)):
         told = "With a weight, all outputs are equal or one is not finite; try others"
         click.echo(told, err=True)

@@ -105,7 +105,8 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
 
     The slow reference: the network is evaluated at full width. It is left as it was: a copy is
     evaluated, see :func:`epsutil.networks.private`. Embeddings keep their values, see
-    :func:`epsutil.initialise.constant_`.
+    :func:`epsutil.initialise.constant_`; so do buffers that are not running statistics, and plain
+    tensors, which :func:`epsutil.networks.kept` names.
 
     Parameters
     ----------
@@ -189,5 +190,5 @@ def outputs(network: nn.Module, x: torch.Tensor, weights: Sequence[float]) -> ND
         copied = networks.private(network, x)
         for weight in weights:
             constant = initialise.constant_(networks.duplicate(copied), float(weight))
-            rows.append(networks.check(constant, x).flatten().cpu().numpy())
+            rows.append(networks.call(constant, x, check=True).flatten().cpu().numpy())
     return np.stack(rows)

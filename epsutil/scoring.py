@@ -72,6 +72,7 @@ GROUPS = {
     "az_nas": Group(_AZ_NAS, 64, data="shape", ranked_with=("flops",)),
     "swap": Group(("swap",), 16, channels_last=True),
     "zico": Group(("zico", "zico_released"), 128, channels_last=True),
+    "zico_signed": Group(("zico_signed",), 128, channels_last=True),
     "draws": Group(_DRAWS, 256, one_output=True),
     "draws_averaged": Group(
         _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True

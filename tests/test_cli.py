@@ -224,6 +224,14 @@ class Text(nn.Module):
     def forward(self, x):
         return self.linear(self.embedding(x).cumsum(0))
 
+class Positioned(Tiny):
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Parameter(torch.arange(10.0))
+        self.register_buffer("scale", torch.full((10,), 0.5))
+    def forward(self, x):
+        return self.net(x) * self.scale + self.position
+
 def build_model():
     return Tiny()
 
@@ -290,6 +298,21 @@ def test_score_a_module_by_several_metrics(run, own):
     for name, value in expected.items():
         assert printed(out)[name] == f"{value:.6g}"
     assert f"inputs: {batch.source}; 64 x 3 x 32 x 32, seed 42" in out
+
+
+def test_a_module_whose_parameters_no_method_draws(run, own, caplog):
+    """What its message advises can be done; what is kept is named."""
+    caplog.set_level("INFO")
+    module = ["--module", f"{own}:Positioned", "--metrics"]
+    code, out, _ = run("score", *module, "params", "flops", "epsilon")
+    assert code == 0 and float(printed(out)["params"]) == 3 * 4 * 9 + 4 + 8 + 16 * 10 + 10 + 10
+    assert "kept as they are, being no parameters: scale" in caplog.text
+    code, _, err = run("score", *module, "synflow")
+    assert code == 2 and "draws position of Positioned" in err and "--seed none" in err
+    code, out, _ = run("score", *module, "synflow", "--seed", "none")
+    assert code == 0 and float(printed(out)["synflow"]) > 0
+    code, _, err = run("score", "nasbench201", "--seed", "none")
+    assert code == 2 and "--seed none goes with a --module" in err
 
 
 def test_a_module_without_options(run, own):

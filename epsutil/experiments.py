@@ -495,6 +495,26 @@ def evaluate_metrics(
     return pd.DataFrame(rows)
 
 
+def fisher_biases(problem: Problem, n_resamples: int) -> pd.DataFrame:
+    """Evaluate fisher on networks without and with biases, on the same architectures.
+
+    Returns a row per formula and kind of network: ``metric``, ``biased``, what :func:`evaluation`
+    returns, and with ``_paper`` what Table 1 reports of fisher.
+    """
+    paper = reported("table01", [problem.dataset]).set_index("metric").loc["fisher"]
+    plain, biased = problem.metrics.frame, problem.group("fisher_biased")
+    index = biased.index.intersection(problem.metrics.evaluated.get("fisher", plain.index))
+    rows = []
+    for name in ("fisher", "fisher_weighted"):
+        for has_bias, scores in ((False, plain), (True, biased)):
+            if name in scores:
+                row = {"dataset": problem.dataset, "metric": name, "biased": has_bias}
+                both = scores.loc[index, name], problem.result[index]
+                row |= evaluation(*both, n_resamples, problem.seed)
+                rows.append(row | {f"{score}_paper": paper[score] for score in SCORES})
+    return pd.DataFrame(rows)
+
+
 def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFrame:
     """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
 

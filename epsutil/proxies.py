@@ -490,6 +490,17 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
     return functools.reduce(lambda total, more: list(map(torch.add, total, more)), signs)
 
 
+def cv_of_guesses(n_classes: int, n_inputs: int) -> float:
+    """Return cv where networks guess: they are right once in so many times.
+
+    Examples
+    --------
+    >>> round(cv_of_guesses(10, 256), 4)
+    0.1875
+    """
+    return float(np.sqrt((n_classes - 1) / n_inputs))
+
+
 @proxy(labels=True, lower_is_better=True)
 def cv(passes: Passes) -> float:
     """Return the coefficient of variation of untrained accuracy (Gracheva, arXiv:2103.08312).

@@ -1,6 +1,7 @@
 """What is computed about metrics, on made-up scores, against plain formulas."""
 
 import re
+from dataclasses import replace
 
 import notebook
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, names, paths, proxies, scoring, search
+from epsutil import benchmarks, experiments, inputs, names, paths, proxies, scoring, search, spaces
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -20,7 +21,8 @@ SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
 
 def solved(frame, evaluated, dataset="cifar10", n_jobs=1):
     """A problem whose metrics are given."""
-    problem = Problem("nasbench201", dataset, N, (1e-7, 1.0), seed=0, n_jobs=n_jobs)
+    batch = replace(inputs.batch("grey", 4, seed=0), kind=dataset)
+    problem = Problem(spaces.get("nasbench201"), batch, frame.index, (1e-7, 1.0), n_jobs)
     metrics = Metrics(frame, evaluated, dict.fromkeys(evaluated, np.nan))
     problem.__dict__.update({"frame": frame, "trained": frame, "metrics": metrics})
     return problem
@@ -367,11 +369,8 @@ def test_networks_that_learn_nothing_are_counted(found):
 
 def test_chance_in_cv_is_that_of_guesses():
     """With 256 images: sqrt(9 / 256) = 3/16; simulated for the stand-in's classes."""
-    chance = notebook.functions("table01_nasbench201")["chance"]
-    assert chance("cifar10") == "0.19 for the 10 classes of CIFAR-10"
-    assert chance("cifar100") == "0.62 for the 100 classes of CIFAR-100"
-    text = "0.88 for the 200 classes of ImageNet16-120's stand-in"
-    assert chance("ImageNet16-120") == text
+    found = [proxies.cv_of_guesses(inputs.classes(d), 256) for d in benchmarks.DATASETS]
+    assert np.round(found, 2).tolist() == [0.19, 0.62, 0.88]
     right = np.random.default_rng(0).binomial(256, 1 / 200, size=200_000)
     assert right.std() / right.mean() == pytest.approx(0.88, abs=0.01)
 
@@ -393,10 +392,8 @@ def test_metrics_above_the_reported_ones_everywhere():
             for source, rho in zip(("computed", "reported"), values, strict=True)
         ]
     )
-    page = notebook.functions("table01_nasbench201", table=table)
-    assert page["higher_than_reported"]() == "fisher"
-    page["table"] = table[table["metric"] == "snip"]
-    assert page["higher_than_reported"]() == "none"
+    assert verdicts.above_reported(table) == "fisher"
+    assert verdicts.above_reported(table[table["metric"] == "snip"]) == "none"
 
 
 def test_fisher_with_and_without_biases(found, monkeypatch):
@@ -404,8 +401,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     accuracy = found.frame.loc[few, "test_accuracy"]
     stored = pd.DataFrame({"fisher": -accuracy, "fisher_weighted": accuracy, "seconds": 1.0})
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: stored)
-    page = notebook.functions("table01_nasbench201", n_resamples=5, seed=0)
-    table = page["fisher_of"](found)
+    table = experiments.fisher_biases(found, n_resamples=5)
     assert table["metric"].tolist() == ["fisher"] * 2 + ["fisher_weighted"]  # found has no other
     assert table["biased"].tolist() == [False, True, True]
     assert table["rho"].iloc[1:].tolist() == pytest.approx([-1, 1])
@@ -414,7 +410,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     assert (table["n"] == 40).all() and (table["rho_paper"] == 0.36).all()
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
     with pytest.raises(ValueError, match="give n_competitors"):
-        page["fisher_of"](found)
+        experiments.fisher_biases(found, n_resamples=5)
 
 
 @pytest.fixture

@@ -252,6 +252,14 @@ def listed(texts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
+def above_reported(table: pd.DataFrame) -> str:
+    """Name the metrics whose ρ is above the reported one on every dataset, chance aside."""
+    both = table.set_index(["dataset", "metric"]).groupby("source")["rho"]
+    difference = (both.get_group("computed") - both.get_group("reported")).dropna()
+    above = (difference > COMPETITORS_TOLERANCE).groupby("metric", sort=False).all()
+    return ", ".join(above.index[above & (above.index != "epsilon")]) or "none"
+
+
 def inside(reported: pd.Series, ours: pd.DataFrame) -> str:
     """Say how many reported values lie between ours, a row of values for each."""
     between = reported.between(ours.min(axis=1), ours.max(axis=1))

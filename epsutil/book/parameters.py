@@ -3,7 +3,7 @@
 papermill only warns about a parameter that a notebook does not have. So names and types are checked
 against the cell tagged ``parameters``, and values against one rule for each name, the same on every
 page: before a kernel starts where `epsutil run` gets them, and where a notebook's first cell runs
-by :class:`epsutil.book.results.Page`.
+by :class:`epsutil.book.page.Page`.
 """
 
 import ast

@@ -199,9 +199,9 @@ def flops(passes: Passes) -> float:
 
 def _products(passes: Passes, n: int) -> float:
     """Count the multiply-accumulates for some inputs, and divide by their number."""
-    products = _Products()
+    network, products = networks.plain(passes.given), _Products()
     with products, torch.no_grad():
-        passes.call(networks.plain(passes.given), passes.part(n))
+        passes.call(network, passes.part(n))
     if products.unknown:
         raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
     return products.flops / 2 / n

@@ -4,6 +4,7 @@ Whatever is wrong with a network ends in a ValueError of one line that names it.
 """
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -40,6 +41,29 @@ def isolated() -> Iterator[None]:
         settings.enter_context(initialise.fixed_random(0))
         torch.backends.mha.set_fastpath_enabled(False)
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, and leave the number of its threads as it was.
+
+    A thread of Python has its own number, and at first that of the last one that set it. So where
+    several come at once, the number is that of before the first of them.
+    """
+    with _lock:
+        _counts.append(_counts[0] if _counts else torch.get_num_threads())
+        before = _counts[0]
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _counts.pop()
+            torch.set_num_threads(before)
+
+
+_lock = threading.Lock()
+_counts: list[int] = []  # one for each that computes on one thread
 
 
 def private(network: nn.Module, x: Tensor) -> nn.Module:

@@ -51,8 +51,9 @@ def one_thread() -> Iterator[None]:
     several come at once, the number is that of before the first of them.
     """
     with _lock:
-        _counts.append(_counts[0] if _counts else torch.get_num_threads())
-        before = _counts[0]
+        own = torch.get_num_threads()  # asked in any case: the first question resets it
+        before = _counts[0] if _counts else own
+        _counts.append(before)
         torch.set_num_threads(1)
     try:
         yield

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from epsutil import agreement, inputs, networks, scoring, spaces
+from epsutil.collapse import maps
 
-SOME = list(range(0, 15_600, 156))  # 100 of NAS-Bench-201
+SOME = list(range(0, 15_600, 312))  # 50 of NAS-Bench-201
 RECIPE = {"h_new_0": {"op": "linear", "input": ["x", "h_prev_0"]}}
 
 
@@ -53,8 +54,9 @@ def test_threads_evaluate_their_own_batch(name, as_prepared, switching):
             np.testing.assert_array_equal(outputs, expected[of][arch])
 
 
-def whole(batch, folder, **options):
-    return scoring.score("nasbench201", batch, archs=SOME, folder=folder, **options)["1e-07,1"]
+def stored(batch, folder, archs=SOME, **options):
+    frame = scoring.score("nasbench201", batch, archs=archs, folder=folder, **options)
+    return frame["1e-07,1"]
 
 
 def expected_of(batch):
@@ -64,10 +66,34 @@ def expected_of(batch):
 
 def test_threads_store_their_own_scores(tmp_path, switching):
     some = [inputs.batch("normal", 8, seed, image_size=8) for seed in range(8)]
+    expected = [expected_of(batch) for batch in some]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda batch: whole(batch, tmp_path, n_jobs=1), some))
-    for batch in some:  # now read from the store
-        np.testing.assert_array_equal(whole(batch, tmp_path, n_jobs=1), expected_of(batch))
+        list(pool.map(lambda batch: stored(batch, tmp_path, n_jobs=1), some))
+    found = [stored(batch, tmp_path, largest=1) for batch in some]  # read
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_another_thread_makes_late_is_not_taken(tmp_path, monkeypatch):
+    """Another batch's stem is begun before, and done between, two calls for one batch."""
+    mine, other = batches(spaces.get("nasbench201"))
+    expected = expected_of(mine), expected_of(other)
+    begun, go, stem = threading.Event(), threading.Event(), maps.stem
+
+    def late(colours, w):
+        if w == 1 and threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert go.wait(60)
+        return stem(colours, w)
+
+    monkeypatch.setattr(maps, "stem", late)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stored, other, tmp_path, [8], n_jobs=1)
+        assert begun.wait(60)
+        stored(mine, tmp_path, [8], n_jobs=1)
+        go.set()
+        running.result()
+    found = stored(mine, tmp_path, n_jobs=1), stored(other, tmp_path, n_jobs=1)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_dask_cluster_scores_two_batches_at_once(tmp_path, monkeypatch):
@@ -77,7 +103,7 @@ def test_a_dask_cluster_scores_two_batches_at_once(tmp_path, monkeypatch):
 
     def ask(batch):
         with joblib.parallel_config(backend="dask"):
-            return whole(batch, tmp_path)
+            return stored(batch, tmp_path)
 
     with (
         distributed.LocalCluster(
@@ -110,7 +136,7 @@ def test_the_number_of_torchs_threads_stays(three_threads, tmp_path, monkeypatch
         "compute",
         lambda *arguments: seen.append(torch.get_num_threads()) or spied(*arguments),
     )
-    whole(batch, tmp_path, n_jobs=1)
+    stored(batch, tmp_path, n_jobs=1)
     assert torch.get_num_threads() == 3
     scoring.score_group("nasbench201", "normal", "synflow", 2, n_jobs=1, folder=tmp_path)
     assert torch.get_num_threads() == 3 and set(seen) == {1}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 
 SCHEMES: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions, Table 9
     "uniform": nn.init.uniform_,
@@ -141,6 +141,7 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     >>> torch.equal(one.weight, other.weight)
     True
     """
+    check_seed(seed)
     if scheme is not None:
         check_known("scheme", scheme, SCHEMES)
     before = {}

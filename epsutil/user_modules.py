@@ -19,7 +19,6 @@ from epsutil import inputs, proxies
 from epsutil.inputs import Batch
 from epsutil.networks import cause
 
-DEFAULT_BATCH = "normal"
 _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
 
 

@@ -172,6 +172,9 @@ class _Several(click.Command):
 @_seed(help=f"By default {_SEED}; for a --module and metrics other than epsilon {names_.SEED}.")
 @_shown("--dtype", type=click.Choice(names_.DTYPES), default="float32")
 @_JOBS
+@click.option(
+    "--explain", is_flag=True, help="Show the range of each module's output; of one network."
+)
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
 @_OUTPUT
 @click.pass_context
@@ -195,6 +198,8 @@ def score(ctx: click.Context, /, **given: Any) -> None:
     names = list(dict.fromkeys(proxies.get(name).name for name in names))
     if asked.arch is not None and asked.n_archs is not None:
         raise ValueError("give --arch or --n-archs, not both")
+    if asked.explain and ("epsilon" not in names or (asked.arch or asked.module) is None):
+        raise ValueError("--explain is of one network's epsilon: give --module or --arch for it")
     if asked.weights is not None:
         scoring.checked_weights(asked.weights)
     if asked.module is not None:
@@ -229,7 +234,7 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
     options = {str(option.name): option.opts[0] for option in ctx.command.params}
     for name, option in options.items():
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in ("space", "module", "output", *taken.split()):
+        if given and name not in ("space", "module", "output", "explain", *taken.split()):
             valid = ", ".join(options[name] for name in taken.split())
             raise ValueError(f"{option} does not go with {what}, which takes {valid}")
 
@@ -262,9 +267,18 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     for name in names:
         click.echo(f"{name:{width}}  {_number(values[name])}")
     _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
-    if space is None and math.isnan(values.get("epsilon", 0)):
-        told = "With a weight, all outputs are equal or one is not finite; try others"
-        click.echo(told, err=True)
+    if asked.explain or math.isnan(values.get("epsilon", 0)):
+        _explain(asked, network if space is None else space.build(asked.arch), batch.x)
+
+
+def _explain(asked: SimpleNamespace, network: Any, x: Any) -> None:
+    """Print why there is no epsilon, and where it is asked for all that tells."""
+    table = metric_.explain(network, x, asked.weights or (1e-7, 1.0))
+    if asked.explain:
+        click.echo(table.to_string(index=False))
+    if reason := table.attrs["reason"]:
+        reason = reason.partition("; the coll")[0] if asked.dtype == "extended" else reason
+        click.echo(f"No epsilon, as inputs of shape {tuple(x.shape)} show: {reason}", err=True)
 
 
 def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
@@ -274,6 +288,12 @@ def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
     if asked.arch is not None:
         value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
         click.echo(_number(value))
+        if math.isnan(value) or asked.explain:
+            wide = "float32" if asked.dtype == "float32" else "float64"
+            network = space.build(asked.arch).to(getattr(import_module("torch"), wide))
+            some = slice(None, None, 1 if asked.explain else max(1, batch.size // 16))  # it is slow
+            x = batch.x[some].astype(wide) if space.reads == "images" else batch.x[:, some]
+            _explain(asked, network, x)
         if math.isnan(value) and asked.dtype == "float32":
             click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
         if asked.output is None:

@@ -26,13 +26,14 @@ from tqdm.auto import tqdm
 
 from epsutil import inputs, metric, networks, paths, proxies, spaces, store
 from epsutil.inputs import Batch
+from epsutil.names import DTYPES as DTYPES
+from epsutil.names import check_seed
 from epsutil.spaces import Space
 from epsutil.store import Row, Run
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "float64")  # of full-width networks, too
-DTYPES = (*PRECISIONS, "extended")  # the last for some spaces, see `Space.outputs`
 EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
 CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 SECONDS = "seconds"
@@ -105,6 +106,7 @@ def sample(space: Space | str, n_archs: int, seed: int = 21) -> NDArray[np.int64
     >>> sample("nasbench201", 5)
     array([ 4708,  6031,  7282,  9465, 12202])
     """
+    check_seed(seed)
     space = spaces.get(space)
     size = len(space)
     if not 1 <= n_archs <= size:

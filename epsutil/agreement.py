@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from epsutil import inputs, metric, scoring, spaces
+from epsutil import inputs, metric, networks, scoring, spaces
 from epsutil.experiments import Problem
 
 AT_LIMIT = 100
@@ -34,6 +34,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
+@networks.one_thread()
 def compare(
     space_name: str,
     batch: inputs.Batch,
@@ -54,7 +55,6 @@ def compare(
     outputs tie with the smallest one.
     """
     space, rng, rows = spaces.get(space_name), np.random.default_rng(seed), []
-    torch.set_num_threads(1)
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]
         weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))

@@ -228,7 +228,8 @@ class Metrics:
 
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
-    space, x = problem.space, problem.batch.x
+    space = problem.space
+    x = space.prepare(problem.batch.x)
     archs = [space[int(i)] for i in scoring.order(space)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 
 SCHEMES: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions, Table 9
     "uniform": nn.init.uniform_,
@@ -149,6 +149,7 @@ def random_(
     >>> torch.equal(one.weight, other.weight)
     True
     """
+    check_seed(seed)
     if scheme is not None:
         check_known("scheme", scheme, SCHEMES)
     before = {}

@@ -65,6 +65,30 @@ def isolated() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, and leave the number of its threads as it was.
+
+    A thread of Python has its own number, and at first that of the last one that set it. So where
+    several come at once, the number is that of before the first of them.
+    """
+    with _lock:
+        own = torch.get_num_threads()  # asked in any case: the first question resets it
+        before = _counts[0] if _counts else own
+        _counts.append(before)
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _counts.pop()
+            torch.set_num_threads(before)
+
+
+_lock = threading.Lock()
+_counts: list[int] = []  # one for each that computes on one thread
+
+
 def private(network: nn.Module, x: Tensor, sized: bool = False) -> nn.Module:
     """Return a copy of a network in the form in which it is scored.
 

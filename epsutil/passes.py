@@ -153,7 +153,8 @@ class Passes:
 
     def redrawn(self, draw: int, scheme: str | None = None) -> nn.Module:
         """Return a copy with the weights of a later seed, see `epsutil.initialise.random_`."""
-        return initialise.random_(self.fresh(self.given), self.seed + draw, scheme)
+        seed = (self.seed + draw) % 2**32
+        return initialise.random_(self.fresh(self.given), seed, scheme)
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""

@@ -17,8 +17,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import pooch
-
 ROOT = Path(__file__).resolve().parent.parent  # the checkout, with the folders below
 NOTEBOOKS = ROOT / "notebooks"
 BOOK = ROOT / "book"
@@ -43,6 +41,8 @@ def data() -> Path | None:
 
 def cache() -> Path:
     """Return the user's cache folder (``EPSUTIL_CACHE``), which need not exist yet."""
+    import pooch
+
     return Path(os.environ.get("EPSUTIL_CACHE") or pooch.os_cache("epsutil")).expanduser()
 
 

@@ -32,14 +32,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
-from epsutil.names import check_known
+from epsutil.names import BATCH_SIZE as BATCH_SIZE
+from epsutil.names import SEED as SEED
+from epsutil.names import check_known, check_seed
 from epsutil.passes import Loss, Passes, backward, named_weights
 
 Metric = Callable[[Passes], float]
 
 VERSION = 1  # of what metrics share: the draws of the weights, the passes
-SEED = 42  # Abdelfattah et al.
-BATCH_SIZE = 64
 INITIALISATIONS = 100  # of cv
 SWAP_DRAWS = 32
 
@@ -149,6 +149,8 @@ def compute(
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError("a batch is (x, labels), or (x, None) without labels")
     wanted = [get(name) for name in names]
+    if seed is not None:
+        check_seed(seed)
     values = {}
     with networks.isolated():
         x = networks.numbers(batch[0])
@@ -199,9 +201,9 @@ def flops(passes: Passes) -> float:
 
 def _products(passes: Passes, n: int) -> float:
     """Count the multiply-accumulates for some inputs, and divide by their number."""
-    products = _Products()
+    network, products = networks.plain(passes.given), _Products()
     with products, torch.no_grad():
-        passes.call(networks.plain(passes.given), passes.part(n))
+        passes.call(network, passes.part(n))
     if products.unknown:
         raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
     return products.flops / 2 / n

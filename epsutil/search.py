@@ -24,15 +24,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from epsutil.names import check_known
+from epsutil.names import UNSCORED as UNSCORED
+from epsutil.names import check_known, check_seed, check_whole
 from epsutil.spaces import Space
+from epsutil.statistics import numbers
 
-UNSCORED = ("worst", "zero", "left out")
 WARM_UP = ("first", "all")
 MUTATIONS = ("node first", "uniform")
 MOVES = ("signal", "score", "best neighbour")
@@ -60,7 +61,8 @@ class Streams:
     """A stream of random numbers for each round; the first are the same, however many there are."""
 
     def __init__(self, seed: int, rounds: int) -> None:
-        _at_least_1(rounds=rounds)
+        check_whole(1, rounds=rounds)
+        check_seed(seed)
         self._generators = np.random.default_rng(seed).spawn(rounds)
 
     def uniform(self, *shape: int) -> Floats:
@@ -99,7 +101,9 @@ class Neighbourhood:
         own = self.table == np.arange(len(self.table))[:, None]
         if own.any() or self.table.max(initial=-1) >= len(self.table):
             raise ValueError("a neighbour must be another of the architectures")
-        total = np.where(exists, chance, 0.0).cumsum(axis=1)
+        if not ((chances := numbers(chance, "chance")) >= 0).all():
+            raise ValueError("a chance is a number from 0")
+        total = np.where(exists, chances, 0.0).cumsum(axis=1)
         if not (total[:, -1] > 0).all():
             raise ValueError(f"architecture {int((total[:, -1] <= 0).argmax())} has no neighbour")
         self._cumulative = total / total[:, -1:]
@@ -255,8 +259,11 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
     check_known("choice of unscored", unscored, UNSCORED)
-    score = np.asarray(score, float)
-    drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
+    score = _vector(score, "score")
+    places = numbers(np.arange(len(score)) if among is None else among, "among")
+    if not np.isin(places, np.arange(len(score))).all() or np.asarray(among).dtype == bool:
+        raise ValueError(f"among holds other things than positions from 0 to {len(score) - 1}")
+    drawn = places.astype(np.int64)
     if unscored == "left out":
         drawn = drawn[~np.isnan(score[drawn])]
     if not len(drawn) or np.isnan(score).all():
@@ -276,7 +283,7 @@ def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
     >>> pick(scored([0.1, 0.5, 0.4, 0.9, 0.2]), 3, rounds=4, seed=0)
     array([3, 3, 3, 1])
     """
-    _at_least_1(n=n)
+    check_whole(1, n=n)
     return _best_of_pool(Streams(seed, rounds), score, n, 1)[:, 0]
 
 
@@ -313,10 +320,11 @@ def random(
     array([[3, 2, 4]])
     """
     check_known("choice of warm_up", warm_up, WARM_UP)
-    _at_least_1(steps=steps)
+    check_whole(1, n_archs=n_archs, steps=steps)
     streams = Streams(seed, rounds)
     history = streams.choice(np.arange(n_archs), steps)
     if score is not None:
+        _check_score(score, n_archs)
         count = min(steps, _FIRST) if warm_up == "first" else steps
         history[:, :count] = _best_of_pool(streams, score, pool, count)
     return history
@@ -371,12 +379,15 @@ def evolve(
         raise ValueError("warm-up and moving by score need a score")
     if isinstance(neighbourhood, Edits) and move == "best neighbour":
         raise ValueError("the best neighbour needs a Neighbourhood, which lists them all")
-    _at_least_1(tournament=tournament, population=population)
+    check_whole(1, tournament=tournament, population=population, steps=steps)
+    check_whole(0, pool=pool)
+    if score is not None:
+        _check_score(score, len(neighbourhood))
     if tournament > population and not replacement:
         raise ValueError(f"a tournament of {tournament} needs a population of as many")
     if steps < population:
         raise ValueError(f"{steps} steps do not train the first population of {population}")
-    streams = Streams(seed, rounds)
+    streams, signal = Streams(seed, rounds), _vector(signal, "signal")
     compared = score.values if score is not None and move == "score" else signal
     history, fitness = np.empty((rounds, steps), np.int64), np.empty((rounds, steps))
     if pool and score is not None:
@@ -431,7 +442,11 @@ def reinforce(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :20], history[:, -20:])]
     [91.9, 93.0]
     """
-    _at_least_1(steps=steps)
+    check_whole(1, steps=steps)
+    if not (0 < learning_rate < np.inf and 0 <= momentum < 1):
+        given = f"a learning rate of {learning_rate} and a momentum of {momentum}"
+        raise ValueError(f"{given}: the former is above 0, the latter from 0 to below 1")
+    signal = _vector(signal, "signal")
     sizes = np.array(choices.sizes)
     allowed = np.arange(sizes.max()) < sizes[:, None]  # choices, options
     logits = np.where(allowed, 0.0, -np.inf) + np.zeros((rounds, 1, 1))
@@ -478,8 +493,8 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     >>> found.honest, found.oracle
     (array([[87. , 88.5, 88.5]]), array([[87. , 88.5, 90.5]]))
     """
-    found = np.asarray(result, float)[history]
-    best = np.maximum.accumulate(np.asarray(signal, float)[history], axis=1)
+    found = _vector(result, "result")[history]
+    best = np.maximum.accumulate(_read(_vector(signal, "signal"), history), axis=1)
     better = best > np.insert(best[:, :-1], 0, np.inf, axis=1)  # than all before
     chosen = np.maximum.accumulate(better * np.arange(best.shape[1]), axis=1)
     return Curves(np.maximum.accumulate(found, axis=1), np.take_along_axis(found, chosen, axis=1))
@@ -493,7 +508,7 @@ def chosen(history: Archs, signal: ArrayLike) -> Archs:
     >>> chosen(np.array([[0, 2], [2, 1]]), [88.0, 91.0, 90.0])
     array([2, 1])
     """
-    return _take(history, np.asarray(signal, float)[history].argmax(axis=1))
+    return _take(history, _read(_vector(signal, "signal"), history).argmax(axis=1))
 
 
 def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Archs:
@@ -507,6 +522,8 @@ def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Arc
 
 def _read(signal: Floats, archs: Archs) -> Floats:
     """Return what training gave for some architectures."""
+    if hasattr(signal, "__len__") and not 0 <= np.min(archs) <= np.max(archs) < len(signal):
+        raise ValueError(f"signal has {len(signal):,} values, not one for each architecture")
     found = signal[archs]
     if np.isnan(found).any():
         raise ValueError("an architecture that was trained has no signal")
@@ -518,7 +535,16 @@ def _take(rows: Archs, position: NDArray[np.int64]) -> Archs:
     return rows[np.arange(len(rows)), position]
 
 
-def _at_least_1(**given: int) -> None:
-    for name, value in given.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}, must be 1 or more")
+def _vector(values: Any, name: str) -> Floats:
+    """Return finite numbers or NaN; what has no length is a table that is read when needed."""
+    vector = numbers(values, name) if hasattr(values, "__len__") else values
+    if np.ndim(vector) != 1 and vector is not values:
+        raise ValueError(f"{name} has shape {vector.shape}; give a number for each architecture")
+    return vector
+
+
+def _check_score(score: Scored, n_archs: int) -> None:
+    if not isinstance(score, Scored) or len(score.values) != n_archs:
+        raise ValueError(f"a score is what `scored` makes of a value for each of {n_archs:,}")
+    if np.isposinf(score.values).any():
+        raise ValueError("score has infinite values; give NaN where there is none")

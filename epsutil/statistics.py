@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 
 SCORES = ("rho", "rho_top10", "tau", "tau_top10", "top10_top10", "top64_top5")
 LEAST_RESAMPLES = 200  # below which the tails of a bootstrap hold too few drawings for an interval
@@ -43,6 +43,15 @@ class Reliability(NamedTuple):
     k: float
     of_mean: float
     attenuated: float
+
+    @property
+    def reason(self) -> str:
+        """Why `attenuated` is NaN, in one line; "" where it is not."""
+        if np.isnan(self.rho):
+            return "no two runs tell the same three architectures apart"
+        if self.rho <= 0:
+            return f"two runs rank each other no better than by chance (rho {self.rho:.3g})"
+        return "no target is the mean of any run" if np.isnan(self.k) else ""
 
 
 class Partial(NamedTuple):
@@ -190,6 +199,7 @@ def bootstrap(
     rho  0.67  0.76
     tau  0.48  0.57
     """
+    check_seed(seed)
     if n_resamples < 0:
         raise ValueError(f"n_resamples={n_resamples}: give 0 for no interval, or more")
     ends = _ends(level)
@@ -385,7 +395,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
         ``n`` architectures or fewer that have both; ``k``: the harmonic mean of `counts`;
         ``of_mean``: rho between two means of ``k`` runs, by the Spearman-Brown formula;
         ``attenuated``: the ceiling by formula, the square root of ``of_mean``. NaN where no two
-        runs are of the same three architectures.
+        runs are of the same three architectures, the latter two also where rho is not above 0,
+        which the formula is not for; ``reason`` says so.
 
     Notes
     -----
@@ -426,8 +437,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     found = [rho for rho in rhos if not np.isnan(rho)]
     rho = float(np.mean(found)) if found else np.nan
     k = float(1 / np.mean(1 / number[number > 0])) if (number > 0).any() else np.nan
-    of_mean = k * rho / (1 + (k - 1) * rho)
-    return Reliability(rho, max(sizes), k, of_mean, float(np.sqrt(max(of_mean, 0.0))))
+    of_mean = k * rho / (1 + (k - 1) * rho) if rho > 0 else np.nan
+    return Reliability(rho, max(sizes), k, of_mean, float(np.sqrt(of_mean)))
 
 
 def ceiling(
@@ -525,6 +536,7 @@ def expected(
     >>> draws.shape, round(float(draws.std()), 1), round(float(runs.std()), 1)
     ((20, 500), 3.0, 3.2)
     """
+    check_seed(seed)
     table, number = _runs(runs, counts)
     targets = _checked(target, target)[1]
     if len(targets) != len(table) or not np.all(number > 0):
@@ -572,22 +584,20 @@ def expected(
 
 def _runs(runs: ArrayLike, counts: ArrayLike | None) -> tuple[Floats, Floats]:
     """Return the table of runs, and how many runs each target is the mean of."""
-    table = _numbers(runs, "runs")
-    if table.ndim != 2 or np.isinf(table).any():
-        raise ValueError(f"runs has shape {table.shape}; give a table of finite values or NaN")
-    number = (~np.isnan(table)).sum(axis=1) if counts is None else _numbers(counts, "counts")
+    table = _table(runs, "runs")
+    number = (~np.isnan(table)).sum(axis=1) if counts is None else numbers(counts, "counts")
     if np.shape(number) != (len(table),) or not np.all(number >= 0):
         raise ValueError("counts must be a vector of numbers from 0, one for each row of runs")
     return table, np.asarray(number, float)
 
 
-def rank_product(scores: pd.DataFrame) -> pd.Series:
+def rank_product(scores: pd.DataFrame | ArrayLike) -> pd.Series:
     r"""Rank architectures by several metrics at once, as AZ-NAS does.
 
     Parameters
     ----------
-    scores : pandas.DataFrame
-        A row per architecture and a column per metric, more being better; NaN ranks last.
+    scores : pandas.DataFrame or array-like of shape (n_archs, n_metrics)
+        More is better; NaN ranks last.
 
     Returns
     -------
@@ -606,8 +616,9 @@ def rank_product(scores: pd.DataFrame) -> pd.Series:
     >>> rank_product(pd.DataFrame({"a": [3, 1], "b": [0.2, np.nan]})).round(3).tolist()
     [0.0, -1.386]
     """
-    ranks = scores.fillna(-np.inf).rank()
-    return np.log(ranks / len(scores)).sum(axis=1)
+    index = scores.index if isinstance(scores, pd.DataFrame) else None
+    ranks = pd.DataFrame(_table(scores, "scores"), index).fillna(-np.inf).rank()
+    return np.log(ranks / len(ranks)).sum(axis=1)
 
 
 def _ends(level: float) -> list[float]:
@@ -680,14 +691,12 @@ def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     if isinstance(score, pd.Series) and isinstance(target, pd.Series):
         if not score.index.equals(target.index):
             raise ValueError("score and target have different indices; join them first")
-    scores, targets = _numbers(score, "score"), _numbers(target, "target")
+    scores, targets = numbers(score, "score"), numbers(target, "target", infinite=True)
     if scores.ndim != 1 or scores.shape != targets.shape:
         raise ValueError(
             f"score has shape {scores.shape} and target {targets.shape}; "
             "both must be vectors of one length"
         )
-    if infinite := int(np.isinf(scores).sum()):
-        raise ValueError(f"score has {infinite} infinite values; give NaN for 'no score'")
     if missing := int((~np.isfinite(targets)).sum()):
         raise ValueError(
             f"target has {missing} NaN, masked or infinite values; drop these architectures first"
@@ -695,15 +704,33 @@ def _checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     return scores, targets
 
 
-def _numbers(values: ArrayLike, name: str) -> Floats:
-    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked."""
+def _table(values: ArrayLike | pd.DataFrame, name: str) -> Floats:
+    table = numbers(values, name)
+    if table.ndim != 2:
+        raise ValueError(f"{name} has shape {table.shape}; give a table, a row per architecture")
+    return table
+
+
+def numbers(values: Any, name: str, infinite: bool = False) -> Floats:
+    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked.
+
+    A ValueError names what holds other things than numbers, or infinite ones if these are not to be
+    there. Tensors are taken, too.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
     if isinstance(values, list | tuple):
         values = np.array([None if v is np.ma.masked else v for v in values], dtype=object)
-    array: np.ma.MaskedArray = np.ma.asarray(values)  # np.asarray lays bare what is under a mask
+    try:
+        array: np.ma.MaskedArray = np.ma.asarray(values)  # asarray lays bare what is under a mask
+        missing = np.ma.getmaskarray(array) | pd.isna(array.data)
+        if array.dtype.kind not in "cmM":
+            found = np.where(missing, np.nan, array.data).astype(float)
+    except (TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{name} does not hold real numbers: {told}") from error
     if array.dtype.kind in "cmM":
         raise ValueError(f"{name} does not hold real numbers, but {array.dtype}")
-    missing = np.ma.getmaskarray(array) | pd.isna(array.data)
-    try:
-        return np.where(missing, np.nan, array.data).astype(float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} does not hold real numbers: {error}") from error
+    if not infinite and (many := int(np.isinf(found).sum())):
+        raise ValueError(f"{name} has {many} infinite values; give NaN where there is none")
+    return found

@@ -22,7 +22,6 @@ from epsutil.networks import cause, kept
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BATCH = "normal"
 _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
 
 

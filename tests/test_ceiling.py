@@ -100,6 +100,23 @@ def test_single_runs_alone_say_nothing_of_noise():
     assert np.isnan(found.rho) and np.isnan(found.attenuated) and found.n == 0 and found.k == 1
 
 
+@pytest.mark.parametrize(
+    ("runs", "rho"),
+    [([[1, 3], [2, 2], [3, 1]], -1), ([[1, 1], [2, 3], [3, 2], [4, 0]], -0.4)],
+)
+def test_runs_that_agree_no_better_than_by_chance_have_no_ceiling(runs, rho):
+    """Spearman-Brown would divide by 0 at -1/(k - 1), and give a ceiling above 1 beyond it."""
+    found = statistics.reliability(runs)
+    assert found.rho == pytest.approx(rho) and "by chance" in found.reason
+    assert np.isnan(found.of_mean) and np.isnan(found.attenuated)
+    cycle = np.array([[1, 2, 3], [2, 3, 1], [3, 1, 2]])  # each two runs: -1/2, of three means
+    found = statistics.reliability(cycle)
+    assert found.rho == pytest.approx(-0.5) and np.isnan(found.attenuated)
+    assert statistics.reliability(np.array([[1, 1], [2, 3], [3, 2]])).reason == ""
+    assert "same three" in statistics.reliability(np.full((4, 2), np.nan)).reason
+    assert "any run" in statistics.reliability([[1, 1], [2, 3], [3, 2]], [0, 0, 0]).reason
+
+
 def test_the_same_seed_gives_the_same():
     _, runs, target = trained(1, n=300)
     one, other, third = (statistics.expected(target, runs, n_draws=3, seed=s) for s in (4, 4, 5))

@@ -6,6 +6,7 @@ import notebook
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from epsutil import benchmarks, experiments, search, spaces
 
@@ -503,3 +504,48 @@ def test_rounds_are_compared_each_with_each():
     page["histories"] = lambda _: {name: np.array([end]).T for name, end in ends.items()}
     (row,) = page["against_plain"]("random search")
     assert row["better"] == (1 + 1 + 0.5 + 1) / 4 and row["method"] == "warm"
+
+
+RING = search.Neighbourhood([[(i - 1) % 6, (i + 1) % 6] for i in range(6)])
+VALUES = [3.0, 1.0, 2.0, 6.0, 5.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "values", [VALUES, pd.Series(VALUES, range(6, 0, -1)), torch.tensor(VALUES)]
+)
+def test_vectors_of_several_kinds_are_one(values):
+    expected = search.evolve(np.array(VALUES), RING, 2, 9, 0, 3, 2)
+    np.testing.assert_array_equal(search.evolve(values, RING, 2, 9, 0, 3, 2), expected)
+    nullable = pd.Series([3, None, 2], dtype="Int64")
+    assert search.scored(nullable, "left out").drawn.tolist() == [0, 2]
+    assert search.curves(expected, values, values).honest[:, -1].max() == 6
+    assert search.chosen(np.array([[0, 3, 1]]), values).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: search.scored([1.0, np.inf]), "score has 1 infinite"),  # it would always win
+        (lambda: search.scored(["a", "b"]), "score does not hold real numbers"),
+        (lambda: search.scored([[1.0]]), "a number for each architecture"),
+        (lambda: search.scored([1.0, 2.0], among=[2]), "positions from 0 to 1"),
+        (lambda: search.scored([1.0, 2.0], among=[True, False]), "positions from 0 to 1"),
+        (lambda: search.random(6, 1, 2, 0, search.scored([1.0, 2.0]), 2), "for each of 6"),
+        (lambda: search.random(6, 1, 2, 0, VALUES, 2), "what `scored` makes"),
+        (lambda: search.random(6, 1, 2, 0, search.Scored(np.full(6, np.inf), np.arange(6)), 2),
+         "infinite"),
+        (lambda: search.random(6, 1, 1.5, 0), "steps is 1.5, must be 1 or more, a whole number"),
+        (lambda: search.random(6, True, 1, 0), "rounds is True"),
+        (lambda: search.evolve([1.0, 2.0], RING, 1, 9, 0, 3, 2), "signal has 2 values"),
+        (lambda: search.evolve([np.inf] * 6, RING, 1, 9, 0, 3, 2), "signal has 6 infinite"),
+        (lambda: search.evolve("a word", RING, 1, 9, 0, 3, 2), "signal does not hold"),
+        (lambda: search.curves(np.array([[0, 1]]), [1.0, np.nan], [1.0, 2.0]), "has no signal"),
+        (lambda: search.chosen(np.array([[0, -1]]), [1.0, 2.0]), "signal has 2 values"),
+        (lambda: search.chosen(np.array([[0, 1]]), [1.0, np.nan]), "has no signal"),
+        (lambda: search.Neighbourhood([[1], [0]], [-1.0]), "a chance is"),
+        (lambda: search.Neighbourhood([[1], [0]], [np.inf]), "chance has 1 infinite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()

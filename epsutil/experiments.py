@@ -256,6 +256,19 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     return search.scored(score, unscored, index)
 
 
+def picked(
+    problem: Problem, pool: int, rounds: int, seed: int, unscored: str = "worst"
+) -> dict[str, NDArray[np.int64]]:
+    """Return the best scored of `pool` random architectures in each round, by metric.
+
+    See :func:`epsutil.search.pick`. Metrics computed for fewer than three times as many are left
+    out, lest every round draws the same.
+    """
+    names = [name for name, index in problem.metrics.evaluated.items() if len(index) >= 3 * pool]
+    each = ((name, known(problem, name, unscored)) for name in names)
+    return {name: search.pick(score, pool, rounds, seed) for name, score in each}
+
+
 def courses(
     histories: Mapping[str, NDArray[np.int64]], signal: pd.Series, result: pd.Series
 ) -> pd.DataFrame:
@@ -361,6 +374,32 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     two = evaluated.index.to_series().str.split(",", expand=True).astype(float)
     both = two.set_axis(["w1", "w2"], axis=1).join(evaluated).reset_index(drop=True)
     return beside_paper(both, reported(table), ["w1", "w2"])
+
+
+def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with the suffix
+        ``_std`` their deviation; and more.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Dataset by dataset, the paper's methods first; ``validation_paper``, ``test_paper``, with
+        ``_std``, and ``cost_hours``: as reported.
+    """
+    paper = reported("table02").rename(columns={"n": "pool"}).fillna({"pool": 0})
+    keys = ["dataset", "group", "method", "pool"]
+    hours = paper.groupby(keys, sort=False)["cost_hours"].first()
+    means = paper.pivot(index=keys, columns="split", values=["mean", "std"]).reindex(hours.index)
+    means.columns = [f"{split}_paper" + "_std" * (kind == "std") for kind, split in means]
+    paper = pd.concat([hours, means], axis=1).reset_index()
+    both = paper.merge(pd.DataFrame(rows), "outer", keys)
+    order = [*benchmarks.DATASETS, *paper["method"], *(row["method"] for row in rows)]
+    return both.sort_values(["dataset", "method"], key=lambda names: names.map(order.index))
 
 
 def batches(

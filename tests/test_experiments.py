@@ -1,6 +1,7 @@
 """What is computed about metrics, on made-up scores, against plain formulas."""
 
 import re
+from types import SimpleNamespace
 
 import notebook
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, names, paths, proxies, scoring, search
+from epsutil import experiments, names, paths, proxies, scoring, search, spaces
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -20,7 +21,8 @@ SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
 
 def solved(frame, evaluated, dataset="cifar10", n_jobs=1):
     """A problem whose metrics are given."""
-    problem = Problem("nasbench201", dataset, N, (1e-7, 1.0), seed=0, n_jobs=n_jobs)
+    batch = SimpleNamespace(kind=dataset, seed=0)
+    problem = Problem(spaces.get("nasbench201"), batch, frame.index, (1e-7, 1.0), n_jobs)
     metrics = Metrics(frame, evaluated, dict.fromkeys(evaluated, np.nan))
     problem.__dict__.update({"frame": frame, "trained": frame, "metrics": metrics})
     return problem
@@ -535,8 +537,7 @@ def test_searches_agree_with_the_paper_within_its_deviation():
             "test_paper_std": [0.5, 0.5, 0.5, np.nan],
         }
     )
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     assert list(board) == list(tables.SCOREBOARD)
     assert board["row"].tolist() == [
         "epsilon of 100, cifar10",
@@ -609,8 +610,7 @@ def test_a_mean_and_its_deviation_share_a_cell():
 def test_table_2_agrees_with_the_paper():
     """Epsilon's picks within one reported deviation; of others only doubtful values differ."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     epsilon = board[board["row"].str.startswith("epsilon")]
     assert len(epsilon) == 6 and (epsilon["verdict"] == "reproduced").all()
     differing = board.loc[board["verdict"] == "differs", "row"]
@@ -618,23 +618,45 @@ def test_table_2_agrees_with_the_paper():
     assert differing.str.fullmatch("(synflow|grasp|snip|fisher) of 1,000, cifar10").all()
 
 
-def test_the_rows_of_table_2(found):
-    """Each is about the networks that were found; a metric of too few architectures has none."""
+def test_the_rows_of_table_2():
+    """Each is about the networks that were found."""
     rng = np.random.default_rng(1)
     known = {name: rng.random(15_625) for name in ("validation200", "test")}
-    page = notebook.functions(
-        "table02_search", accuracy=lambda dataset, name: known[name], LEAST=3, unscored="worst",
-        n_rounds=50, seed=3, learning_rate=0.01,
-    )  # fmt: skip
+    accuracy = {("cifar10", name): values for name, values in known.items()}
+    page = notebook.functions("table02_search", accuracy=accuracy, learning_rate=0.01)
     row = page["row"]("cifar10", "own", np.array([3, 4, 3]), pool=2)
     values = known["test"][[3, 4, 3]]
     assert row["test"] == pytest.approx(values.mean()) and row["pool"] == 2
     assert row["test_std"] == pytest.approx(values.std())
-    assert [row["method"] for row in page["trainless"](found, N // 3)] == [
-        "synflow", "params", "flops", "epsilon",
-    ]  # fmt: skip
-    best = page["trainless"](found, 1)[0]
-    assert best["n"] == best["n_scored"] == N and best["seconds"] is not None
+
+
+def test_what_metrics_pick(found):
+    """A network in each round; a metric of too few architectures has none."""
+    picked = experiments.picked(found, N // 3, rounds=50, seed=3)
+    assert list(picked) == ["synflow", "params", "flops", "epsilon"]
+    one = experiments.picked(found, 1, rounds=50, seed=3)
+    assert list(one) == list(found.metrics.evaluated) and len(one["fisher"]) == 50
+    assert set(one["fisher"]) <= {*found.metrics.evaluated["fisher"]}
+    size = found.metrics.frame["params"]
+    assert size[picked["params"]].mean() > size[one["params"]].mean() + size.std()
+
+
+def test_searches_stand_beside_the_reported_ones():
+    """In the paper's order, ours alone last; each dataset has a row of each."""
+    ours = {"group": "Trainless", "pool": 1000, "validation": 90.0, "test": 93.0}
+    rows = [{"dataset": "cifar10", "method": name} | ours for name in ("own", "epsilon")]
+    table = experiments.searches(rows).reset_index(drop=True)
+    assert list(table["dataset"].unique()) == ["cifar10", "cifar100", "ImageNet16-120"]
+    first = table[table["dataset"] == "cifar10"]
+    assert first["method"].iloc[-1] == "own" and np.isnan(first["test_paper"].iloc[-1])
+    epsilon = first.query("method == 'epsilon' and pool == 1000").iloc[0]
+    paper = experiments.reported("table02").query(
+        "method == 'epsilon' and n == 1000 and dataset == 'cifar10' and split == 'test'"
+    )
+    assert epsilon["test"] == 93.0 and epsilon["test_paper"] == paper["mean"].item()
+    assert epsilon["test_paper_std"] == paper["std"].item()
+    others = first.query("method == 'epsilon' and pool == 100")
+    assert others["test"].isna().all() and others["test_paper"].notna().all()
 
 
 def test_what_a_budget_buys():

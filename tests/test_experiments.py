@@ -661,43 +661,33 @@ def test_searches_stand_beside_the_reported_ones():
 
 def test_what_a_budget_buys():
     """The lead, and the trainings that are left when epsilon is as good as the other search."""
-    page = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=300)
     means = {"epsilon": np.array([[3.0, 5.0, 4.0]]), "params": np.array([[1.0, 3.0, 6.0]])}
-    rows = [page["beside_epsilon"](means, step)[1] for step in (1, 2, 3)]
-    assert [row["lead"] for row in rows] == [2, 2, -2]
-    assert [row["saved"] for row in rows] == [0, 1, -np.inf]
-    assert [row["test_epsilon"] for row in rows] == [3, 5, 4] and np.isnan(rows[0]["saved_low"])
-    text = tables.render(pd.DataFrame(rows), ["lead", "saved"])
+    rows = experiments.lead(means, [1, 2, 3], n_resamples=0, seed=1)[1::2]
+    assert rows["method"].unique() == ["params"] and rows["step"].tolist() == [1, 2, 3]
+    assert rows["lead"].tolist() == [2, 2, -2]
+    assert rows["saved"].tolist() == [0, 1, -np.inf]
+    assert rows["test_epsilon"].tolist() == [3, 5, 4] and rows["saved_low"].isna().all()
+    text = tables.render(rows, ["lead", "saved"])
     assert "+2.00" in text and "-2.00" in text and "not reached" in text
 
     found = {"epsilon": np.arange(12.0).reshape(4, 3), "params": np.ones((4, 3))}
-    means = page["averages"](found)
-    assert means["epsilon"].shape == (301, 3)
-    np.testing.assert_allclose(means["epsilon"][0], found["epsilon"].mean(axis=0))
-    row = page["beside_epsilon"](means, 2)[1]
+    own, row = experiments.lead(found, [2], n_resamples=300, seed=1).to_dict("records")
+    assert own["test"] == row["test_epsilon"] == found["epsilon"][:, 1].mean()
     assert 1 - 1 <= row["lead_low"] < row["lead"] == 4.5 < row["lead_high"] <= 10 - 1
-    few = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=199)
-    assert len(few["averages"](found)["epsilon"]) == 1
+    few = experiments.lead(found, [2], n_resamples=199, seed=1)
+    assert few.filter(regex="low|high").isna().all(axis=None)
 
 
-def test_advice_follows_the_intervals():
-    table = pd.DataFrame(
-        {
-            "dataset": ["cifar10", "cifar10", "cifar100", "cifar100"],
-            "method": ["params", "params", "random search", "params"],
-            "step": [1, 10, 1, 10],
-            "lead_low": [0.5, -0.4, 0.1, -0.1],
-            "lead_high": [0.6, -0.2, 0.2, 0.1],
-        }
-    )
+def test_intervals_of_a_lead_are_of_rounds_drawn_together():
+    """Searches that differ by the same in each round lead by it for certain, whatever is drawn."""
+    curve = np.random.default_rng(0).normal(90, 5, (50, 4)).cumsum(axis=1)
+    found = experiments.lead({"epsilon": curve + 1, "other": curve}, [1, 4], 300, seed=0)
+    other = found[found["method"] == "other"]
+    np.testing.assert_allclose(other[["lead", "lead_low", "lead_high"]], 1)
+    assert (other["test_low"] < other["test"]).all() and (other["test"] < other["test_high"]).all()
+
+
+def test_a_budget_is_clear_where_epsilon_leads_all_others():
+    rows = {"step": [1, 10, 1, 10, 30], "lead_low": [0.5, -0.4, 0.1, 0.2, np.nan]}
     page = notebook.functions("search_budget")
-    advice, behind = page["advice"], page["behind"]
-    params = "the number of parameters on"
-    assert advice(table) == (
-        "Warm up by epsilon if you can train one network; with 10, it is not clearly ahead of "
-        f"{params} CIFAR-10, {params} CIFAR-100."
-    )
-    assert behind(table) == f"with 10: {params} CIFAR-10"
-    assert "each of these budgets" in advice(table[:1]) and behind(table[:1]) == "none"
-    assert advice(table[1:2]).startswith("Do not rely on epsilon alone: already with 10")
-    assert "no advice" in advice(table.assign(lead_low=np.nan))
+    assert page["budgets_ahead"](pd.DataFrame(rows)).to_dict() == {1: True, 10: False, 30: False}

@@ -262,6 +262,19 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     return search.scored(score, unscored, index)
 
 
+def picked(
+    problem: Problem, pool: int, rounds: int, seed: int, unscored: str = "worst"
+) -> dict[str, NDArray[np.int64]]:
+    """Return the best scored of `pool` random architectures in each round, by metric.
+
+    See :func:`epsutil.search.pick`. Metrics computed for fewer than three times as many are left
+    out, lest every round draws the same.
+    """
+    names = [name for name, index in problem.metrics.evaluated.items() if len(index) >= 3 * pool]
+    each = ((name, known(problem, name, unscored)) for name in names)
+    return {name: search.pick(score, pool, rounds, seed) for name, score in each}
+
+
 def courses(
     histories: Mapping[str, NDArray[np.int64]], signal: pd.Series, result: pd.Series
 ) -> pd.DataFrame:
@@ -280,6 +293,67 @@ def courses(
             rows |= zip((f"{name}_low", name, f"{name}_high"), quartiles, strict=True)
         frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
+
+
+def lead(
+    curves: Mapping[str, NDArray[np.float64]],
+    steps: Sequence[int],
+    n_resamples: int,
+    seed: int,
+    of: str = "epsilon",
+) -> pd.DataFrame:
+    """Say how far one search leads others on average, and how many trainings it saves.
+
+    Parameters
+    ----------
+    curves : mapping of str to array of float, shape [rounds, trained]
+        What each search would choose after each training; see :func:`epsutil.search.curves`.
+    steps : sequence of int
+        The numbers of trainings to compare after.
+    n_resamples : int
+        Bootstrap resamples of the rounds, the same of all searches; under
+        :data:`epsutil.statistics.LEAST_RESAMPLES` there are no intervals.
+    seed : int
+    of : str
+        The search that the others are compared with.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per step and ``method``: its mean, ``test``, and that of the first search,
+        ``test_epsilon``; their difference, ``lead``; and ``saved``, the trainings that are left
+        when the first is as good as the other at its end, -inf where it never is. The former,
+        ``lead`` and ``saved`` have 95% intervals, ``_low`` and ``_high``.
+
+    Examples
+    --------
+    What the other search has after three trainings, this one has after two:
+
+    >>> ours, other = np.array([[90.0, 93.0, 93.0]]), np.array([[90.0, 91.0, 92.0]])
+    >>> found = lead({"epsilon": ours, "other": other}, [3], n_resamples=0, seed=0)
+    >>> found.loc[found["method"] == "other", ["lead", "saved"]].to_dict("records")
+    [{'lead': 1.0, 'saved': 1.0}]
+    """
+    n_rounds = len(curves[of])
+    n = n_resamples if n_resamples >= statistics.LEAST_RESAMPLES else 0
+    drawn = np.random.default_rng(seed).multinomial(n_rounds, np.full(n_rounds, 1 / n_rounds), n)
+    shares = np.vstack([np.ones(n_rounds), drawn]) / n_rounds  # first all rounds, then resamples
+    means = {name: shares @ curve for name, curve in curves.items()}
+    ours, rows = means[of], []
+    for step in steps:
+        for method, theirs in means.items():
+            goal = theirs[:, step - 1]
+            reached = ours >= goal[:, None] - 1e-9  # beyond rounding
+            first = np.where(reached.any(axis=1), 1 + reached.argmax(axis=1), np.inf)
+            row: dict[str, Any] = {"method": method, "step": step}
+            quantities = {"test": goal, "lead": ours[:, step - 1] - goal, "saved": step - first}
+            for name, values in quantities.items():
+                low = high = np.nan
+                if n:  # what was never reached is infinite: nothing to interpolate
+                    low, high = np.quantile(values[1:], (0.025, 0.975), method="inverted_cdf")
+                row |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
+            rows.append(row | {"test_epsilon": ours[0, step - 1]})
+    return pd.DataFrame(rows)
 
 
 # The paper's values --------------------------------------------------------------------------
@@ -367,6 +441,32 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     two = evaluated.index.to_series().str.split(",", expand=True).astype(float)
     both = two.set_axis(["w1", "w2"], axis=1).join(evaluated).reset_index(drop=True)
     return beside_paper(both, reported(table), ["w1", "w2"])
+
+
+def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with the suffix
+        ``_std`` their deviation; and more.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Dataset by dataset, the paper's methods first; ``validation_paper``, ``test_paper``, with
+        ``_std``, and ``cost_hours``: as reported.
+    """
+    paper = reported("table02").rename(columns={"n": "pool"}).fillna({"pool": 0})
+    keys = ["dataset", "group", "method", "pool"]
+    hours = paper.groupby(keys, sort=False)["cost_hours"].first()
+    means = paper.pivot(index=keys, columns="split", values=["mean", "std"]).reindex(hours.index)
+    means.columns = [f"{split}_paper" + "_std" * (kind == "std") for kind, split in means]
+    paper = pd.concat([hours, means], axis=1).reset_index()
+    both = paper.merge(pd.DataFrame(rows), "outer", keys)
+    order = [*benchmarks.DATASETS, *paper["method"], *(row["method"] for row in rows)]
+    return both.sort_values(["dataset", "method"], key=lambda names: names.map(order.index))
 
 
 def batches(

@@ -17,16 +17,19 @@ Gracheva, *Neural Architecture Search via Two Constant Shared Weights Initialisa
 arXiv:2302.04406v2, Section 2.2. Real et al., *Regularized Evolution for Image Classifier
 Architecture Search*, AAAI 2019. Abdelfattah et al., *Zero-Cost Proxies for Lightweight NAS*, ICLR
 2021. Dong and Yang, *NAS-Bench-201*, ICLR 2020. Williams, *Simple Statistical Gradient-Following
-Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992.
+Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992. Falkner et al.,
+*BOHB: Robust and Efficient Hyperparameter Optimization at Scale*, ICML 2018.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
 from numpy.typing import ArrayLike, NDArray
 
 from epsutil.names import UNSCORED as UNSCORED
@@ -37,6 +40,7 @@ from epsutil.statistics import numbers
 WARM_UP = ("first", "all")
 MUTATIONS = ("node first", "uniform")
 MOVES = ("signal", "score", "best neighbour")
+STOPS = (12, 36, 108, 200)  # epochs after which Hyperband may stop a training; see `bohb`
 _FIRST = 64  # networks that a random search with warm-up takes from the pool; see `random`
 
 Archs = NDArray[np.int64]
@@ -470,6 +474,112 @@ def reinforce(
         unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
         logits = logits + learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
     return history
+
+
+def tpe(signal: Floats, choices: Choices, rounds: int, steps: int, seed: int) -> Archs:
+    """Tree of Parzen estimators, optuna's: proposes what resembles the best networks so far.
+
+    Parameters
+    ----------
+    signal, rounds, steps, seed
+        As for :func:`evolve`.
+    choices : Choices
+
+    Examples
+    --------
+    The best of six combinations has the highest options. It is what the search comes to train:
+
+    >>> options = np.array([(first, second) for first in range(3) for second in range(2)])
+    >>> accuracy = 90.0 + options.sum(axis=1)
+    >>> history = tpe(accuracy, Choices(options), rounds=4, steps=30, seed=0)
+    >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :10], history[:, -10:])]
+    [91.5, 92.4]
+    """
+    _at_least_1(rounds=rounds, steps=steps)
+    history = np.empty((rounds, steps), np.int64)
+    for number, row in enumerate(history):
+        study = _study(seed, number)
+        for step in range(steps):
+            trial, row[step] = _proposed(study, choices)
+            study.tell(trial, float(_read(signal, row[step])))
+    return history
+
+
+def bohb(
+    short: Floats, long: Floats, choices: Choices, rounds: int, epochs: int, seed: int
+) -> Archs:
+    """Search like BOHB: :func:`tpe` proposes networks, Hyperband stops those that look bad early.
+
+    A training may be stopped after each of `STOPS` but the last; before the last, `short` is all
+    that is known of a network.
+
+    Parameters
+    ----------
+    short, long : array
+        The signal after the first and after the last of `STOPS`, read only for what is trained.
+    choices : Choices
+    rounds, seed : int
+    epochs : int
+        How many a round has for all its trainings.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds]
+        The architecture that each round finds: the best of those trained to the end, if any.
+
+    Examples
+    --------
+    Of 27 architectures, the best has the highest options:
+
+    >>> options = np.array(np.unravel_index(np.arange(27), (3, 3, 3))).T
+    >>> accuracy = 90.0 + options.sum(axis=1)
+    >>> found = bohb(accuracy - 20, accuracy, Choices(options), rounds=4, epochs=2000, seed=0)
+    >>> float(accuracy[found].mean())
+    95.75
+    """
+    first, *_, last = STOPS
+    _at_least_1(rounds=rounds)
+    if epochs < first:
+        raise ValueError(f"{epochs} epochs do not train one network for {first}")
+    found = np.empty(rounds, np.int64)
+    for number in range(rounds):
+        study, left, best = _study(seed, number), epochs, (False, -np.inf)
+        while left >= first:
+            trial, arch = _proposed(study, choices)
+            paid, reached = 0, best
+            for paid in (stop for stop in STOPS if stop <= left):
+                signal = long if paid == last else short
+                reached = (paid == last, float(_read(signal, np.array(arch))))
+                trial.report(reached[1], paid)
+                if paid < last and trial.should_prune():
+                    break
+            left -= paid
+            if reached[0]:
+                study.tell(trial, reached[1])
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            if reached > best:
+                best, found[number] = reached, arch
+    return found
+
+
+def _study(seed: int, number: int) -> optuna.Study:
+    """Return a round of its own; the study's name decides, too, what Hyperband stops."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():  # that a multivariate TPE is experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(seed=seed + number, multivariate=True)
+    pruner = optuna.pruners.HyperbandPruner(STOPS[0], STOPS[-1], reduction_factor=3)
+    return optuna.create_study(
+        direction="maximize", sampler=sampler, pruner=pruner, study_name=f"{number}"
+    )
+
+
+def _proposed(study: optuna.Study, choices: Choices) -> tuple[optuna.Trial, int]:
+    """Return a new trial of a study, and the architecture that it proposes."""
+    trial = study.ask()
+    options = [trial.suggest_categorical(f"{i}", range(n)) for i, n in enumerate(choices.sizes)]
+    return trial, int(choices.index(np.array(options)))
 
 
 # What they found -----------------------------------------------------------------------------

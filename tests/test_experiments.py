@@ -531,8 +531,7 @@ def test_searches_agree_with_the_paper_within_its_deviation():
             "test_paper_std": [0.5, 0.5, 0.5, np.nan],
         }
     )
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     assert list(board) == list(tables.SCOREBOARD)
     assert board["row"].tolist() == [
         "epsilon of 100, cifar10",
@@ -605,8 +604,7 @@ def test_a_mean_and_its_deviation_share_a_cell():
 def test_table_2_agrees_with_the_paper():
     """Epsilon's picks within one reported deviation; of others only doubtful values differ."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     epsilon = board[board["row"].str.startswith("epsilon")]
     assert len(epsilon) == 6 and (epsilon["verdict"] == "reproduced").all()
     differing = board.loc[board["verdict"] == "differs", "row"]
@@ -614,64 +612,76 @@ def test_table_2_agrees_with_the_paper():
     assert differing.str.fullmatch("(synflow|grasp|snip|fisher) of 1,000, cifar10").all()
 
 
-def test_the_rows_of_table_2(found):
-    """Each is about the networks that were found; a metric of too few architectures has none."""
+def test_the_rows_of_table_2():
+    """Each is about the networks that were found."""
     rng = np.random.default_rng(1)
     known = {name: rng.random(15_625) for name in ("validation200", "test")}
-    page = notebook.functions(
-        "table02_search", accuracy=lambda dataset, name: known[name], LEAST=3, unscored="worst",
-        n_rounds=50, seed=3, learning_rate=0.01,
-    )  # fmt: skip
+    accuracy = {("cifar10", name): values for name, values in known.items()}
+    page = notebook.functions("table02_search", accuracy=accuracy, learning_rate=0.01)
     row = page["row"]("cifar10", "own", np.array([3, 4, 3]), pool=2)
     values = known["test"][[3, 4, 3]]
     assert row["test"] == pytest.approx(values.mean()) and row["pool"] == 2
     assert row["test_std"] == pytest.approx(values.std())
-    assert [row["method"] for row in page["trainless"](found, N // 3)] == [
-        "synflow", "params", "flops", "epsilon",
-    ]  # fmt: skip
-    best = page["trainless"](found, 1)[0]
-    assert best["n"] == best["n_scored"] == N and best["seconds"] is not None
+
+
+def test_what_metrics_pick(found):
+    """A network in each round; a metric of too few architectures has none."""
+    picked = experiments.picked(found, N // 3, rounds=50, seed=3)
+    assert list(picked) == ["synflow", "params", "flops", "epsilon"]
+    one = experiments.picked(found, 1, rounds=50, seed=3)
+    assert list(one) == list(found.metrics.evaluated) and len(one["fisher"]) == 50
+    assert set(one["fisher"]) <= {*found.metrics.evaluated["fisher"]}
+    size = found.metrics.frame["params"]
+    assert size[picked["params"]].mean() > size[one["params"]].mean() + size.std()
+
+
+def test_searches_stand_beside_the_reported_ones():
+    """In the paper's order, ours alone last; each dataset has a row of each."""
+    ours = {"group": "Trainless", "pool": 1000, "validation": 90.0, "test": 93.0}
+    rows = [{"dataset": "cifar10", "method": name} | ours for name in ("own", "epsilon")]
+    table = experiments.searches(rows).reset_index(drop=True)
+    assert list(table["dataset"].unique()) == ["cifar10", "cifar100", "ImageNet16-120"]
+    first = table[table["dataset"] == "cifar10"]
+    assert first["method"].iloc[-1] == "own" and np.isnan(first["test_paper"].iloc[-1])
+    epsilon = first.query("method == 'epsilon' and pool == 1000").iloc[0]
+    paper = experiments.reported("table02").query(
+        "method == 'epsilon' and n == 1000 and dataset == 'cifar10' and split == 'test'"
+    )
+    assert epsilon["test"] == 93.0 and epsilon["test_paper"] == paper["mean"].item()
+    assert epsilon["test_paper_std"] == paper["std"].item()
+    others = first.query("method == 'epsilon' and pool == 100")
+    assert others["test"].isna().all() and others["test_paper"].notna().all()
 
 
 def test_what_a_budget_buys():
     """The lead, and the trainings that are left when epsilon is as good as the other search."""
-    page = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=300)
     means = {"epsilon": np.array([[3.0, 5.0, 4.0]]), "params": np.array([[1.0, 3.0, 6.0]])}
-    rows = [page["beside_epsilon"](means, step)[1] for step in (1, 2, 3)]
-    assert [row["lead"] for row in rows] == [2, 2, -2]
-    assert [row["saved"] for row in rows] == [0, 1, -np.inf]
-    assert [row["test_epsilon"] for row in rows] == [3, 5, 4] and np.isnan(rows[0]["saved_low"])
-    text = tables.render(pd.DataFrame(rows), ["lead", "saved"])
+    rows = experiments.lead(means, [1, 2, 3], n_resamples=0, seed=1)[1::2]
+    assert rows["method"].unique() == ["params"] and rows["step"].tolist() == [1, 2, 3]
+    assert rows["lead"].tolist() == [2, 2, -2]
+    assert rows["saved"].tolist() == [0, 1, -np.inf]
+    assert rows["test_epsilon"].tolist() == [3, 5, 4] and rows["saved_low"].isna().all()
+    text = tables.render(rows, ["lead", "saved"])
     assert "+2.00" in text and "-2.00" in text and "not reached" in text
 
     found = {"epsilon": np.arange(12.0).reshape(4, 3), "params": np.ones((4, 3))}
-    means = page["averages"](found)
-    assert means["epsilon"].shape == (301, 3)
-    np.testing.assert_allclose(means["epsilon"][0], found["epsilon"].mean(axis=0))
-    row = page["beside_epsilon"](means, 2)[1]
+    own, row = experiments.lead(found, [2], n_resamples=300, seed=1).to_dict("records")
+    assert own["test"] == row["test_epsilon"] == found["epsilon"][:, 1].mean()
     assert 1 - 1 <= row["lead_low"] < row["lead"] == 4.5 < row["lead_high"] <= 10 - 1
-    few = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=199)
-    assert len(few["averages"](found)["epsilon"]) == 1
+    few = experiments.lead(found, [2], n_resamples=199, seed=1)
+    assert few.filter(regex="low|high").isna().all(axis=None)
 
 
-def test_advice_follows_the_intervals():
-    table = pd.DataFrame(
-        {
-            "dataset": ["cifar10", "cifar10", "cifar100", "cifar100"],
-            "method": ["params", "params", "random search", "params"],
-            "step": [1, 10, 1, 10],
-            "lead_low": [0.5, -0.4, 0.1, -0.1],
-            "lead_high": [0.6, -0.2, 0.2, 0.1],
-        }
-    )
+def test_intervals_of_a_lead_are_of_rounds_drawn_together():
+    """Searches that differ by the same in each round lead by it for certain, whatever is drawn."""
+    curve = np.random.default_rng(0).normal(90, 5, (50, 4)).cumsum(axis=1)
+    found = experiments.lead({"epsilon": curve + 1, "other": curve}, [1, 4], 300, seed=0)
+    other = found[found["method"] == "other"]
+    np.testing.assert_allclose(other[["lead", "lead_low", "lead_high"]], 1)
+    assert (other["test_low"] < other["test"]).all() and (other["test"] < other["test_high"]).all()
+
+
+def test_a_budget_is_clear_where_epsilon_leads_all_others():
+    rows = {"step": [1, 10, 1, 10, 30], "lead_low": [0.5, -0.4, 0.1, 0.2, np.nan]}
     page = notebook.functions("search_budget")
-    advice, behind = page["advice"], page["behind"]
-    params = "the number of parameters on"
-    assert advice(table) == (
-        "Warm up by epsilon if you can train one network; with 10, it is not clearly ahead of "
-        f"{params} CIFAR-10, {params} CIFAR-100."
-    )
-    assert behind(table) == f"with 10: {params} CIFAR-10"
-    assert "each of these budgets" in advice(table[:1]) and behind(table[:1]) == "none"
-    assert advice(table[1:2]).startswith("Do not rely on epsilon alone: already with 10")
-    assert "no advice" in advice(table.assign(lead_low=np.nan))
+    assert page["budgets_ahead"](pd.DataFrame(rows)).to_dict() == {1: True, 10: False, 30: False}

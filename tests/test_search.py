@@ -248,6 +248,38 @@ def test_reinforce_learns():
     assert signal[history[:, -50:]].mean() > 1.9 > 1 > signal[history[:, :3]].mean()
 
 
+def test_tpe_reads_what_it_trains_and_learns(table):
+    choices, signal, _ = table
+    recording = Recording(signal)
+    history = search.tpe(recording, choices, rounds=3, steps=STEPS, seed=SEED)
+    assert [int(a) for a in recording.read] == history.ravel().tolist()
+    assert signal[history[:, -10:]].mean() > signal[history[:, :10]].mean() + 1
+    np.testing.assert_array_equal(search.tpe(signal, choices, 2, STEPS, SEED), history[:2])
+
+
+@pytest.mark.parametrize("epochs", [12, 1000])
+def test_bohb_pays_for_each_epoch_and_takes_the_best_of_the_longest_trained(table, epochs):
+    choices, short, _ = table
+    long = 1000 - short  # so that who chooses by the short ones is found out
+    first, last = Recording(short), Recording(long)
+    found = search.bohb(first, last, choices, rounds=1, epochs=epochs, seed=SEED)
+    if epochs == 12:
+        assert not last.read and found.tolist() == [int(a) for a in first.read]
+        return
+    whole, stops = [int(a) for a in last.read], len(first.read)
+    assert len(whole) >= 2 and long[found[0]] == max(long[whole])
+    # a whole training is seen after 12, 36 and 108 epochs, too; any other costs 12 to 108
+    assert 200 * len(whole) <= epochs and 12 * (stops - 3 * len(whole)) <= epochs - 200 * len(whole)
+    again = search.bohb(short, long, choices, rounds=2, epochs=epochs, seed=SEED)
+    assert again[0] == found[0]
+
+
+def test_bohb_without_an_epoch_to_spare(table):
+    choices, signal, _ = table
+    with pytest.raises(ValueError, match="11 epochs do not train one network for 12"):
+        search.bohb(signal, signal, choices, rounds=1, epochs=11, seed=0)
+
+
 def test_curves(table):
     _, signal, _ = table
     result = np.random.default_rng(2).random(len(signal))

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from epsutil import initialise, inputs, proxies, scoring, search, statistics
+from epsutil import initialise, inputs, proxies, search, spaces, statistics
 from epsutil.statistics import SCORES
 
 NAN = float("nan")

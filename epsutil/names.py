@@ -42,7 +42,8 @@ PROXIES = (
     "params", "flops", "epsilon", "epsilon_uniform", "epsilon_normal", "epsilon_kaiming_uniform",
     "epsilon_kaiming_normal", "epsilon_orthogonal", "synflow", "grad_norm", "snip", "grasp",
     "fisher", "fisher_weighted", "jacob_cov", "naswot", "grad_sign", "cv", "ntk", "linear_regions",
-    "zico", "zico_released", "meco", "swap", "expressivity", "progressivity", "trainability",
+    "zico", "zico_released", "zico_signed", "meco", "swap", "expressivity", "progressivity",
+    "trainability",
 )  # fmt: skip
 INPUTS = (
     "cifar10", "cifar100", "ImageNet16-120", "grey", "normal", "uniform", "uniform_positive",

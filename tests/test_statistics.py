@@ -432,3 +432,42 @@ def test_rank_product_counts_those_below_and_half_of_the_equal_ones():
     assert result.tolist() == pytest.approx(expected)
     part = statistics.rank_product(frame.iloc[:10])
     assert not np.allclose(part, result.iloc[:10])  # it depends on the set
+
+
+def test_rank_shares_are_counts_of_those_below_and_half_of_the_equal_ones():
+    scores = pd.DataFrame({"a": [0.3, 0.1, 0.3, 0.2, NAN, NAN]}, index=range(10, 16))
+    shares = statistics.rank_shares(scores)
+    assert shares.index.equals(scores.index)
+    # four below 0.3 and itself, or five: 5.5 of 6
+    assert (6 * shares["a"]).tolist() == pytest.approx([5.5, 3, 5.5, 4, 0, 0])
+
+
+def test_a_lead_is_a_paired_bootstrap_and_steigers_test():
+    rng = np.random.default_rng(3)
+    target = rng.normal(size=80)
+    a, b = (target + rng.normal(0, noise, 80) for noise in (0.5, 1.5))
+    a[:5], b[3:9] = NAN, NAN
+    found = statistics.lead(a, b, target, n_resamples=200, seed=7)
+    a, b, target = (values[9:] for values in (a, b, target))
+
+    def gain(rows):
+        of_a, of_b = (slow_correlations(score[rows], target[rows])[0] for score in (a, b))
+        return of_a - of_b
+
+    plain = np.random.default_rng(7)
+    gains = [gain(plain.integers(71, size=71)) for _ in range(200)]
+    assert found.rho == pytest.approx(slow_correlations(a, target)[0])
+    assert found.gain == pytest.approx(gain(np.arange(71)))
+    assert found[2:4] == pytest.approx(tuple(np.quantile(gains, (0.025, 0.975))))
+    assert found[4:] == statistics.steiger(a, b, target)[:2]
+    few = statistics.lead(a, b, target, n_resamples=199)
+    assert few.gain == found.gain and np.isnan(few[2:4]).all()
+    assert np.isnan(statistics.lead([NAN, 1, 2], [1, 2, NAN], [1, 2, 3])).all()
+
+
+def test_rho_is_that_of_the_evaluation():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, (2, 60)).astype(float)
+    assert statistics.rho(x, y) == statistics.evaluate(x, y)["rho"]
+    assert statistics.rho(x, y) == stats.spearmanr(x, y).statistic
+    assert np.isnan(statistics.rho(x, y * 0)) and np.isnan(statistics.rho(x[:2], y[:2]))

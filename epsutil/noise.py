@@ -140,7 +140,7 @@ def rho_top10(runs: ArrayLike) -> float:
     for selects, other in permutations(numbers(runs, "runs").T, 2):
         both = ~np.isnan(selects + other)
         if both.sum() > 2:
-            found.append(_rhos(other[both], selects[both])[1])
+            found.append(statistics.evaluate(other[both], selects[both])["rho_top10"])
     return float(np.mean(found)) if found else np.nan
 
 
@@ -357,7 +357,7 @@ def _resampled(scores: Floats, target: Floats, n_resamples: int, seed: int) -> F
 def _rhos(score: Floats, target: Floats) -> Floats:
     """Return rho over all, and over those strictly above the 90th percentile of the target."""
     best = target > (np.percentile(target, 90) if len(target) else 0)
-    return np.array([statistics.rho(score, target), statistics.rho(score[best], target[best])])
+    return np.array([statistics.rho(target, score), statistics.rho(target[best], score[best])])
 
 
 def _runs(runs: ArrayLike, counts: ArrayLike | None) -> tuple[Floats, Floats]:

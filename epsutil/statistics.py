@@ -389,10 +389,10 @@ def lead(
     rng, size, gains = np.random.default_rng(seed), len(targets), []
     for _ in range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0):
         rows = rng.integers(max(size, 1), size=size)
-        gains.append(rho(first[rows], targets[rows]) - rho(second[rows], targets[rows]))
+        gains.append(rho(targets[rows], first[rows]) - rho(targets[rows], second[rows]))
     low, high = interval(pd.DataFrame({"gain": gains}, dtype=float)).loc["gain"]
-    ours, test = rho(first, targets), steiger(first, second, targets)
-    return Lead(ours, ours - rho(second, targets), low, high, test.z, test.pvalue)
+    ours, test = rho(targets, first), steiger(first, second, targets)
+    return Lead(ours, ours - rho(targets, second), low, high, test.z, test.pvalue)
 
 
 def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
@@ -520,14 +520,14 @@ def _correlations(score: Floats, target: Floats) -> tuple[float, float]:
     return rho(score, target), float(tau)
 
 
-def rho(score: Floats, target: Floats) -> float:
+def rho(a: Floats, b: Floats) -> float:
     """Return Spearman's rho of finite vectors, NaN where it is undefined.
 
-    It is scipy's ``spearmanr`` without the p-value, in a tenth of the time.
+    It is scipy's ``spearmanr``, to the bit, without the p-value: in a tenth of the time.
     """
-    if len(score) < 3 or _constant(score) or _constant(target):
+    if len(a) < 3 or _constant(a) or _constant(b):
         return np.nan
-    return float(np.corrcoef(stats.rankdata(score), stats.rankdata(target))[0, 1])
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[1, 0])
 
 
 def _best(x: Floats, percent: float, minimise: bool = False) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, inputs, paths, proxies, scoring, search, statistics, store
+from epsutil import benchmarks, inputs, noise, paths, proxies, scoring, search, statistics, store
 from epsutil.inputs import Batch
 from epsutil.names import CEILING, check_known
 from epsutil.spaces import Space
@@ -403,10 +403,10 @@ def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the noise ceiling as a row of :func:`metrics_table`, without intervals.
 
     `runs` are those that the trained result is the mean of, a column each, by the architecture's
-    index, and NaN where there is none. See :func:`epsutil.statistics.ceiling`.
+    index, and NaN where there is none. See :func:`epsutil.noise.ceiling`.
     """
     known = runs.reindex(problem.result.index).dropna(how="all")
-    found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
+    found = noise.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
     row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
     return pd.DataFrame([row | {"n": len(known), "n_scored": len(known)} | dict(found["value"])])
 

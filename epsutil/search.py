@@ -23,14 +23,17 @@ Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992. 
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
 
 from epsutil.names import UNSCORED as UNSCORED
 from epsutil.names import check_known, check_seed, check_whole
@@ -241,7 +244,83 @@ def of_cells(archs: Sequence[str]) -> Choices:
     return Choices(options.reshape(names.shape), groups)
 
 
+def of_recipes(recipes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Count what NAS-Bench-NLP's recipes are made of, so that their distance can be told.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per recipe. Nodes by their operation; edges by what they come from (an operation, the
+        input, an old hidden state) and the operation that they lead to; new hidden states by their
+        operation.
+
+    Examples
+    --------
+    >>> cell = {"a": {"op": "linear", "input": ["x", "h_prev_0"]}}
+    >>> cell["h_new_0"] = {"op": "activation_tanh", "input": ["a"]}
+    >>> of_recipes([cell])[["linear", ("x", "linear"), ("linear", "activation_tanh")]]
+       linear  (x, linear)  (linear, activation_tanh)
+    0     1.0          1.0                        1.0
+    """
+    rows = []
+    for recipe in recipes:
+        counts = Counter[Any](node["op"] for node in recipe.values())
+        for name, node in recipe.items():
+            for given in node["input"]:  # h_prev_0, h_prev_1 and h_prev_2 are the same
+                kind = recipe[given]["op"] if given in recipe else given.partition("_")[0]
+                counts[kind, node["op"]] += 1
+            if name.startswith("h_new_"):
+                counts[node["op"], "new state"] += 1
+        rows.append(counts)
+    return pd.DataFrame(rows, dtype=float).fillna(0)
+
+
+def nearest(points: ArrayLike, k: int) -> Neighbourhood:
+    """Return the `k` nearest others of each architecture, all equally likely.
+
+    Parameters
+    ----------
+    points : array_like of integers, shape [architectures, counts]
+        Such as :func:`of_recipes` gives. Their distance is the sum of absolute differences (L1).
+    k : int
+        From 1. Of equally near ones those come first that follow in the order of the points, after
+        whose end the beginning follows.
+
+    Examples
+    --------
+    >>> nearest(np.array([[0.0], [1.0], [3.0], [1.0]]), 2).table
+    array([[1, 3],
+           [3, 0],
+           [3, 1],
+           [1, 0]])
+    """
+    points = np.asarray(points, float)
+    n, rows = len(points), []
+    if not 1 <= k < n:
+        raise ValueError(f"{k} neighbours of {n:,} architectures: give from 1 to {n - 1:,}")
+    for start in range(0, n, 500):  # a part of the distances at a time
+        own = np.arange(start, min(start + 500, n))[:, None]
+        after = (np.arange(n) - own) % n  # 0 for the point itself
+        order = cdist(points[own[:, 0]], points, "cityblock") * n + after
+        np.put_along_axis(order, own, np.inf, axis=1)
+        some = np.argpartition(order, k - 1, axis=1)[:, :k]
+        inner = np.argsort(np.take_along_axis(order, some, axis=1), axis=1)
+        rows.append(np.take_along_axis(some, inner, axis=1))
+    return Neighbourhood(np.concatenate(rows))
+
+
 # Scores --------------------------------------------------------------------------------------
+
+
+def goodness(loss: pd.Series, worst: float) -> pd.Series:
+    """Return minus a loss; what is missing or larger counts as `worst`, as of a poor guess.
+
+    Examples
+    --------
+    >>> goodness(pd.Series([4.5, float("nan"), 12.0]), worst=9.2).tolist()
+    [-4.5, -9.2, -9.2]
+    """
+    return -loss.fillna(worst).clip(upper=worst)
 
 
 def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = None) -> Scored:
@@ -495,7 +574,8 @@ def tpe(signal: Floats, choices: Choices, rounds: int, steps: int, seed: int) ->
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :10], history[:, -10:])]
     [91.5, 92.4]
     """
-    _at_least_1(rounds=rounds, steps=steps)
+    check_seed(seed)
+    check_whole(1, rounds=rounds, steps=steps)
     history = np.empty((rounds, steps), np.int64)
     for number, row in enumerate(history):
         study = _study(seed, number)
@@ -538,7 +618,8 @@ def bohb(
     95.75
     """
     first, *_, last = STOPS
-    _at_least_1(rounds=rounds)
+    check_seed(seed)
+    check_whole(1, rounds=rounds)
     if epochs < first:
         raise ValueError(f"{epochs} epochs do not train one network for {first}")
     found = np.empty(rounds, np.int64)
@@ -619,6 +700,21 @@ def chosen(history: Archs, signal: ArrayLike) -> Archs:
     array([2, 1])
     """
     return _take(history, _read(_vector(signal, "signal"), history).argmax(axis=1))
+
+
+def better(results: ArrayLike, others: ArrayLike) -> float:
+    """Return how often a round of a search ends better than a round of another search.
+
+    Each result is compared with each of the others; equal ones count as halves. 0.5 is no
+    difference. It is Mann and Whitney's U as a share.
+
+    Examples
+    --------
+    >>> better([91.0, 92.0], others=[90.0, 91.0])
+    0.875
+    """
+    sign = np.sign(np.asarray(results, float)[:, None] - np.asarray(others, float))
+    return float((1 + sign.mean()) / 2)
 
 
 def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Archs:

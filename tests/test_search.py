@@ -2,13 +2,13 @@
 
 import itertools
 
-import notebook
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
-from epsutil import benchmarks, experiments, search, spaces
+from epsutil import search, spaces
 
 ROUNDS, STEPS, SEED = 7, 40, 3
 
@@ -491,51 +491,45 @@ CELL = {
 }
 
 
-def test_features_count_operations_and_edges_by_what_they_join():
-    page = notebook.functions("search_nasbench_nlp")
+def test_counts_of_recipes_are_operations_and_edges_by_what_they_join():
+    other = CELL | {"h_new_1": {"op": "activation_sigm", "input": ["f"]}}
+    counts = search.of_recipes([CELL, other])
     total, tanh = "elementwise_sum", "activation_tanh"
     expected = {"linear": 1, tanh: 1, total: 1, ("x", "linear"): 1, ("h", "linear"): 2}
     expected |= {("linear", tanh): 1, ("linear", total): 1, (tanh, total): 1}
     expected |= {(tanh, "new state"): 1, (total, "new state"): 1}
-    assert page["features"](CELL) == expected
-    other = CELL | {"h_new_1": {"op": "activation_sigm", "input": ["f"]}}
-    a, b = page["vectors"]([CELL, other])
+    first = counts.loc[0]
+    assert first[first > 0].to_dict() == expected
+    a, b = counts.to_numpy()
     assert np.abs(a - b).sum() == 8  # a node, the edge to it, the edge from it, a state: each twice
 
 
 @pytest.mark.parametrize("k", [1, 4, 30])
 def test_the_nearest_are_those_of_a_plain_search(k):
     points = np.random.default_rng(0).integers(0, 3, (31, 2)).astype(float)  # with many ties
-    found = notebook.functions("search_nasbench_nlp")["nearest"](points, k)
+    found = search.nearest(points, k).table
     for own, row in enumerate(found):
         following = [(own + shift) % 31 for shift in range(1, 31)]
         expected = sorted(following, key=lambda other: np.abs(points[own] - points[other]).sum())
         assert row.tolist() == expected[:k]
+    with pytest.raises(ValueError, match="31 neighbours of 31 architectures: give from 1 to 30"):
+        search.nearest(points, 31)
 
 
-def test_what_diverged_is_drawn_and_counts_as_guessing(monkeypatch):
-    loss = [4.0, np.nan, 20.0, 5.0]
-    trained = pd.DataFrame({"test_loss_last": loss, "params": [1, 4, 3, 2]})
-    monkeypatch.setattr(benchmarks, "trained", lambda *_: trained)
-    problem = experiments.Problem("nasbench_nlp", "ptb", 4, (1e-5, 1e-3))
-    problem.__dict__.update(archs=np.arange(4))
+def test_what_diverged_is_drawn_and_counts_as_guessing():
     guess = np.log(10_000)
-    page = notebook.functions(
-        "search_nasbench_nlp", problem=problem, space=range(4), unscored="zero", GUESS=guess
-    )
-    assert page["goodness"]("test_loss_last").tolist() == [-4.0, -guess, -guess, -5.0]
-    score = page["known"]("params", pool=2)["score"]
+    loss = pd.Series([4.0, np.nan, 20.0, 5.0])
+    assert search.goodness(loss, guess).tolist() == [-4.0, -guess, -guess, -5.0]
+    score = search.scored(pd.Series([1, 4, 3, 2]), "zero", loss.index)
     assert score.drawn.tolist() == [0, 1, 2, 3] and score.values.tolist() == [1, 4, 3, 2]
 
 
 def test_rounds_are_compared_each_with_each():
-    ends = {"plain": [0, 1], "warm": [1, 2]}  # one step a round
     loss = pd.Series([-5.0, -4.0, -3.0])
-    page = notebook.functions("search_nasbench_nlp", SIGNAL="", RESULT="")
-    page["goodness"] = lambda _: loss
-    page["histories"] = lambda _: {name: np.array([end]).T for name, end in ends.items()}
-    (row,) = page["against_plain"]("random search")
-    assert row["better"] == (1 + 1 + 0.5 + 1) / 4 and row["method"] == "warm"
+    plain, warm = (loss[search.chosen(np.array([ends]).T, loss)] for ends in ([0, 1], [1, 2]))
+    assert search.better(warm, plain) == (1 + 1 + 0.5 + 1) / 4
+    u = stats.mannwhitneyu(warm, plain).statistic
+    assert search.better(warm, plain) == u / 4 == 1 - search.better(plain, warm)
 
 
 RING = search.Neighbourhood([[(i - 1) % 6, (i + 1) % 6] for i in range(6)])

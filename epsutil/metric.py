@@ -7,9 +7,11 @@ arXiv:2302.04406v2.
 import logging
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,39 @@ def from_outputs(outputs: ArrayLike) -> float:
     difference = np.abs(normalised[0] - normalised[1])
     delta, kept = (values[~np.isnan(values)] for values in (difference, normalised))
     return float(delta.mean() / kept.mean()) if len(delta) else math.nan
+
+
+def lenient(outputs: ArrayLike) -> NDArray[np.float64]:
+    """Return epsilon of every two rows, passing over outputs that are NaN as the authors' code.
+
+    Where all outputs are finite it is what :func:`from_outputs` returns, up to rounding.
+
+    Parameters
+    ----------
+    outputs : array_like of floats, shape (n_weights, L_v)
+        One row per initialisation.
+
+    Returns
+    -------
+    ndarray, shape (n_weights * (n_weights - 1) / 2,)
+        In the order of :func:`itertools.combinations`; NaN where nothing is left to compare.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0, 1.0, 2.0, 4.0, np.nan], [0.0, 1.0, 8.0, 9.0, 9.5]])
+    >>> lenient(rows).round(3), from_outputs(rows)
+    (array([0.271]), nan)
+    """
+    rows = np.asarray(outputs)
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # rows of NaN alone
+        lowest = np.nanmin(rows, axis=1, keepdims=True)
+        rows = (rows - lowest) / (np.nanmax(rows, axis=1, keepdims=True) - lowest)
+        rows[rows == 0] = np.nan
+        means, counts = np.nanmean(rows, axis=1), (~np.isnan(rows)).sum(axis=1)
+        pairs = [[i, j] for i, j in combinations(range(len(rows)), 2)]
+        deltas = [np.nanmean(np.abs(rows[i] - rows[j])) for i, j in pairs]
+        kept = [means[two] @ counts[two] / counts[two].sum() for two in pairs]
+        return np.array(deltas) / kept
 
 
 def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-7, 1.0)) -> float:

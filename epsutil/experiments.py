@@ -61,6 +61,7 @@ class Problem:
     Accuracies and images that need no download, 100 random architectures. 59 of them have an
     epsilon, and it ranks these well:
 
+    >>> from epsutil import spaces
     >>> space, batch = spaces.get("nasbench201"), inputs.batch("grey", 32)
     >>> accuracies = benchmarks.analog_nasbench()
     >>> archs = space.sample(100)
@@ -499,6 +500,7 @@ def counts(problems: Sequence[Problem]) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from epsutil import spaces
     >>> space, results = spaces.get("nasbench201"), benchmarks.analog_nasbench()
     >>> given = (inputs.batch("grey", 32), space.sample(100), (1e-7, 1.0))
     >>> problem = Problem(space, *given, n_jobs=1, results=results)

@@ -256,8 +256,7 @@ class Metrics:
 
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
-    space = spaces.get(problem.space)
-    x = space.prepare(problem.batch.x)
+    space, x = spaces.get(problem.space), problem.batch.x
     archs = [space[int(i)] for i in scoring.order(problem.space)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()

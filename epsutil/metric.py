@@ -220,8 +220,8 @@ def explain(
     >>> explain(network, torch.tensor([[0.0, 1.0], [2.0, 3.0]])).attrs["reason"].partition(":")[0]
     'under 1e-07, 1 (LayerNorm) is the first that is 0'
     """
-    rows: dict[tuple[str, int], dict[str, Any]] = {}  # by module and number of call
-    states: list[dict[tuple[str, int], str]] = []  # the same, under each weight
+    rows: dict[Any, dict[str, Any]] = {}  # by module and number of call
+    states: list[dict[Any, str]] = []  # the same, under each weight
     x = networks.numbers(x)
 
     def watch(constant: nn.Module) -> None:
@@ -241,8 +241,7 @@ def explain(
             states[-1][call] = _state(values, x)
 
     found = _outputs(network, x, weights, watch)
-    told = [f"under {weight:g}" for weight in weights]
-    reason = ""
+    told, reason = [f"under {weight:g}" for weight in weights], ""
     if math.isnan(from_outputs(found)):
         lost = [i for i, row in enumerate(normalise(found)) if np.isnan(row).all()]
         reasons = [f"{told[i]}, {_reason(rows, states[i])}" for i in lost]

@@ -69,13 +69,11 @@ def isolated() -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     """Let torch compute on one thread, and leave the number of its threads as it was.
 
-    A thread of Python has its own number, and at first that of the last one that set it. So where
-    several come at once, the number is that of before the first of them.
+    A thread of Python begins with what any other set last: of several at once the first counts.
     """
     with _lock:
         own = torch.get_num_threads()  # asked in any case: the first question resets it
-        before = _counts[0] if _counts else own
-        _counts.append(before)
+        _counts.append(before := _counts[0] if _counts else own)
         torch.set_num_threads(1)
     try:
         yield

@@ -750,7 +750,6 @@ def _vector(values: Any, name: str) -> Floats:
 
 
 def _check_score(score: Scored, n_archs: int) -> None:
-    if not isinstance(score, Scored) or len(score.values) != n_archs:
-        raise ValueError(f"a score is what `scored` makes of a value for each of {n_archs:,}")
-    if np.isposinf(score.values).any():
-        raise ValueError("score has infinite values; give NaN where there is none")
+    fits = isinstance(score, Scored) and len(score.values) == n_archs
+    if not fits or np.isposinf(score.values).any():
+        raise ValueError(f"score must be what `scored` makes of {n_archs:,} values, none infinite")

@@ -581,25 +581,20 @@ def table(values: ArrayLike | pd.DataFrame, name: str) -> Floats:
 
 
 def numbers(values: Any, name: str, infinite: bool = False) -> Floats:
-    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked.
-
-    A ValueError names what holds other things than numbers, or infinite ones if these are not to be
-    there. Tensors are taken, too.
-    """
+    """Return float64, NaN for None, ``pd.NA`` or masked; a ValueError names what has others."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
     if isinstance(values, list | tuple):
         values = np.array([None if v is np.ma.masked else v for v in values], dtype=object)
     try:
         array: np.ma.MaskedArray = np.ma.asarray(values)  # asarray lays bare what is under a mask
+        if array.dtype.kind in "cmM":
+            raise TypeError(f"but {array.dtype}")
         missing = np.ma.getmaskarray(array) | pd.isna(array.data)
-        if array.dtype.kind not in "cmM":
-            found = np.where(missing, np.nan, array.data).astype(float)
+        found = np.where(missing, np.nan, array.data).astype(float)
     except (TypeError, ValueError) as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{name} does not hold real numbers: {told}") from error
-    if array.dtype.kind in "cmM":
-        raise ValueError(f"{name} does not hold real numbers, but {array.dtype}")
+        raise ValueError(f"{name} does not hold real numbers, {told}") from error
     if not infinite and (many := int(np.isinf(found).sum())):
         raise ValueError(f"{name} has {many} infinite values; give NaN where there is none")
     return found

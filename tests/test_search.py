@@ -556,7 +556,7 @@ def test_vectors_of_several_kinds_are_one(values):
         (lambda: search.scored([[1.0]]), "a number for each architecture"),
         (lambda: search.scored([1.0, 2.0], among=[2]), "positions from 0 to 1"),
         (lambda: search.scored([1.0, 2.0], among=[True, False]), "positions from 0 to 1"),
-        (lambda: search.random(6, 1, 2, 0, search.scored([1.0, 2.0]), 2), "for each of 6"),
+        (lambda: search.random(6, 1, 2, 0, search.scored([1.0, 2.0]), 2), "makes of 6 values"),
         (lambda: search.random(6, 1, 2, 0, VALUES, 2), "what `scored` makes"),
         (lambda: search.random(6, 1, 2, 0, search.Scored(np.full(6, np.inf), np.arange(6)), 2),
          "infinite"),

@@ -123,7 +123,7 @@ def test_a_prepared_batch_is_the_batch(name):
         np.testing.assert_array_equal(outputs(again, sent, dtype), expected)
         assert space.prepare(prepared) is prepared
     assert space.prepare(x, "float32").dtype == space.prepare(x).dtype == "float32"
-    other = "prepared for .* in float64, not for .* in float32: prepare it anew"
+    other = "the batch is for .* in float64, not for .* in float32: prepare it anew"
     with pytest.raises(ValueError, match=other):
         outputs(space, space.prepare(x, "float64"), "float32")
 
@@ -143,5 +143,5 @@ def test_a_batch_that_was_prepared_for_something_else_is_refused():
     usual, centred = spaces.get("nasbench_nlp"), spaces.get("nasbench_nlp@uniform-centred-1")
     with pytest.raises(ValueError, match="'uniform positive 1' in float32, not .*'uniform centred"):
         outputs(centred, usual.prepare(x))
-    with pytest.raises(ValueError, match="prepared for tokens .*, not for images"):
+    with pytest.raises(ValueError, match="the batch is for tokens .*, not for images"):
         outputs(spaces.get("nasbench201"), usual.prepare(x))

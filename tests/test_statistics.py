@@ -460,7 +460,7 @@ def test_what_holds_numbers_is_taken(table):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (pd.DataFrame({"name": ["a", "b"], "x": [1, 2]}), "does not hold real numbers: could not"),
+        (pd.DataFrame({"name": ["a", "b"], "x": [1, 2]}), "does not hold real numbers, could not"),
         ([[1.0, np.inf], [2.0, 3.0]], "1 infinite values"),
         ([1.0, 2.0], "give a table"),
         ([[1, 2], [3]], "does not hold real numbers"),

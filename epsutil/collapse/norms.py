@@ -1,10 +1,6 @@
-"""What BatchNorm does to each map of a network, for kernels that apply it where a map is read.
-
-A batch keeps what all networks of a space make of it alike, see :class:`Prepared`.
-"""
+"""What BatchNorm does to each map of a network, for kernels that apply it where a map is read."""
 
 import copy
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -108,12 +104,12 @@ def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
 class Prepared:
     """A batch as a space's first layer reads it; `epsutil.spaces.Space.prepare` makes it.
 
-    Several threads may use one at once, for nothing that it holds is changed.
+    Several threads may use one at once. What it holds is not changed, only added to.
     """
 
     def __init__(self, values: NDArray[np.floating], dtype: str, reader: str) -> None:
         self.values, self.dtype, self.reader = values, dtype, reader
-        self.made: dict[Any, tuple[maps.Map, Norms]] = {}  # by `once_a_batch`
+        self._made: dict[Any, tuple[maps.Map, Norms]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Prepared, (self.values, self.dtype, self.reader)  # the rest is made again there
@@ -121,30 +117,22 @@ class Prepared:
     def checked(self, dtype: str | None, reader: str) -> "Prepared":
         """Return the batch itself; ValueError where it was prepared for something else."""
         if self.reader != reader or dtype not in (None, self.dtype):
-            raise ValueError(
-                f"the batch was prepared for {self.reader} in {self.dtype}, not for {reader} in "
-                f"{dtype or 'its own precision'}: prepare it anew"
-            )
+            wanted = f"{reader} in {dtype or 'any precision'}: prepare it anew"
+            raise ValueError(f"the batch is for {self.reader} in {self.dtype}, not for {wanted}")
         return self
 
+    def once(
+        self, compute: Callable[..., tuple[maps.Map, Norms]], *args: float
+    ) -> tuple[maps.Map, Norms]:
+        """Return what a function makes of the batch with some numbers: the same for all networks.
 
-def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
-    """Let a batch keep what a function makes of it with some numbers.
-
-    The first layers are the same for all architectures of a space. Of threads that come at once
-    each computes the same, and all take the result of the first to be done.
-    """
-
-    @functools.wraps(compute)
-    def kept(batch: Prepared, *args: Any) -> tuple[maps.Map, Norms]:
+        Threads that come at once all compute it, and take the result of the first to be done.
+        """
         key = compute, args
-        made = batch.made.get(key) or batch.made.setdefault(key, compute(batch, *args))
+        made = self._made.get(key) or self._made.setdefault(key, compute(self, *args))
         return made[0], copy.deepcopy(made[1])  # to which the maps of one network are added
 
-    return kept
 
-
-@once_a_batch
 def of_stem(batch: Prepared, weight: float, n_slots: int) -> tuple[maps.Map, Norms]:
     """Return the stem's map for a batch of images, and norms for all maps."""
     kind = ScaledNorms if batch.dtype == maps.EXTENDED else Norms

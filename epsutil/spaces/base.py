@@ -57,10 +57,7 @@ class Space(ABC, Generic[Arch]):
     0.457
     >>> round(metric.epsilon(space.build(arch), torch.from_numpy(x), (1e-7, 1.0)), 3)
     0.457
-
-    What is the same for all architectures can be prepared once:
-
-    >>> prepared = space.prepare(x)
+    >>> prepared = space.prepare(x)  # once, for many architectures
     >>> [round(space.score(arch, prepared), 3) for arch in space[:2]]
     [0.218, 0.457]
 
@@ -184,11 +181,9 @@ class Space(ABC, Generic[Arch]):
         return self.variants[variant](self.parse(arch), num_classes)
 
     def prepare(self, x: Inputs, dtype: str | None = None) -> Inputs:
-        """Check a batch and make of it, once, what all architectures share.
+        """Make of `x`, once, what all architectures share; `outputs` takes it, in any thread.
 
-        What is returned is given to `outputs` and `score` in place of `x`, in any thread. It keeps
-        what it was made of: later changes of `x` have no effect on it. A space that is evaluated at
-        full width shares nothing, and returns `x`. Parameters are those of `outputs`.
+        At full width that is `x` itself; otherwise later changes of `x` have no effect on it.
         """
         self.check_dtype(dtype)
         return x
@@ -212,8 +207,7 @@ class Space(ABC, Generic[Arch]):
         dtype : str, optional
             What to compute in, one of the space's `dtypes`: "float32", "float64" or "extended",
             which is float64 with each map's power of two kept apart, so that nothing under- or
-            overflows. By default the precision of the images, for tokens float32; of a prepared
-            batch, that which it was prepared in.
+            overflows. By default the precision of the images, for tokens float32.
 
         Returns
         -------
@@ -224,8 +218,7 @@ class Space(ABC, Generic[Arch]):
         Raises
         ------
         ValueError
-            The architecture, the dtype, or the shape, dtype or a value of `x` is none of those; or
-            `x` was prepared for another space or dtype.
+            The architecture, the dtype, or the shape, dtype or a value of `x` is none of those.
         """
         self.check_dtype(dtype)
         network, x = self.build(arch), networks.numbers(x)
@@ -294,12 +287,11 @@ class ImageSpace(Space[Arch]):
             return x.checked(dtype, self.reads)
         images = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
         precision = dtype or images.dtype.name
-        last: tuple[NDArray, Prepared] | None = getattr(_thread, "last", None)
-        if last and (last[0].dtype, last[1].dtype) == (images.dtype, precision):
-            if np.array_equal(last[0], images):
-                return last[1]
-        batch = Prepared(maps.colours(images, dtype), precision, self.reads)
-        _thread.last = images.copy(), batch
+        before, batch = getattr(_thread, "last", (images, Prepared(images, "", self.reads)))
+        same = (before.dtype, batch.dtype) == (images.dtype, precision)
+        if not same or not np.array_equal(before, images):
+            batch = Prepared(maps.colours(images, dtype), precision, self.reads)
+            _thread.last = images.copy(), batch
         return batch
 
     def outputs(

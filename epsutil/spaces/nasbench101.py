@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
-from epsutil.collapse.norms import Norms, Prepared, Scalars, of_stem, once_a_batch
+from epsutil.collapse.norms import Norms, Prepared, Scalars, of_stem
 from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, md5, one_line
 
@@ -147,7 +147,7 @@ class NASBench101(ImageSpace[Arch]):
     def _collapsed(self, arch: Arch, batch: Prepared, weight: float) -> NDArray:
         dtype = batch.values.dtype
         kept = np.empty((SLOTS, *batch.values.shape), dtype)
-        kept[0], norms = _first_projection(batch, weight)
+        kept[0], norms = batch.once(_first_projection, weight)
         groups, widths = np.array([[0]]), np.array([STACKS[0]], dtype)
         for stack, cells in enumerate(_cells(arch)):
             for place, cell in enumerate(cells):
@@ -461,10 +461,9 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
     return np.array(sources), np.array(widths, dtype)
 
 
-@once_a_batch
 def _first_projection(batch: Prepared, weight: float) -> tuple[maps.Map, Norms]:
     """Return stem and first projection."""
-    stem, norms = of_stem(batch, weight, SLOTS)
+    stem, norms = batch.once(of_stem, weight, SLOTS)
     kept = np.empty((1, *stem.shape), stem.dtype)
     width, groups = np.array([STACKS[0]], stem.dtype), np.array([[0]])
     norm = norms.reading(groups)

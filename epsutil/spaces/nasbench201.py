@@ -133,7 +133,7 @@ class NASBench201(ImageSpace[str]):
         steps, ends = _plan(arch)
         colours = batch.values
         kept = np.empty((1 + len(steps) + BLOCK, *colours.shape), colours.dtype)
-        kept[0], norms = of_stem(batch, weight, 1 + len(EDGES) + BLOCK)
+        kept[0], norms = batch.once(of_stem, weight, 1 + len(EDGES) + BLOCK)
         for stage, channels in enumerate(STAGES):
             if stage:
                 before, kept = kept, np.empty_like(kept[:, ::2, ::2], order="C")

@@ -139,8 +139,8 @@ RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(
     ["largest_difference", "unscored_differ", "stored", "stored_seconds"], ""
 )
 VALUES = ("score", "paper", "ours", "difference", "ours interval", "last")
-SPREAD = ("dataset", "score", "batches", "n_scored range", "lowest", "median", "highest_of")
-SPREAD += ("paper",)
+_RANGE = ("lowest", "median", "highest_of")
+SPREAD = ("dataset", "score", "batches", "n_scored range", *_RANGE, "paper")
 SAME = ("metric", "rho_common", "tau_common", "rho_last", "tau_last")
 COVERAGE = ("dataset", "metric", "n", "n_scored", "coverage", "top10_unscored", "rho", "rho_all")
 WITH_UNSCORED = "source == 'computed' and (n_scored < n or metric == 'epsilon')"  # its rows

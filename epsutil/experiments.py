@@ -26,7 +26,7 @@ from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 SIZES = ("params", "flops")  # recurrent networks have no flops
-LATER = ("zico", "zico_released", "meco", "swap", "az_nas")  # published after the paper's
+LATER = ("zico", "zico_released", "zico_signed", "meco", "swap", "az_nas")  # than the paper
 ARCHITECTURES = ("own", "common", "last")
 
 
@@ -50,7 +50,7 @@ class Problem:
         See :func:`epsutil.scoring.score`.
     groups : sequence of str, optional
         The competing metrics: some of :func:`epsutil.scoring.groups`, by default all that the
-        tables show. A group that the book has no scores of is left out.
+        tables show. A group that neither the book nor you have scores of is left out.
     n_competitors : int, default 0
         How many architectures to score by each competing metric; 0 takes what is stored.
     results : pandas.DataFrame, optional
@@ -91,7 +91,7 @@ class Problem:
     largest: int | None = LARGEST
 
     def __post_init__(self) -> None:
-        also = scoring.order(self.space.name)[: self.n_competitors]
+        also = scoring.order(self.space)[: self.n_competitors]
         object.__setattr__(self, "archs", np.union1d(self.archs, also))
 
     @property
@@ -109,18 +109,18 @@ class Problem:
         """What training gave and the sizes, of the architectures that have a result."""
         results = self.results
         if results is None:
-            results = benchmarks.trained(self.space.name, self.dataset)
+            results = benchmarks.trained(self.space, self.dataset)
         return results.loc[self.archs].dropna(subset=self.target)
 
     @property
     def target(self) -> str:
         """The column of `trained` that ranks networks."""
-        return benchmarks.target(self.space.name)[0]
+        return benchmarks.target(self.space)[0]
 
     @property
     def minimise(self) -> bool:
         """Whether less of it is better."""
-        return benchmarks.target(self.space.name)[1]
+        return benchmarks.target(self.space)[1]
 
     @property
     def result(self) -> pd.Series:
@@ -131,7 +131,7 @@ class Problem:
         """Return epsilon of all architectures, a column per pair of weights."""
         weights = self.weights if weights is None else weights
         given = (weights, self.archs, self.dtype, self.n_jobs)
-        return scoring.score(self.space.name, self.batch, *given, largest=self.largest)
+        return scoring.score(self.space, self.batch, *given, largest=self.largest)
 
     def epsilon(self, weights: Sequence[float] | None = None) -> pd.Series:
         """Return epsilon of all architectures, NaN where the authors count no score."""
@@ -151,13 +151,18 @@ class Problem:
     @cached_property
     def metrics(self) -> "Metrics":
         """Every metric of these architectures, among them sizes and epsilon."""
-        usual, later = shown_groups(self.space.name), shown_groups(self.space.name, LATER)
+        usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
         known = {}
         for group in usual if self.groups is None else self.groups:
-            recorded = f"{self.space.name}-{self.dataset}-{group}-*.parquet"
-            wanted = self.n_competitors or any(paths.RECORDED_SCORES.glob(recorded))
-            if wanted and group in (*usual, *later):
+            if group not in (*usual, *later):
+                continue
+            try:
                 known[group] = self.group(group)
+            except store.NotStored:
+                version = scoring.version(self.space, group)
+                begins = f"{self.space.name}-{self.dataset}-{group}-b"
+                if store.named(paths.RECORDED_SCORES, begins, version):  # of other inputs
+                    raise
         frame = self.frame.copy()
         sizes = [name for name in SIZES if name in frame]
         evaluated = dict.fromkeys(("epsilon", *sizes), frame.index)
@@ -173,7 +178,7 @@ class Problem:
                 parts = frame.loc[evaluated[made.names[0]], [*made.names, *made.ranked_with]]
                 frame[group] = statistics.rank_product(parts)
                 evaluated[group], seconds[group] = parts.index, seconds[made.names[0]]
-        *earlier, last = order(self.space.name)
+        *earlier, last = order(self.space)
         ordered = [name for name in (*earlier, *LATER, last) if name in evaluated]
         return Metrics(frame, {name: evaluated[name] for name in ordered}, seconds)
 
@@ -190,7 +195,7 @@ class Problem:
 
         Where none are, an :class:`epsutil.store.NotStored` asks for `parameter`.
         """
-        asked = (self.space.name, self.dataset, group, self.n_competitors)
+        asked = (self.space, self.dataset, group, self.n_competitors)
         found = scoring.score_group(*asked, n_jobs=self.n_jobs)
         if found is None:
             names = ", ".join(scoring.GROUPS[group].names)
@@ -223,8 +228,9 @@ class Metrics:
 
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
-    space, x = problem.space, problem.batch.x
-    archs = [space[int(i)] for i in scoring.order(space.name)[:20]]
+    space = problem.space
+    x = space.prepare(problem.batch.x)
+    archs = [space[int(i)] for i in scoring.order(space)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()
     for arch in archs:
@@ -232,17 +238,17 @@ def _seconds(problem: Problem) -> float:
     return (time.process_time() - start) / len(archs)
 
 
-def shown_groups(space_name: str, metrics: Collection[str] = ()) -> tuple[str, ...]:
+def shown_groups(space: Space | str, metrics: Collection[str] = ()) -> tuple[str, ...]:
     """Return the groups of the metrics that a space's tables show, or of some others as `LATER`."""
-    wanted, groups = metrics or order(space_name), scoring.groups_of(space_name).items()
+    wanted, groups = metrics or order(space), scoring.groups_of(space).items()
     return tuple(dict.fromkeys(g for name, g in groups if name in wanted or g in wanted))
 
 
-def order(space_name: str) -> tuple[str, ...]:
+def order(space: Space | str) -> tuple[str, ...]:
     """Return the metrics of a search space in the order of a table, epsilon last."""
     paper = ("grad_sign", "synflow", "grad_norm", "grasp", "snip", "fisher")
     more = ("fisher_weighted", "jacob_cov", "naswot", "cv", "ntk", "linear_regions")
-    known = scoring.groups_of(space_name)
+    known = scoring.groups_of(space)
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 
 
@@ -254,6 +260,19 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     index = problem.metrics.evaluated[metric]
     score = problem.metrics.frame.loc[index, metric].reindex(range(len(problem.space)))
     return search.scored(score, unscored, index)
+
+
+def picked(
+    problem: Problem, pool: int, rounds: int, seed: int, unscored: str = "worst"
+) -> dict[str, NDArray[np.int64]]:
+    """Return the best scored of `pool` random architectures in each round, by metric.
+
+    See :func:`epsutil.search.pick`. Metrics computed for fewer than three times as many are left
+    out, lest every round draws the same.
+    """
+    names = [name for name, index in problem.metrics.evaluated.items() if len(index) >= 3 * pool]
+    each = ((name, known(problem, name, unscored)) for name in names)
+    return {name: search.pick(score, pool, rounds, seed) for name, score in each}
 
 
 def courses(
@@ -274,6 +293,67 @@ def courses(
             rows |= zip((f"{name}_low", name, f"{name}_high"), quartiles, strict=True)
         frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
+
+
+def lead(
+    curves: Mapping[str, NDArray[np.float64]],
+    steps: Sequence[int],
+    n_resamples: int,
+    seed: int,
+    of: str = "epsilon",
+) -> pd.DataFrame:
+    """Say how far one search leads others on average, and how many trainings it saves.
+
+    Parameters
+    ----------
+    curves : mapping of str to array of float, shape [rounds, trained]
+        What each search would choose after each training; see :func:`epsutil.search.curves`.
+    steps : sequence of int
+        The numbers of trainings to compare after.
+    n_resamples : int
+        Bootstrap resamples of the rounds, the same of all searches; under
+        :data:`epsutil.statistics.LEAST_RESAMPLES` there are no intervals.
+    seed : int
+    of : str
+        The search that the others are compared with.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per step and ``method``: its mean, ``test``, and that of the first search,
+        ``test_epsilon``; their difference, ``lead``; and ``saved``, the trainings that are left
+        when the first is as good as the other at its end, -inf where it never is. The former,
+        ``lead`` and ``saved`` have 95% intervals, ``_low`` and ``_high``.
+
+    Examples
+    --------
+    What the other search has after three trainings, this one has after two:
+
+    >>> ours, other = np.array([[90.0, 93.0, 93.0]]), np.array([[90.0, 91.0, 92.0]])
+    >>> found = lead({"epsilon": ours, "other": other}, [3], n_resamples=0, seed=0)
+    >>> found.loc[found["method"] == "other", ["lead", "saved"]].to_dict("records")
+    [{'lead': 1.0, 'saved': 1.0}]
+    """
+    n_rounds = len(curves[of])
+    n = n_resamples if n_resamples >= statistics.LEAST_RESAMPLES else 0
+    drawn = np.random.default_rng(seed).multinomial(n_rounds, np.full(n_rounds, 1 / n_rounds), n)
+    shares = np.vstack([np.ones(n_rounds), drawn]) / n_rounds  # first all rounds, then resamples
+    means = {name: shares @ curve for name, curve in curves.items()}
+    ours, rows = means[of], []
+    for step in steps:
+        for method, theirs in means.items():
+            goal = theirs[:, step - 1]
+            reached = ours >= goal[:, None] - 1e-9  # beyond rounding
+            first = np.where(reached.any(axis=1), 1 + reached.argmax(axis=1), np.inf)
+            row: dict[str, Any] = {"method": method, "step": step}
+            quantities = {"test": goal, "lead": ours[:, step - 1] - goal, "saved": step - first}
+            for name, values in quantities.items():
+                low = high = np.nan
+                if n:  # what was never reached is infinite: nothing to interpolate
+                    low, high = np.quantile(values[1:], (0.025, 0.975), method="inverted_cdf")
+                row |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
+            rows.append(row | {"test_epsilon": ours[0, step - 1]})
+    return pd.DataFrame(rows)
 
 
 # The paper's values --------------------------------------------------------------------------
@@ -361,6 +441,32 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     two = evaluated.index.to_series().str.split(",", expand=True).astype(float)
     both = two.set_axis(["w1", "w2"], axis=1).join(evaluated).reset_index(drop=True)
     return beside_paper(both, reported(table), ["w1", "w2"])
+
+
+def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with the suffix
+        ``_std`` their deviation; and more.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Dataset by dataset, the paper's methods first; ``validation_paper``, ``test_paper``, with
+        ``_std``, and ``cost_hours``: as reported.
+    """
+    paper = reported("table02").rename(columns={"n": "pool"}).fillna({"pool": 0})
+    keys = ["dataset", "group", "method", "pool"]
+    hours = paper.groupby(keys, sort=False)["cost_hours"].first()
+    means = paper.pivot(index=keys, columns="split", values=["mean", "std"]).reindex(hours.index)
+    means.columns = [f"{split}_paper" + "_std" * (kind == "std") for kind, split in means]
+    paper = pd.concat([hours, means], axis=1).reset_index()
+    both = paper.merge(pd.DataFrame(rows), "outer", keys)
+    order = [*benchmarks.DATASETS, *paper["method"], *(row["method"] for row in rows)]
+    return both.sort_values(["dataset", "method"], key=lambda names: names.map(order.index))
 
 
 def batches(
@@ -472,6 +578,44 @@ def metrics_table(
     return pd.concat([paper, pd.DataFrame(made)], ignore_index=True)
 
 
+def evaluate_metrics(
+    problems: Sequence[Problem], names: Collection[str], n_resamples: int
+) -> pd.DataFrame:
+    """Evaluate some metrics, each on all architectures that it was computed for.
+
+    Returns a row per dataset and metric: ``seconds`` and what :func:`evaluation` returns.
+    """
+    rows = []
+    for problem in problems:
+        metrics = problem.metrics
+        for name in (name for name in metrics.evaluated if name in names):
+            frame = metrics.together([name])
+            row = {"dataset": problem.dataset, "metric": name, "seconds": metrics.seconds[name]}
+            of_result = frame[name], frame[problem.target]
+            rows.append(row | evaluation(*of_result, n_resamples, problem.seed, problem.minimise))
+    return pd.DataFrame(rows)
+
+
+def fisher_biases(problem: Problem, n_resamples: int) -> pd.DataFrame:
+    """Evaluate fisher on networks without and with biases, on the same architectures.
+
+    Returns a row per formula and kind of network: ``metric``, ``biased``, what :func:`evaluation`
+    returns, and with ``_paper`` what Table 1 reports of fisher.
+    """
+    paper = reported("table01", [problem.dataset]).set_index("metric").loc["fisher"]
+    plain, biased = problem.metrics.frame, problem.group("fisher_biased")
+    index = biased.index.intersection(problem.metrics.evaluated.get("fisher", plain.index))
+    rows = []
+    for name in ("fisher", "fisher_weighted"):
+        for has_bias, scores in ((False, plain), (True, biased)):
+            if name in scores:
+                row = {"dataset": problem.dataset, "metric": name, "biased": has_bias}
+                both = scores.loc[index, name], problem.result[index]
+                row |= evaluation(*both, n_resamples, problem.seed)
+                rows.append(row | {f"{score}_paper": paper[score] for score in SCORES})
+    return pd.DataFrame(rows)
+
+
 def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFrame:
     """Evaluate all metrics on the same architectures, the unscored left out or ranking last.
 
@@ -502,7 +646,7 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     """
     rows = []
     for problem in problems:
-        trained = benchmarks.trained(problem.space.name, problem.dataset)[problem.target]
+        trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
         for name in problem.metrics.names()[:-1]:
             frame = problem.metrics.together([name, "epsilon"])
             both = frame["epsilon"], frame[name]
@@ -576,7 +720,7 @@ def recheck(problem: Problem, n_anew: int) -> pd.DataFrame:
     archs = np.sort(rng.choice(problem.frame.index, n_anew, replace=False))
     start = time.perf_counter()
     scores = scoring.score(
-        problem.space.name, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs,
+        problem.space, problem.batch, problem.weights, archs, n_jobs=problem.n_jobs,
         rebuild=True, folder=paths.cache() / "recheck",
     )  # fmt: skip
     seconds = time.perf_counter() - start

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epsutil import pools, sources, spaces
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
@@ -130,8 +130,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     size = _kind(kind).image_size
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be at least 0")
+    check_seed(seed)
     if kind in TOKENS:
         if image_size is not None:
             raise ValueError(f"image_size is {image_size}; {kind} holds tokens, not images")
@@ -167,7 +166,7 @@ def classes(kind: str) -> int:
     return _kind(kind).classes
 
 
-def kinds(space_name: str) -> tuple[str, ...]:
+def kinds(space: str | spaces.Space) -> tuple[str, ...]:
     """Return the kinds of inputs that a search space reads, the usual one first.
 
     Examples
@@ -175,7 +174,7 @@ def kinds(space_name: str) -> tuple[str, ...]:
     >>> kinds("nasbench_nlp")
     ('ptb', 'random_tokens')
     """
-    return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space_name).reads]
+    return {"images": IMAGES, "tokens": TOKENS}[spaces.get(space).reads]
 
 
 def needs(kind: str) -> tuple[str, ...]:
@@ -234,7 +233,7 @@ def _tokens(kind: str, batch_size: int, seed: int) -> Batch:
         if (STEPS + 1) * batch_size > len(text):
             raise ValueError(
                 f"batch_size is {batch_size}; the text has {len(text):,} tokens, enough for "
-                f"{len(text) // STEPS:,} columns of {STEPS}"
+                f"{len(text) // (STEPS + 1):,} columns of {STEPS}, each with one that follows"
             )
         length = len(text) // batch_size
         columns = text[: length * batch_size].reshape(batch_size, length).T[: STEPS + 1]

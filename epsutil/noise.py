@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from epsutil import statistics
+from epsutil.names import check_seed
 from epsutil.statistics import LEAST_RESAMPLES, SCORES, Floats, checked, numbers
 
 
@@ -25,6 +26,15 @@ class Reliability(NamedTuple):
     k: float
     of_mean: float
     attenuated: float
+
+    @property
+    def reason(self) -> str:
+        """Why `attenuated` is NaN, in one line; "" where it is not."""
+        if np.isnan(self.rho):
+            return "no two runs tell the same three architectures apart"
+        if self.rho <= 0:
+            return f"two runs rank each other no better than by chance (rho {self.rho:.3g})"
+        return "no target is the mean of any run" if np.isnan(self.k) else ""
 
 
 def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability:
@@ -44,7 +54,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
         ``n`` architectures or fewer that have both; ``k``: the harmonic mean of `counts`;
         ``of_mean``: rho between two means of ``k`` runs, by the Spearman-Brown formula;
         ``attenuated``: the ceiling by formula, the square root of ``of_mean``. NaN where no two
-        runs are of the same three architectures.
+        runs are of the same three architectures, the latter two also where rho is not above 0,
+        which the formula is not for; ``reason`` says so.
 
     Notes
     -----
@@ -85,8 +96,8 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     found = [rho for rho in rhos if not np.isnan(rho)]
     rho = float(np.mean(found)) if found else np.nan
     k = float(1 / np.mean(1 / number[number > 0])) if (number > 0).any() else np.nan
-    of_mean = k * rho / (1 + (k - 1) * rho)
-    return Reliability(rho, max(sizes), k, of_mean, float(np.sqrt(max(of_mean, 0.0))))
+    of_mean = k * rho / (1 + (k - 1) * rho) if rho > 0 else np.nan
+    return Reliability(rho, max(sizes), k, of_mean, float(np.sqrt(of_mean)))
 
 
 def interval(runs: ArrayLike, n_resamples: int = 1000, seed: int = 21) -> tuple[float, float]:
@@ -241,6 +252,7 @@ def expected(
     >>> draws.shape, round(float(draws.std()), 1), round(float(runs.std()), 1)
     ((20, 500), 3.0, 3.2)
     """
+    check_seed(seed)
     table, number = _runs(runs, counts)
     targets = checked(target, target)[1]
     if len(targets) != len(table) or not np.all(number > 0):
@@ -362,9 +374,7 @@ def _rhos(score: Floats, target: Floats) -> Floats:
 
 def _runs(runs: ArrayLike, counts: ArrayLike | None) -> tuple[Floats, Floats]:
     """Return the table of runs, and how many runs each target is the mean of."""
-    table = numbers(runs, "runs")
-    if table.ndim != 2 or np.isinf(table).any():
-        raise ValueError(f"runs has shape {table.shape}; give a table of finite values or NaN")
+    table = statistics.table(runs, "runs")
     number = (~np.isnan(table)).sum(axis=1) if counts is None else numbers(counts, "counts")
     if np.shape(number) != (len(table),) or not np.all(number >= 0):
         raise ValueError("counts must be a vector of numbers from 0, one for each row of runs")

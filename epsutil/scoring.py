@@ -8,8 +8,9 @@ metrics hours, so their architectures come in one random :func:`order`, along wh
 
 import hashlib
 import logging
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -23,14 +24,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from epsutil import inputs, metric, paths, proxies, spaces, store
+from epsutil import inputs, metric, networks, paths, proxies, spaces, store
 from epsutil.inputs import Batch
-from epsutil.store import Chunks, Row, Run
+from epsutil.names import DTYPES as DTYPES
+from epsutil.spaces import Space
+from epsutil.store import Row, Run
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "float64")  # of full-width networks, too
-DTYPES = (*PRECISIONS, "extended")  # the last for some spaces, see `Space.outputs`
 EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
 CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 SECONDS = "seconds"
@@ -70,6 +72,7 @@ GROUPS = {
     "az_nas": Group(_AZ_NAS, 64, data="shape", ranked_with=("flops",)),
     "swap": Group(("swap",), 16, channels_last=True),
     "zico": Group(("zico", "zico_released"), 128, channels_last=True),
+    "zico_signed": Group(("zico_signed",), 128, channels_last=True),
     "draws": Group(_DRAWS, 256, one_output=True),
     "draws_averaged": Group(
         _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True
@@ -90,7 +93,7 @@ def pair(weights: Sequence[float]) -> str:
 
 
 def score(
-    space_name: str,
+    space: Space | str,
     batch: Batch,
     weights: Sequence[float] = (1e-7, 1.0),
     archs: Sequence[int] | NDArray[np.integer] | None = None,
@@ -102,14 +105,16 @@ def score(
 ) -> pd.DataFrame:
     """Score architectures with epsilon for every pair of the weights.
 
-    What is stored for the same run, or for the whole space, is returned at once. An interrupted
-    call is continued by the next. joblib's backend can be switched around the call, for example to
-    a Dask cluster with ``joblib.parallel_config("dask")``.
+    What is stored for the same run is not computed again: a sample takes from a larger one what
+    they share, and an interrupted call is continued by the next. joblib's backend can be switched
+    around the call, for example to a Dask cluster with ``joblib.parallel_config("dask")``.
 
     Parameters
     ----------
-    space_name, batch
-        See :func:`epsutil.spaces.get` and :func:`epsutil.inputs.batch`.
+    space : Space or str
+        A search space, one of your own too, or a name that :func:`epsutil.spaces.get` knows. By its
+        ``name`` and ``VERSION`` its scores are stored.
+    batch : epsutil.inputs.Batch
     weights : sequence of float, default (1e-7, 1.0)
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
@@ -119,7 +124,7 @@ def score(
     n_jobs : int, default -1
         Processes, each on one thread; -1 is one per core.
     rebuild : bool, default False
-        Compute again, and replace what is stored.
+        Compute again. What is then stored is found from now on, also before the project's own.
     folder : pathlib.Path, optional
         Where to store the result, by default the user's cache. The project's own are found, too.
     largest : int, optional
@@ -129,7 +134,8 @@ def score(
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. A column per pair of weights, see
-        :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the file's metadata.
+        :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the metadata of the
+        store, joined as :func:`epsutil.store.union` says.
 
     Raises
     ------
@@ -138,7 +144,7 @@ def score(
     epsutil.store.StoreError
         A stored file for these parameters is damaged or belongs to another run.
     epsutil.store.NotStored
-        Nothing is stored for these parameters, and there are more architectures than `largest`.
+        For these parameters, more architectures than `largest` are not stored.
 
     Examples
     --------
@@ -151,21 +157,17 @@ def score(
     1        0.457
     1462       NaN
     """
-    space = spaces.get(space_name)
-    space_name = space.name
+    space = spaces.get(space)
     weights = checked_weights(weights)
-    _check_batch(space_name, batch)
+    _check_batch(space, batch)
     space.check_dtype(dtype)
     indices = _checked_indices(archs, len(space))
-    run = _run(space_name, batch.kind, EPSILON, batch, archs="all")
-    run = whole = replace(run, dtype=dtype, weights=weights)
-    if len(indices) < len(space):
-        digest = hashlib.sha256(indices.tobytes()).hexdigest()
-        run = replace(whole, archs=f"n{len(indices)}-{digest[:8]}")
-    return _complete((run, whole), batch, indices, folder, n_jobs, rebuild, largest)
+    run = Run(space.name, batch.kind, EPSILON, batch.size, batch.checksum, version(space))
+    run = replace(run, dtype=dtype, weights=weights)
+    return _complete(space, run, batch, indices, folder, n_jobs, rebuild, largest)
 
 
-def groups(space_name: str) -> tuple[str, ...]:
+def groups(space: Space | str) -> tuple[str, ...]:
     """Return the groups of metrics that a search space has.
 
     Examples
@@ -173,18 +175,18 @@ def groups(space_name: str) -> tuple[str, ...]:
     >>> groups("nasbench_nlp")
     ('synflow', 'text_gradients')
     """
-    space = spaces.get(space_name)
+    space = spaces.get(space)
     networks = ("", *space.variants)
     return tuple(n for n, g in GROUPS.items() if space.reads in g.reads and g.network in networks)
 
 
-def groups_of(space_name: str) -> dict[str, str]:
+def groups_of(space: Space | str) -> dict[str, str]:
     """Return the metrics that a search space is scored by, and the group of each."""
-    found = {name: GROUPS[name] for name in groups(space_name)}
+    found = {name: GROUPS[name] for name in groups(space)}
     return {metric: name for name, g in found.items() if not g.apart for metric in g.names}
 
 
-def order(space_name: str) -> NDArray[np.int64]:
+def order(space: Space | str) -> NDArray[np.int64]:
     """Return the indices of all architectures in the random order in which they are scored.
 
     Examples
@@ -192,11 +194,11 @@ def order(space_name: str) -> NDArray[np.int64]:
     >>> order("nasbench201")[:3]
     array([9090,  421, 5367])
     """
-    return np.random.default_rng(proxies.SEED).permutation(len(spaces.get(space_name)))
+    return np.random.default_rng(proxies.SEED).permutation(len(spaces.get(space)))
 
 
 def score_group(
-    space_name: str,
+    space: Space | str,
     dataset: str,
     group_name: str,
     n_archs: int,
@@ -211,10 +213,12 @@ def score_group(
 
     Parameters
     ----------
-    space_name, dataset, group_name : str
-        See :func:`epsutil.spaces.get`, :func:`epsutil.inputs.batch` and :func:`groups`.
+    space : Space or str
+        As for :func:`score`.
+    dataset, group_name : str
+        See :func:`epsutil.inputs.batch` and :func:`groups`.
     n_archs : int
-        0 takes what is stored.
+        0 takes as many as are stored.
     seed : int
         Of the inputs and of the weights.
     n_jobs, rebuild, folder
@@ -224,8 +228,8 @@ def score_group(
     -------
     pandas.DataFrame or None
         Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the
-        processor's time on one core for all metrics of the group. ``attrs["run"]`` holds the file's
-        metadata. None where nothing is stored and `n_archs` is 0.
+        processor's time on one core for all metrics of the group. ``attrs["run"]`` as of
+        :func:`score`. None where nothing is stored and `n_archs` is 0.
 
     Raises
     ------
@@ -240,43 +244,48 @@ def score_group(
     >>> np.log10(scores["synflow"]).round(1).to_dict()
     {421: 21.3, 9090: 15.6}
     """
-    if group_name not in (known := groups(space_name)):
-        raise ValueError(f"{space_name} has no metrics {group_name!r}; it has {', '.join(known)}")
-    size = len(spaces.get(space_name))
+    space = spaces.get(space)
+    if group_name not in (known := groups(space)):
+        raise ValueError(f"{space.name} has no metrics {group_name!r}; it has {', '.join(known)}")
+    size = len(space)
     if not 0 <= n_archs <= size:
-        raise ValueError(f"n_archs is {n_archs}; {space_name} has {size:,} to choose from")
-    batch = group_batch(space_name, dataset, group_name, seed)
-    run = group_run(space_name, dataset, group_name, batch, seed)
-    if not n_archs:
-        stored = () if rebuild else store.find((run,), folder or paths.scores())
-        return max(stored, key=len, default=None)
-    indices = order(space_name)[:n_archs]
-    return _complete((run,), batch, indices, folder, n_jobs, rebuild).sort_index()
+        raise ValueError(f"n_archs is {n_archs}; {space.name} has {size:,} to choose from")
+    batch = group_batch(space, dataset, group_name, seed)
+    run = group_run(space, dataset, group_name, batch, seed)
+    indices = order(space)
+    if not n_archs:  # an interrupted run may have left more, but no random sample
+        stored = store.read(*_places(run, folder), run=run)
+        n_archs = int(np.cumprod(np.isin(indices, stored.index)).sum())
+        return stored.loc[indices[:n_archs]].sort_index() if n_archs else None
+    chosen = indices[:n_archs]
+    return _complete(space, run, batch, chosen, folder, n_jobs, rebuild).sort_index()
 
 
-def group_run(space_name: str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
+def group_run(space: Space | str, dataset: str, group_name: str, batch: Batch, seed: int) -> Run:
     """Return what decides the store of a group of metrics."""
-    group = GROUPS[group_name]
+    space, group = spaces.get(space), GROUPS[group_name]
     labels = batch.labels if any(proxies.get(name).labels for name in group.names) else None
+    made_by = version(space, group_name)
     return replace(
-        _run(space_name, dataset, group_name, batch, archs="order"),
+        Run(space.name, dataset, group_name, batch.size, batch.checksum, made_by),
         seed=seed,
         label_checksum="" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
         classes=1 if group.one_output else inputs.classes(dataset),
-        network=group.network or next(iter(spaces.get(space_name).variants)),
+        network=group.network or next(iter(space.variants)),
         channels_last=group.channels_last,
     )
 
 
-def _run(space_name: str, dataset: str, group_name: str, batch: Batch, archs: str) -> Run:
-    made_by = version(spaces.get(space_name), group_name)
-    return Run(space_name, dataset, group_name, batch.size, batch.checksum, made_by, archs)
+def _places(run: Run, folder: Path | None) -> tuple[Path, ...]:
+    """Return where scores of a run are stored: by the project, and here, where more can be."""
+    folders = (paths.RECORDED_SCORES, folder or paths.scores())
+    return tuple(dict.fromkeys(place / run.name for place in folders))
 
 
-def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Batch:
+def group_batch(space: Space | str, dataset: str, group_name: str, seed: int) -> Batch:
     """Draw the inputs of a group; where only their shape counts, no data are needed."""
     group = GROUPS[group_name]
-    check_dataset(space_name, dataset)
+    check_dataset(space, dataset)
     if group.data == "patches":
         return inputs.patches(dataset, group.batch_size, seed)
     if group.data == "real":
@@ -287,17 +296,17 @@ def group_batch(space_name: str, dataset: str, group_name: str, seed: int) -> Ba
 
 
 def remove_outdated(folder: Path) -> list[Path]:
-    """Delete the files of epsilon in a folder that have another version; return which they were."""
+    """Delete the stores of epsilon in a folder that have another version; return them."""
     outdated = []  # those of the other metrics, which take hours, are left for their owner
-    for path in sorted(folder.glob("*.parquet")):
+    for path in store.named(folder, "", "*"):
         run = store.read(path).attrs["run"]
         if run["group"] == EPSILON and run["version"] != version(spaces.get(run["space"])):
-            path.unlink()
+            shutil.rmtree(path)
             outdated.append(path)
     return outdated
 
 
-def version(space: spaces.Space, group_name: str = EPSILON) -> str:
+def version(space: Space, group_name: str = EPSILON) -> str:
     """Return the version of a group's scores: the space's own, and one for the metrics.
 
     The latter is 1, and one more for each time that a metric's or what they share was raised.
@@ -332,17 +341,18 @@ def _checked_indices(archs: Any, size: int) -> NDArray[np.int64]:
     return indices.astype(np.int64)
 
 
-def check_dataset(space_name: str, dataset: str) -> None:
+def check_dataset(space: Space | str, dataset: str) -> None:
     """Refuse inputs that a search space does not read."""
-    if dataset not in (kinds := inputs.kinds(space_name)):
-        raise ValueError(f"{space_name} does not read {dataset}, but {', '.join(kinds)}")
+    space = spaces.get(space)
+    if dataset not in (kinds := inputs.kinds(space)):
+        raise ValueError(f"{space.name} does not read {dataset}, but {', '.join(kinds)}")
 
 
-def _check_batch(space_name: str, batch: object) -> None:
+def _check_batch(space: Space, batch: object) -> None:
     if not isinstance(batch, Batch):
         kind = type(batch).__name__
         raise TypeError(f"the batch is what epsutil.inputs.batch returns, not of type {kind}")
-    check_dataset(space_name, batch.kind)
+    check_dataset(space, batch.kind)
     x = batch.x.reshape(-1, 1) if batch.kind in inputs.TOKENS else batch.x
     if not np.isfinite(x).all():
         raise ValueError("the batch holds NaN or infinite values: every score would be undefined")
@@ -356,7 +366,8 @@ def _check_batch(space_name: str, batch: object) -> None:
 
 
 def _complete(
-    runs: Sequence[Run],
+    space: Space,
+    run: Run,
     batch: Batch,
     indices: NDArray[np.int64],
     folder: Path | None,
@@ -364,82 +375,92 @@ def _complete(
     rebuild: bool,
     largest: int | None = None,
 ) -> pd.DataFrame:
-    """Take scores of architectures from the stores of some runs; what they lack, compute and keep.
+    """Take scores of architectures from the stores of a run; what these lack, compute and store.
 
-    What is computed is stored under the first of the runs. More than `largest` are not computed.
+    More than `largest` are not computed.
     """
-    run, folder = runs[0], folder or paths.scores()
-    known = pd.DataFrame()
-    for stored in () if rebuild else store.find(runs, folder):
-        if np.isin(indices, stored.index).all():
-            return stored.loc[indices]
-        known = max(known, stored, key=len)
-    if largest is not None and len(indices) > largest:
+    places = _places(run, folder)
+    parts = store.parts(*places, run=run, repair=rebuild)
+    stored = store.union(parts.values())
+    missing = indices if rebuild else indices[~np.isin(indices, stored.index)]
+    if not len(missing):
+        return stored.loc[indices]
+    if largest is not None and len(missing) > largest:
         raise store.NotStored(
-            f"no scores of {len(indices):,} architectures of {run.space} are stored for these "
+            f"no scores of {len(missing):,} architectures of {run.space} are stored for these "
             f"inputs ({batch.source}; SHA-256 {batch.checksum[:12]}…) and weights; take at most "
             f"{largest:,}, or store the scores first: epsutil score {run.space} --dataset "
             f"{batch.kind} --batch-size {batch.size} --seed {batch.seed} --dtype {run.dtype} "
             f"--weights {' '.join(f'{weight:g}' for weight in run.weights)}"
         )
+    here = paths.writable(places[-1], "EPSUTIL_SCORES or EPSUTIL_CACHE names another folder")
 
     start = time.perf_counter()
-    space = spaces.get(run.space)
     if run.group == EPSILON:
         key, columns = space.key, [pair(two) for two in combinations(run.weights, 2)]
     else:
         key, columns = space.structure, [*GROUPS[run.group].names, SECONDS]
-    keys = {int(i): key(space[int(i)]) for i in tqdm(indices, "keys", leave=False, delay=3)}
-    chunks = Chunks(folder, run)
-    if rebuild:
-        chunks.remove()
-    if interrupted := chunks.read():
-        log.info("continuing an interrupted run: %d networks are done", len(interrupted))
-    rows = {keys[row.Index]: row[1:] for row in known.itertuples()} | interrupted
-    first = pd.Series(keys).drop_duplicates()  # equal keys are equal networks
-    todo = [(key, index) for index, key in first.items() if key not in rows]
+    dtype = "float32" if run.group == EPSILON and run.dtype == "float32" else "float64"
+
+    def add(rows: Mapping[int, Row], made: dict[str, Any]) -> None:
+        frame = pd.DataFrame([*rows.values()], pd.Index(rows, name="index"), columns, dtype)
+        frame.attrs["run"] = made
+        store.write(here, frame.sort_index())
+
+    same: dict[str, list[int]] = {}  # architectures by their key: equal keys are equal networks
+    for index in tqdm(missing.tolist(), "keys", leave=False, delay=3):
+        same.setdefault(key(space[index]), []).append(index)
+    if (known := len(indices) - len(missing)) and not rebuild:
+        log.info("%d of %d architectures are stored", known, len(indices))
+    for part in () if rebuild else parts.values():
+        rows = part.itertuples()
+        copies = {i: row[1:] for row in rows for i in same.pop(key(space[row.Index]), ())}
+        if copies:
+            add(copies, part.attrs["run"] | {"networks": 0, "seconds": 0})
+
+    last = max((part.attrs["run"]["rebuilt"] for part in parts.values()), default=0)
+    given = {"input": batch.source, "input_seed": batch.seed, "rebuilt": (last + 1) * rebuild}
     size = CHUNK if run.group == EPSILON else GROUPS[run.group].chunk
-    parts = [todo[i : i + size] for i in range(0, len(todo), size)]
-    results = joblib.Parallel(n_jobs=_fitting(run, n_jobs), return_as="generator_unordered")(
-        joblib.delayed(_score_chunk)(run, batch.x, batch.labels, part) for part in parts
+    todo = [(key, archs[0]) for key, archs in same.items()]
+    chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
+    results = joblib.Parallel(n_jobs=_fitting(space, run, n_jobs), return_as="generator_unordered")(
+        joblib.delayed(_score_chunk)(space, run, batch.x, batch.labels, chunk) for chunk in chunks
     )
     title = f"{run.group} of {run.space} on {run.dataset}"
     with tqdm(desc=title, total=len(todo), unit="network", leave=False, delay=2) as progress:
-        for of_chunk in results:
-            chunks.write(of_chunk)
-            rows |= of_chunk
-            progress.update(len(of_chunk))
-    dtype = "float32" if run.group == EPSILON and run.dtype == "float32" else "float64"
-    values = [rows[key] for key in keys.values()]
-    frame = pd.DataFrame(values, pd.Index(keys, name="index"), columns, dtype)
-    made = {"input": batch.source, "input_seed": batch.seed, "networks": len(first)}
-    made |= {"seconds": round(time.perf_counter() - start, 2)}
-    return store.keep(run, frame.sort_index(), folder, **made).loc[indices]
+        for scored in results:
+            start, seconds = (now := time.perf_counter()), now - start
+            made = run.made(**given, networks=len(scored), seconds=seconds)
+            add({i: row for key, row in scored.items() for i in same[key]}, made)
+            progress.update(len(scored))
+    store.compact(here)
+    return store.read(*places, run=run).loc[indices]
 
 
-def _fitting(run: Run, n_jobs: int) -> int:
+def _fitting(space: Space, run: Run, n_jobs: int) -> int:
     """Return how many processes the free memory has room for, at most `n_jobs`."""
     wanted = joblib.effective_n_jobs(n_jobs)
     heavy = run.group != EPSILON and GROUPS[run.group].second_derivatives
-    need = spaces.get(run.space).gib if heavy else 0
+    need = space.gib if heavy else 0
     room = int(psutil.virtual_memory().available / 2**30 // need) if need else wanted
     if room < wanted:
         log.warning("%d processes, not %d: each takes %d GiB", max(1, room), wanted, need)
     return max(1, min(room, wanted))
 
 
+@networks.one_thread()
 def _score_chunk(
-    run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
+    space: Space, run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:
     """Score some networks in a worker process, on one thread; they come with their keys."""
-    space, rows = spaces.get(run.space), {}
+    rows = {}
     if run.group == EPSILON:
         np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next: a fifth less time
+        prepared = space.prepare(x, run.dtype)
         for key, index in chunk:
-            outputs = space.outputs(space[index], x, run.weights, run.dtype)
+            outputs = space.outputs(space[index], prepared, run.weights, run.dtype)
             rows[key] = tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
         return rows
-    torch.set_num_threads(1)
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
     images = torch.tensor(x).to(memory_format=layout)
     batch = images, None if labels is None else torch.tensor(labels)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 
 SCORES = ("rho", "rho_top10", "tau", "tau_top10", "top10_top10", "top64_top5")
 LEAST_RESAMPLES = 200  # below which the tails of a bootstrap hold too few drawings for an interval
@@ -190,6 +190,7 @@ def bootstrap(
     rho  0.67  0.76
     tau  0.48  0.57
     """
+    check_seed(seed)
     if n_resamples < 0:
         raise ValueError(f"n_resamples={n_resamples}: give 0 for no interval, or more")
     ends = _ends(level)
@@ -463,13 +464,13 @@ def rank_shares(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.rank(na_option="top", pct=True).where(scores.notna(), 0.0)
 
 
-def rank_product(scores: pd.DataFrame) -> pd.Series:
+def rank_product(scores: pd.DataFrame | ArrayLike) -> pd.Series:
     r"""Rank architectures by several metrics at once, as AZ-NAS does.
 
     Parameters
     ----------
-    scores : pandas.DataFrame
-        A row per architecture and a column per metric, more being better; NaN ranks last.
+    scores : pandas.DataFrame or array-like of shape (n_archs, n_metrics)
+        More is better; NaN ranks last.
 
     Returns
     -------
@@ -488,8 +489,9 @@ def rank_product(scores: pd.DataFrame) -> pd.Series:
     >>> rank_product(pd.DataFrame({"a": [3, 1], "b": [0.2, np.nan]})).round(3).tolist()
     [0.0, -1.386]
     """
-    ranks = scores.fillna(-np.inf).rank()
-    return np.log(ranks / len(scores)).sum(axis=1)
+    index = scores.index if isinstance(scores, pd.DataFrame) else None
+    ranks = pd.DataFrame(table(scores, "scores"), index).fillna(-np.inf).rank()
+    return np.log(ranks / len(ranks)).sum(axis=1)
 
 
 def _ends(level: float) -> list[float]:
@@ -562,14 +564,12 @@ def checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     if isinstance(score, pd.Series) and isinstance(target, pd.Series):
         if not score.index.equals(target.index):
             raise ValueError("score and target have different indices; join them first")
-    scores, targets = numbers(score, "score"), numbers(target, "target")
+    scores, targets = numbers(score, "score"), numbers(target, "target", infinite=True)
     if scores.ndim != 1 or scores.shape != targets.shape:
         raise ValueError(
             f"score has shape {scores.shape} and target {targets.shape}; "
             "both must be vectors of one length"
         )
-    if infinite := int(np.isinf(scores).sum()):
-        raise ValueError(f"score has {infinite} infinite values; give NaN for 'no score'")
     if missing := int((~np.isfinite(targets)).sum()):
         raise ValueError(
             f"target has {missing} NaN, masked or infinite values; drop these architectures first"
@@ -577,15 +577,34 @@ def checked(score: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     return scores, targets
 
 
-def numbers(values: ArrayLike, name: str) -> Floats:
-    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked."""
+def table(values: ArrayLike | pd.DataFrame, name: str) -> Floats:
+    """Return what :func:`numbers` reads where it is a table, a row per architecture."""
+    found = numbers(values, name)
+    if found.ndim != 2:
+        raise ValueError(f"{name} has shape {found.shape}; give a table, a row per architecture")
+    return found
+
+
+def numbers(values: Any, name: str, infinite: bool = False) -> Floats:
+    """Return float64, with NaN for what is missing: None, ``pd.NA`` or masked.
+
+    A ValueError names what holds other things than numbers, or infinite ones if these are not to be
+    there. Tensors are taken, too.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
     if isinstance(values, list | tuple):
         values = np.array([None if v is np.ma.masked else v for v in values], dtype=object)
-    array: np.ma.MaskedArray = np.ma.asarray(values)  # np.asarray lays bare what is under a mask
+    try:
+        array: np.ma.MaskedArray = np.ma.asarray(values)  # asarray lays bare what is under a mask
+        missing = np.ma.getmaskarray(array) | pd.isna(array.data)
+        if array.dtype.kind not in "cmM":
+            found = np.where(missing, np.nan, array.data).astype(float)
+    except (TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{name} does not hold real numbers: {told}") from error
     if array.dtype.kind in "cmM":
         raise ValueError(f"{name} does not hold real numbers, but {array.dtype}")
-    missing = np.ma.getmaskarray(array) | pd.isna(array.data)
-    try:
-        return np.where(missing, np.nan, array.data).astype(float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} does not hold real numbers: {error}") from error
+    if not infinite and (many := int(np.isinf(found).sum())):
+        raise ValueError(f"{name} has {many} infinite values; give NaN where there is none")
+    return found

@@ -5,7 +5,7 @@ else. It counts **comparisons** between two of the architectures: one without a 
 compared with none. With a share u unscored, about (1 - u)^2 of the comparisons are left.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from epsutil.names import check_known
 GRID = tuple(float(f"1e{exponent}") for exponent in range(-7, 2))
 ROUNDING = 1e-5  # what two float32 evaluations of one architecture may differ by
 LEAST_NETWORKS = 10
+BLOCK = 1 << 17  # comparisons at a time, a kilobyte each
 # The best with all architectures counted; `half` ranks better those that it scores, and scores
 # fewer. The page "Choosing the weights without training" has the evidence.
 DEFAULT_RULE = "published"
@@ -68,10 +69,14 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
     grid = sorted({weight for two in pairs for weight in two})
     places = [(grid.index(first), grid.index(second)) for first, second in pairs]
     values = scores.to_numpy(float)
-    i, j = np.triu_indices(len(values), 1)
-    differences = values[i] - values[j]  # of each comparison, under each pair; NaN without a score
-    signs = np.where(np.abs(differences) > ROUNDING, np.sign(differences), 0.0)
-    together = signs.T @ signs / len(signs)
+    n_comparisons = len(values) * (len(values) - 1) // 2
+    together, spread = np.zeros((len(pairs), len(pairs))), np.zeros(len(pairs))
+    for i, j in _comparisons(len(values)):
+        differences = values[i] - values[j]  # under each pair of weights; NaN without a score
+        signs = np.where(np.abs(differences) > ROUNDING, np.sign(differences), 0.0)
+        together += signs.T @ signs
+        spread += np.nan_to_num(np.abs(differences)).T.copy().sum(1)
+    together, spread = together / n_comparisons, spread / n_comparisons
     rows = []
     for column, ((w1, w2), (x, y)) in enumerate(zip(pairs, places, strict=True)):
         near = [k for k, (u, v) in enumerate(places) if abs(u - x) + abs(v - y) == 1]
@@ -85,11 +90,19 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
                 "n_scored": int((~missing).sum()),
                 "unscored": missing.mean(),
                 "apart": together[column, column],
-                "spread": np.nan_to_num(np.abs(differences[:, column])).mean(),
+                "spread": spread[column],
                 "agreement": together[column, near].mean() if near else np.nan,
             }
         )
     return pd.DataFrame(rows).sort_values(["decades", "w1"], ascending=[False, True])
+
+
+def _comparisons(n: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield all two of `n`, in the order of ``numpy.triu_indices``, about `BLOCK` at a time."""
+    rows = max(1, BLOCK // n)
+    for first in range(0, n - 1, rows):
+        i, j = np.triu_indices(min(rows, n - 1 - first), 1, n - first)
+        yield i + first, j + first
 
 
 def widest(table: pd.DataFrame, largest_share: float) -> tuple[float, float] | None:
@@ -188,8 +201,7 @@ def select(
     if len(batch) < 2 or bool((batch == batch[:1]).all()):
         raise ValueError("the batch needs two or more inputs that differ: no score is defined else")
     if isinstance(source, str | spaces.Space):
-        space = spaces.get(source) if isinstance(source, str) else source
-        rows = _of_space(space, batch.numpy(), weights, n_archs, seed, n_jobs)
+        rows = _of_space(spaces.get(source), batch.numpy(), weights, n_archs, seed, n_jobs)
     else:
         rows = _of_modules(source, batch, weights)
     pairs = list(combinations(weights, 2))
@@ -212,8 +224,9 @@ def _of_space(
             f"n_archs is {n_archs}; {space.name} has {LEAST_NETWORKS} to {len(space):,} to draw"
         )
     drawn = space.sample(n_archs, seed)
+    prepared = space.prepare(x)
     rows = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
-        joblib.delayed(space.outputs)(space[int(index)], x, weights) for index in drawn
+        joblib.delayed(space.outputs)(space[int(index)], prepared, weights) for index in drawn
     )
     scores = [_of_pairs(outputs) for outputs in _progress(rows, n_archs)]
     return scores if space.zero_is_score else [[v or np.nan for v in row] for row in scores]

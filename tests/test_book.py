@@ -3,50 +3,61 @@
 import itertools
 import json
 import re
+import shutil
 
 import nbformat
-import notebook
 import pandas as pd
 import pytest
 from cases import CASES
 
-from epsutil import experiments, names, paths, sources
-from epsutil.book import execution, meta, parameters, results, site, tables, verdicts
+from epsutil import names, paths, sources
+from epsutil.book import execution, parameters, site, tables, verdicts
+from epsutil.book import page as page_
 
-# The notebooks and what they need; without it a page shows recorded results.
+# What the notebooks need; without it a page is shown as recorded.
 DATA = (
-    *experiments.needs(["cifar10", "cifar100", "ImageNet16-120"]),
-    *experiments.needs(["cifar10"], "nasbench101"),
-    *experiments.needs(["ptb"], "nasbench_nlp"),
+    *(f"images/{name}-train-10240.npz" for name in ("cifar10", "cifar100", "tinyimagenet16")),
+    "nas-bench-201/nats_bench.csv",
+    "nas-bench-101/accuracies.pkl.gz",
+    "nas-bench-101/params.pkl.gz",
+    "nas-bench-nlp/ptb_single_run.csv.gz",
     "nas-bench-nlp/wikitext-2-logs.zip",
+    "nas-bench-macro/nas-bench-macro_cifar10.json",
+    "ptb/ptb.train.txt",
 )
 NAMES = parameters.names()
+HIDDEN = {"hide-input", "remove-input"}
+RECORDED = {name: paths.RECORDED_RESULTS / name for name in NAMES}
 
 
-def shown(notebook, kind=results.MYST):
+def shown(notebook, kind=page_.MYST):
     """What a reader sees: the texts of one kind among a notebook's outputs, in order."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [output["data"][kind] for output in outputs if kind in output.get("data", {})]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            name,
+            marks=[pytest.mark.xdist_group(name)]
+            + [pytest.mark.needs(*DATA)] * (name != "algorithm01_epsilon"),
+        )
+        for name in NAMES
+    ],
+)
 def page(request, tmp_path_factory):
     """One notebook executed with all its unusual values: its name, itself, its results."""
     values = {parameter: value for parameter, (value, *_) in CASES[request.param].items()}
-    return _run(request.param, tmp_path_factory.mktemp("book"), {}, values)
-
-
-def _run(name, folder, environment, values=None):
-    environment = {
-        "EPSUTIL_RESULTS": str(folder / "results"),
-        "EPSUTIL_SCORES": str(folder / "scores"),
-        "EPSUTIL_FALLBACK": "1",
-    } | environment
+    folder = tmp_path_factory.mktemp("book")
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in environment.items():
-            patch.setenv(key, value)
-        executed = execution.run(name, values or {}, folder / f"{name}.ipynb", scale="test")
-    return name, nbformat.read(executed, as_version=4), folder / "results" / name
+        patch.setenv("EPSUTIL_RESULTS", str(folder / "results"))
+        patch.setenv("EPSUTIL_SCORES", str(folder / "scores"))
+        executed = execution.run(request.param, values, folder / "page.ipynb", scale="test")
+        execution._fill(executed, folder / "results" / request.param)  # as on the site
+    notebook = nbformat.read(executed, as_version=4)
+    return request.param, notebook, folder / "results" / request.param
 
 
 def test_every_table_comes_from_a_result_file(page):
@@ -54,20 +65,29 @@ def test_every_table_comes_from_a_result_file(page):
     record = json.loads((folder / "page.json").read_text())
     texts = "\n".join(shown(executed))
     for label, how in record["shown"].items():
-        table = results.rendered(folder, how)
+        table = page_.rendered(folder, how)
         assert f":name: {label}\n\n{table}" in texts, label
     assert texts.count(":::{table}") == len(record["shown"])
 
 
-def test_the_page_says_what_it_rests_on(page):
-    _, executed, _ = page
-    status, *_, about = shown(executed)
-    assert re.match(r":::\{div\} found\n.+?\n:::\n\n:::\{div\} status\n", status, re.DOTALL)
-    found = re.match(r":::\{div\} found\n(.+?)\n:::", status, re.DOTALL)[1]
+def test_the_page_says_what_it_found_and_rests_on(page):
+    _, executed, folder = page
+    record = json.loads((folder / "page.json").read_text())
+    found = record["texts"][record["tagged"]["found"]]
     assert re.search(r"\d", found) and "nan" not in re.findall(r"\w+", found), found
     assert 1 <= len(re.findall(r"[.!?](?=\s|$)", found)) <= 3, found
     for word in ("Parameters", "Computed and scored", "Inputs", "Data", "Run time"):
-        assert f"**{word}:**" in about, word
+        assert f"**{word}:**" in shown(executed)[-1], word
+
+
+def test_text_cells_are_filled(page):
+    name, executed, folder = page
+    texts = json.loads((folder / "page.json").read_text())["texts"]
+    assert [*texts] == [cell.id for cell in page_.text_cells(page_.read(name))]
+    filled = {cell.id: cell.source for cell in page_.text_cells(executed)}
+    assert filled == texts
+    for text in texts.values():
+        assert "nan" not in re.findall(r"\w+", text.lower()), text
 
 
 def test_figures_and_downloads_exist(page):
@@ -83,10 +103,8 @@ def test_jupyter_shows_tables_and_figures_without_markup(page):
     name, executed, folder = page
     texts = shown(executed, "text/markdown")
     assert len(texts) == len(shown(executed)) - len(list(folder.glob("*.[sp][vn]g")))
-    for text in texts:
-        assert not re.search(r":::|\{\w+\}`|\{glue", text), text
-    for text in notebook.cells(name, "markdown"):
-        assert "{glue" not in text and "{figure}" not in text and "{table}" not in text
+    for text in [*texts, *(page_.readable(cell.source) for cell in page_.text_cells(executed))]:
+        assert not re.search(r"^:::|\{[\w:]+\}`", text, re.M), text
     images = [o["data"] for c in executed.cells for o in c.get("outputs", []) if "data" in o]
     pictures = [data for data in images if {"image/svg+xml", "image/png"} & set(data)]
     assert len(pictures) == len(list(folder.glob("*.[sp][vn]g")))
@@ -96,7 +114,7 @@ def test_no_value_is_shown_by_chance(page):
     """The last line of a folded cell would else print what it returns."""
     _, executed, _ = page
     for cell in executed.cells:
-        if {"hide-input", "remove-input"} & {*cell.metadata.get("tags", ())}:
+        if HIDDEN & {*cell.metadata.get("tags", ())}:
             kinds = {output.output_type for output in cell.get("outputs", [])}
             assert "execute_result" not in kinds, cell.source
 
@@ -104,7 +122,7 @@ def test_no_value_is_shown_by_chance(page):
 def test_the_site_gets_tables_as_text(page):
     name, executed, folder = page
     published = site.publishable(executed)
-    assert results.MYST not in json.dumps(published)
+    assert page_.MYST not in json.dumps(published)
     text = "\n".join(cell.source for cell in published.cells if cell.cell_type == "markdown")
     for myst in shown(executed):
         assert myst.strip() in text
@@ -113,34 +131,25 @@ def test_the_site_gets_tables_as_text(page):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_opens_with_what_it_is_about(name):
-    """Its first code after the parameters is seen: what is scored, with what, and how well."""
-    raw = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
-    code = [c for c in raw["cells"] if c["cell_type"] == "code" and c["id"] != meta.COLAB]
-    assert code[0]["metadata"]["tags"] == ["parameters"]
-    seen = [
-        c for c in code[1:] if not {"hide-input", "remove-input"} & {*c["metadata"].get("tags", ())}
-    ]
-    assert re.search(
-        r"Problem\(|Independent\(|spaces.get|agreement.compare", "".join(seen[0]["source"])
-    )
-    for cell in code[1:]:
-        assert len(cell["source"]) <= 20, "".join(cell["source"])
+def test_a_notebook_shows_what_it_computes(name):
+    """A title, what was found, parameters, and then code that names a space and what is scored."""
+    notebook = page_.read(name)
+    title, *_ = notebook.cells
+    assert title.source.startswith("# ")
+    assert [c.id for c in page_.text_cells(notebook) if "found" in c.metadata.get("tags", [])]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    first = next(i for i, c in enumerate(code) if "parameters" in c.metadata.get("tags", []))
+    seen = [c.source for c in code[first + 1 :] if not HIDDEN & {*c.metadata.get("tags", ())}]
+    assert re.search(r"spaces\.get\(|statistics\.|benchmarks\.", seen[0]), seen[0]
+    assert not re.search(r"globals\(\)|lambda: experiments", "".join(c.source for c in code))
 
 
-@pytest.mark.needs(*DATA)
-def test_with_all_data_everything_is_computed(page):
-    record = json.loads((page[2] / "page.json").read_text())
-    assert record["recorded"] == []
-
-
-@pytest.mark.needs(*DATA)
 def test_every_notebook_takes_unusual_values(page):
     name, _, folder = page
     record = json.loads((folder / "page.json").read_text())
     assert record["parameters"] == {key: value for key, (value, *_) in CASES[name].items()}
     for how in record["shown"].values():
-        assert "nan" not in results.rendered(folder, how).lower().split(), how
+        assert "nan" not in page_.rendered(folder, how).lower().split(), how
     if check := CHECKS.get(name):
         check(folder, record)
 
@@ -155,7 +164,7 @@ def _one_dataset(folder, record):
 
 def _table_1(folder, record):
     _one_dataset(folder, record)
-    texts = {key: results.rendered(folder, value) for key, value in record["shown"].items()}
+    texts = {key: page_.rendered(folder, value) for key, value in record["shown"].items()}
     assert "under 200 resamples" in texts["table01-rho-cifar100"]  # for n_resamples is 199
     table = pd.read_csv(folder / "table01.csv").query("source == 'computed'")
     assert table.filter(regex="_(low|high)$").isna().all(axis=None)
@@ -196,53 +205,66 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_data_recorded_results_stand_in(name, tmp_path):
-    nothing = tmp_path / "nothing"
-    nothing.mkdir()
-    _, executed, folder = _run(
-        name, tmp_path, {"EPSUTIL_DATA": str(nothing), "EPSUTIL_CACHE": str(tmp_path / "cache")}
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    (tmp_path / "nothing").mkdir()
+    monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("EPSUTIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "results"))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"algorithm01_epsilon"}))
+def test_without_data_the_record_is_shown_whole(name, no_data, monkeypatch):
+    monkeypatch.setattr(execution, "_execute", lambda *_, **__: pytest.fail("executed"))
+    made = execution._make(name, None)
+    assert made.results == paths.RECORDED_RESULTS / name
+    assert re.match(
+        r"This page shows a \*\*recorded execution\*\* of 20\d\d-\d\d-\d\d", made.status
     )
-    record = json.loads((folder / "page.json").read_text())
-    needs_data = name != "algorithm01_epsilon"
-    assert bool(record["recorded"]) == needs_data
-    assert ("recorded results" in shown(executed)[0]) == needs_data
-    recorded = paths.RECORDED_RESULTS / name
-    for file in record["recorded"]:
-        if not file.endswith(".json"):
-            assert (folder / file).read_bytes() == (recorded / file).read_bytes()
+    assert "the machine that built the site does not have `" in made.status
+    assert f"`epsutil run {name}` makes it anew" in made.status
+    recorded = nbformat.read(made.notebook, as_version=4)
+    site._open(recorded, made.status)
+    assert made.status in recorded.cells[1].source
 
 
-def test_without_data_other_parameters_are_an_error(tmp_path):
-    nothing = tmp_path / "nothing"
-    nothing.mkdir()
+def test_without_data_a_run_stops_in_one_line(no_data, tmp_path):
     with pytest.raises(execution.NotebookError) as error:
-        _run(
-            "table06_weights_nasbench201",
-            tmp_path,
-            {
-                "EPSUTIL_DATA": str(nothing),
-                "EPSUTIL_CACHE": str(tmp_path / "cache"),
-                "EPSUTIL_FALLBACK": "",
-            },
-        )
-    assert error.value.ename == "SourceError" and "nats_bench.csv" in error.value.evalue
+        execution.run("table06_weights_nasbench201", {}, tmp_path / "out.ipynb")
+    assert error.value.ename == "SourceError"
+    assert "cifar" in error.value.evalue and "EPSUTIL_DATA" in error.value.evalue
 
 
 # Recorded results ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recorded_results_are_whole_and_of_the_papers_scale(name):
+def test_records_are_whole_of_the_papers_size_and_of_todays_code(name):
     folder = paths.RECORDED_RESULTS / name
     record = json.loads((folder / "page.json").read_text())
-    assert record["recorded"] == []
-    expected = parameters.defaults(name) | parameters.scale(name, "paper")
-    assert record["parameters"] == expected
+    assert record["parameters"] == parameters.defaults(name)
+    assert record["notebook"] == page_.digest(page_.read(name)), "epsutil record, for the page"
     for how in record["shown"].values():
-        assert results.rendered(folder, how)
+        assert page_.rendered(folder, how)
     for source, checksum in record["sources"].items():
         assert sources.SOURCES[source].sha256 == checksum
+    recorded = nbformat.read(folder / "page.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in page_.text_cells(recorded))
+    for label, how in record["shown"].items():
+        assert f":name: {label}\n\n{page_.rendered(folder, how)}" in text, label
+    for said in record["texts"].values():
+        assert said in text
+
+
+def test_a_changed_digit_is_found(tmp_path):
+    recorded = paths.RECORDED_RESULTS / "table06_weights_nasbench201"
+    shutil.copytree(recorded, tmp_path / "anew")
+    assert re.match(r"[\d,]+ values", execution.agreement(recorded, tmp_path / "anew"))
+    table = pd.read_csv(recorded / "table06.csv")
+    table.loc[3, "rho"] += 0.001
+    table.to_csv(tmp_path / "anew" / "table06.csv", index=False)
+    with pytest.raises(execution.BuildError, match="table06.csv: the column rho is not that of"):
+        execution.agreement(recorded, tmp_path / "anew")
 
 
 def test_table_1_agrees_with_the_paper():
@@ -269,14 +291,13 @@ def test_competing_metrics_agree_with_the_paper():
 
 def test_no_benchmark_data_are_recorded():
     for file in paths.RECORDED_RESULTS.rglob("*"):
-        assert file.suffix in ("", ".csv", ".svg", ".png", ".json"), file
+        assert file.suffix in ("", ".csv", ".svg", ".png", ".json", ".ipynb"), file
         if file.suffix == ".csv":
             assert len(pd.read_csv(file)) < 1000, f"{file}: a row per architecture?"
 
 
-def test_the_scoreboard_has_every_item_of_the_paper(tmp_path, monkeypatch):
-    monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
-    site.generate(tmp_path)
+def test_the_scoreboard_has_every_item_of_the_paper(tmp_path):
+    site.generate(tmp_path, RECORDED)
     text = (tmp_path / "scoreboard.md").read_text().replace(tables.NO_BREAK, " ")
     for item in names.ITEMS:
         assert re.search(rf"\[?{item}\b", text), item
@@ -284,9 +305,8 @@ def test_the_scoreboard_has_every_item_of_the_paper(tmp_path, monkeypatch):
         assert page in NAMES and f"notebooks/{page}.ipynb" in text
 
 
-def test_the_landing_page_begins_with_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
-    site.generate(tmp_path)
+def test_the_landing_page_begins_with_results(tmp_path):
+    site.generate(tmp_path, RECORDED)
     text = (tmp_path / "findings.md").read_text()
     table = pd.read_csv(paths.RECORDED_RESULTS / "table01_nasbench201" / "table01.csv")
     ours = table.query("metric == 'epsilon' and dataset == 'cifar10' and source == 'computed'")
@@ -299,14 +319,5 @@ def test_the_landing_page_begins_with_results(tmp_path, monkeypatch):
     rho = unseen.set_index("metric")["rho"]
     assert f"correlation is {rho['epsilon']:.2f} over" in text
     assert f"that of FLOPs is {rho['flops']:.2f}" in " ".join(text.split())
-    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "nothing"))
-    site.generate(tmp_path)
+    site.generate(tmp_path, {})
     assert (tmp_path / "findings.md").read_text() == "\n"
-
-
-def test_recording_refuses_recorded_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
-    (tmp_path / "some").mkdir()
-    (tmp_path / "some" / "page.json").write_text('{"page": "some", "recorded": ["a.csv"]}')
-    with pytest.raises(ValueError, match="some shows recorded results"):
-        site.record()

@@ -100,6 +100,23 @@ def test_single_runs_alone_say_nothing_of_noise():
     assert np.isnan(found.rho) and np.isnan(found.attenuated) and found.n == 0 and found.k == 1
 
 
+@pytest.mark.parametrize(
+    ("runs", "rho"),
+    [([[1, 3], [2, 2], [3, 1]], -1), ([[1, 1], [2, 3], [3, 2], [4, 0]], -0.4)],
+)
+def test_runs_that_agree_no_better_than_by_chance_have_no_ceiling(runs, rho):
+    """Spearman-Brown would divide by 0 at -1/(k - 1), and give a ceiling above 1 beyond it."""
+    found = noise.reliability(runs)
+    assert found.rho == pytest.approx(rho) and "by chance" in found.reason
+    assert np.isnan(found.of_mean) and np.isnan(found.attenuated)
+    cycle = np.array([[1, 2, 3], [2, 3, 1], [3, 1, 2]])  # each two runs: -1/2, of three means
+    found = noise.reliability(cycle)
+    assert found.rho == pytest.approx(-0.5) and np.isnan(found.attenuated)
+    assert noise.reliability(np.array([[1, 1], [2, 3], [3, 2]])).reason == ""
+    assert "same three" in noise.reliability(np.full((4, 2), np.nan)).reason
+    assert "any run" in noise.reliability([[1, 1], [2, 3], [3, 2]], [0, 0, 0]).reason
+
+
 def test_the_interval_of_two_runs_holds_their_correlation():
     _, runs, _ = trained(2, n=300)
     low, high = noise.interval(runs, 200)

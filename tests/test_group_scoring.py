@@ -1,6 +1,5 @@
 """The growing stores of the competing metrics."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from epsutil import initialise, inputs, metric, proxies, scoring, spaces
+from epsutil import initialise, inputs, metric, proxies, scoring, spaces, store
 
 SPACE = spaces.get("nasbench201")
 
@@ -42,7 +41,7 @@ def test_a_store_grows_and_nothing_is_computed_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(
         scoring,
         "_score_chunk",
-        lambda run, x, labels, todo: counted.append(len(todo)) or chunk(run, x, labels, todo),
+        lambda *given: counted.append(len(given[-1])) or chunk(*given),
     )
     many = score(tmp_path, 9)
     structures = [SPACE.structure(SPACE[int(i)]) for i in scoring.order("nasbench201")]
@@ -60,7 +59,7 @@ def test_networks_are_scored_in_the_order_in_which_a_store_grows(tmp_path, monke
     monkeypatch.setattr(
         scoring,
         "_score_chunk",
-        lambda run, x, labels, todo: asked.extend(todo) or chunk(run, x, labels, todo),
+        lambda *given: asked.extend(given[-1]) or chunk(*given),
     )
     order = [int(i) for i in scoring.order("nasbench201")[:40]]
     structures = [SPACE.structure(SPACE[i]) for i in order]
@@ -79,28 +78,50 @@ def test_an_interrupted_run_loses_at_most_a_chunk(tmp_path, monkeypatch):
     monkeypatch.setitem(scoring.GROUPS, "linear_regions", group)
     chunk, done = scoring._score_chunk, []
 
-    def interrupted(run, x, labels, todo):
+    def interrupted(*given):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(len(todo))
-        return chunk(run, x, labels, todo)
+        done.append(len(given[-1]))
+        return chunk(*given)
 
     monkeypatch.setattr(scoring, "_score_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         score(tmp_path, 8)
-    (partial,) = tmp_path.glob("*.partial")
-    kept = [row for path in partial.glob("*.json") for row in json.loads(path.read_text())]
+    (path,) = tmp_path.iterdir()
+    kept = {SPACE.structure(SPACE[index]) for index in store.read(path).index}
     assert 2 <= len(kept) <= 4
     again = []
     monkeypatch.setattr(
         scoring,
         "_score_chunk",
-        lambda run, x, labels, todo: (
-            again.extend(s for s, _ in todo) or chunk(run, x, labels, todo)
-        ),
+        lambda *given: again.extend(s for s, _ in given[-1]) or chunk(*given),
     )
     score(tmp_path, 8)
-    assert not set(again) & set(kept) and not partial.exists()
+    assert again and not set(again) & kept and len(list(path.iterdir())) == 1
+
+
+def test_what_is_stored_is_the_beginning_of_the_order(tmp_path, monkeypatch):
+    """An interrupted run may have left others, but these are no random sample."""
+    order = scoring.order("nasbench201")
+    score(tmp_path, 3)
+    (path,) = tmp_path.iterdir()
+    frame = store.read(path)
+    later = frame.iloc[:2].set_axis(pd.Index(order[[4, 6]], name="index"))
+    later.attrs = frame.attrs
+    store.write(path, later)
+    assert set(score(tmp_path, 0).index) == {*order[:3]}
+    monkeypatch.setattr(scoring, "order", lambda space: order[::-1])
+    assert score(tmp_path, 0) is None
+
+
+def test_a_smaller_rebuild_leaves_the_larger_store(tmp_path, monkeypatch):
+    many = score(tmp_path, 12)
+    again = score(tmp_path, 3, rebuild=True)
+    found = score(tmp_path, 0)
+    assert len(found) == len(many) == 12
+    pd.testing.assert_frame_equal(found.loc[again.index], again)  # with their seconds
+    others = many.index.difference(again.index)
+    pd.testing.assert_frame_equal(found.loc[others], many.loc[others])
 
 
 def test_equal_networks_share_a_score(tmp_path):
@@ -118,7 +139,7 @@ def test_another_version_of_a_metric_is_a_miss(tmp_path, monkeypatch):
     monkeypatch.setitem(proxies._PROXIES, "linear_regions", raised)
     assert score(tmp_path, 0) is None
     assert len(score(tmp_path, 2)) == 2
-    assert sorted(p.stem.rpartition("-v")[2] for p in tmp_path.glob("*.parquet")) == ["1.1", "1.2"]
+    assert sorted(p.name.rpartition("-v")[2] for p in tmp_path.iterdir()) == ["1.1", "1.2"]
 
 
 @pytest.mark.parametrize(("free", "processes"), [(40, 2), (23, 1), (3, 1)])
@@ -127,10 +148,10 @@ def test_no_more_processes_than_memory_holds(monkeypatch, caplog, free, processe
     memory = type("Memory", (), {"available": free * 2**30})
     monkeypatch.setattr(scoring.psutil, "virtual_memory", lambda: memory)
     run = _run("nasbench101", "gradients")
-    assert scoring._fitting(run, 2) == processes
+    assert scoring._fitting(spaces.get(run.space), run, 2) == processes
     assert ("1 processes, not 2: each takes 12 GiB" in caplog.text) == (processes == 1)
     small = _run("nasbench201", "gradients")
-    assert scoring._fitting(small, 2) == 2
+    assert scoring._fitting(SPACE, small, 2) == 2
 
 
 @pytest.mark.parametrize(
@@ -155,15 +176,15 @@ def _run(space_name="nasbench201", group="grad_sign", **batch):
 
 
 def test_what_decides_a_score_is_part_of_a_stores_name(monkeypatch):
-    names = {_run(group=group).filename for group in scoring.groups("nasbench201")}
+    names = {_run(group=group).name for group in scoring.groups("nasbench201")}
     assert len(names) == len(scoring.groups("nasbench201"))
-    before = _run().filename
-    assert _run(labels=np.arange(4)[::-1].copy()).filename != before
-    assert _run(x=inputs.batch("normal", 4, 43).x).filename != before
-    naswot = _run(group="naswot").filename  # reads no labels
-    assert _run(group="naswot", labels=None).filename == naswot
+    before = _run().name
+    assert _run(labels=np.arange(4)[::-1].copy()).name != before
+    assert _run(x=inputs.batch("normal", 4, 43).x).name != before
+    naswot = _run(group="naswot").name  # reads no labels
+    assert _run(group="naswot", labels=None).name == naswot
     monkeypatch.setattr(proxies, "VERSION", 2)
-    assert _run().filename != before
+    assert _run().name != before
 
 
 def test_patches_are_squares_of_the_images():
@@ -274,7 +295,7 @@ def test_language_model_is_tied():
     "setting", [{"channels_last": True}, {"one_output": True}, {"network": "biased"}]
 )
 def test_a_groups_settings_are_part_of_a_store(monkeypatch, setting):
-    before = _run().filename
+    before = _run().name
     group = scoring.GROUPS["grad_sign"]
     monkeypatch.setitem(scoring.GROUPS, "grad_sign", group._replace(**setting))
-    assert _run().filename != before
+    assert _run().name != before

@@ -1,14 +1,10 @@
 """What the site says about itself: how to cite it, how to run a page, which version it is."""
 
-import json
 import re
 import shlex
-import shutil
 import subprocess
-import sys
 
 import click.testing
-import nbformat
 import pytest
 import yaml
 from pybtex.database import parse_string
@@ -17,7 +13,9 @@ import epsutil
 from epsutil import cli, paths, sources
 from epsutil.book import execution, meta, parameters
 
-BIBTEX = "\n".join(re.findall(r"```bibtex\n(.*?)```", meta.citation(), re.DOTALL))
+LANDING = (paths.BOOK / "index.md").read_text("utf-8")
+BIBTEX = "\n".join(re.findall(r"```bibtex\n(.*?)```", LANDING, re.DOTALL))
+CITED = parse_string(BIBTEX, "bibtex").entries
 BOXES = {name: meta.run_box(name).source for name in parameters.names()}
 
 
@@ -29,25 +27,34 @@ def plain(text):
 
 
 def test_citations_are_those_of_the_bibliography():
-    cited = parse_string(BIBTEX, "bibtex").entries
     works = parse_string((paths.BOOK / "references.bib").read_text("utf-8"), "bibtex").entries
-    assert list(cited) == ["gracheva2024", "gracheva2025", "epsilon_reproduced"]
+    assert list(CITED) == ["gracheva2024", "gracheva2025", "epsilon_reproduced"]
     for key in ("gracheva2024", "gracheva2025"):
-        ours, theirs = cited[key], works[key]
+        ours, theirs = CITED[key], works[key]
         assert (ours.type, ours.persons) == (theirs.type, theirs.persons)
         for field in ("title", "year", "eprint", "journal", "volume", "number", "doi", "url"):
             assert plain(ours.fields.get(field, "")) == plain(theirs.fields.get(field, "")), field
 
 
-def test_the_companion_is_cited_as_its_cff_file_says(monkeypatch, tmp_path):
-    given = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
-    changed = given | {"title": "Another title", "version": "9.9"}
-    (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(changed))
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
-    entry = meta.citation().partition("@misc{epsilon_reproduced,")[2]
-    assert "{{Another title}}" in entry and "{Version 9.9}" in entry
-    assert "{https://github.com/someone/companion}" in entry
+def test_citations_are_those_of_the_cff_file():
+    companion = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
+    (journal,) = companion["references"]
+    works = (companion["preferred-citation"], journal, companion)
+    for entry, work in zip(CITED.values(), works, strict=True):
+        assert plain(entry.fields["title"]) == work["title"]
+        names = [who.get("name") or who["family-names"] for who in work["authors"]]
+        assert [plain(" ".join(who.last_names)) for who in entry.persons["author"]] == names
+        assert int(entry.fields["year"]) == work.get("year", 2026)
+        for field, value in (("doi", work.get("doi")), ("url", work.get("url"))):
+            assert entry.fields.get(field) == value
+    preprint = companion["preferred-citation"]["identifiers"][0]["value"]
+    assert preprint == f"arXiv:{CITED['gracheva2024'].fields['eprint']}"
+    assert (
+        (journal["volume"], journal["issue"])
+        == (58, 10)
+        == tuple(int(CITED["gracheva2025"].fields[field]) for field in ("volume", "number"))
+    )
+    assert CITED["epsilon_reproduced"].fields["note"] == f"Version {companion['version']}"
 
 
 # Which version -------------------------------------------------------------------------------
@@ -147,44 +154,6 @@ def test_a_failing_command_is_noticed(monkeypatch, tmp_path):
         execution.run("algorithm01_epsilon", {"no_such_parameter": 1})
 
 
-# Colab ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def notebooks(monkeypatch, tmp_path):
-    """Copies of two notebooks, of which one needs data."""
-    for name in ("algorithm01_epsilon", "table06_weights_nasbench201"):
-        shutil.copy(paths.NOTEBOOKS / f"{name}.ipynb", tmp_path)
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
-    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
-    return tmp_path
-
-
-def test_preambles_are_written_once(notebooks):
-    before = {file.name: file.read_text("utf-8") for file in notebooks.iterdir()}
-    assert not meta.opens_in_colab()
-    for _ in range(2):
-        assert len(meta.write_preambles()) == 2
-    assert meta.opens_in_colab()
-    for file in notebooks.iterdir():
-        notebook = nbformat.read(file, as_version=4)
-        nbformat.validate(notebook)
-        first = notebook.cells.pop(0)
-        assert first.id == meta.COLAB and first.source == meta.preamble(file.stem)
-        assert len(first.source.splitlines()) <= 20
-        rest = json.dumps(json.loads(before[file.name])["cells"])
-        assert json.dumps(json.loads(file.read_text("utf-8"))["cells"][1:]) == rest
-
-
-def test_another_repository_needs_another_preamble(notebooks, monkeypatch):
-    meta.write_preambles()
-    monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/companion")
-    assert not meta.opens_in_colab()
-    monkeypatch.setenv("EPSUTIL_REPOSITORY", "nowhere")
-    with pytest.raises(ValueError, match="EPSUTIL_REPOSITORY"):
-        meta.write_preambles()
-
-
 def test_a_page_built_without_its_data_tells_how_to_fetch_them(monkeypatch, tmp_path):
     name = "table06_weights_nasbench201"
     page = tmp_path / name / "page.json"
@@ -192,34 +161,3 @@ def test_a_page_built_without_its_data_tells_how_to_fetch_them(monkeypatch, tmp_
     page.write_text('{"sources": {}}')
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
     assert "epsutil fetch images/cifar-10-python.tar.gz" in str(meta.run_box(name))
-
-
-def test_a_preamble_fetches_the_book_and_its_data_in_colab_only(notebooks, monkeypatch, tmp_path):
-    ran, code = [], meta.preamble("table06_weights_nasbench201")
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: ran.append(command))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    assert ran == []
-    monkeypatch.setitem(sys.modules, "google.colab", sys)
-    exec(code, {})
-    clone, install, fetch = ran
-    book = str(tmp_path / "book")
-    assert clone[:2] == ["git", "clone"] and clone[-2:] == [
-        "https://github.com/someone/companion",
-        book,
-    ]
-    assert install[1:] == [
-        "-m",
-        "pip",
-        *"install --quiet --disable-pip-version-check -e".split(),
-        book,
-    ]
-    assert sys.path[0] == book
-    assert fetch[1:] == [
-        "-m",
-        "epsutil.cli",
-        "fetch",
-        "images/cifar-10-python.tar.gz",
-        "nas-bench-201/nats_bench.csv",
-    ]

@@ -14,6 +14,7 @@ from test_book import DATA, NAMES
 
 from epsutil import (
     experiments,
+    inputs,
     paths,
     scoring,
     spaces,
@@ -176,11 +177,12 @@ def test_least_resamples_is_what_the_pages_say():
 def test_figures_of_no_architecture(n):
     """Nothing above the lowest accuracy, or nothing with a score."""
     frame = pd.DataFrame({"test_accuracy": [90.0] * n, "epsilon": np.nan, "params": 1.0})
-    density = notebook.functions("figure02_scatter", lowest=80.0)["density"]
-    for figure in (plots.scatter(frame, "cifar10"), density(frame)):
+    density = notebook.functions("figure02_scatter")["density"]
+    for figure in (plots.scatter(frame, "cifar10"), density(frame, lowest=80.0)):
         assert "no architecture to draw" in [text.get_text() for text in figure.axes[0].texts]
     assert len(plots.interactive_scatter(frame, "cifar10", spaces.get("nasbench201")).data) == 1
-    problem = experiments.Problem("nasbench201", "cifar10", n, (1e-7, 1.0))
+    space, grey = spaces.get("nasbench201"), inputs.batch("grey", 8)
+    problem = experiments.Problem(space, grey, np.arange(n), (1e-7, 1.0))
     problem.__dict__.update(frame=frame, trained=frame)
     counted = experiments.counts([problem]).iloc[0]
     assert counted["n"] == n and counted["n_scored"] == 0 and np.isnan(counted["highest_epsilon"])

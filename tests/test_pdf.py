@@ -1,43 +1,65 @@
 """Print: what a screen hides in tabs shows on paper, and the whole book is one PDF."""
 
+import re
 import shutil
 
 import pytest
 from test_site import CONTENT
 
 from epsutil import cli, paths
-from epsutil.book import pdf
+from epsutil.book import pdf, site
 from epsutil.book.execution import BuildError
 
-PAGE = """<!DOCTYPE html><html data-theme="dark"><head><title>{title}</title>
-<link rel="stylesheet" href="../_static/custom.css"><style>
-.sd-tab-set {{ display: flex; flex-wrap: wrap; }} .sd-tab-content {{ display: none; }}
-.sd-tab-set > input {{ position: absolute; opacity: 0; }}
-.sd-tab-set > input:checked + label + .sd-tab-content {{ display: block; }}
-</style></head><body><nav>sidebar</nav><article class="bd-article"><h1 id="top">{title}</h1>
-<p><a class="there" href="{other}.html#top">there</a> <a class="out" href="https://a.org/">out</a>
-<a class="download" href="t.csv">The table as CSV</a></p>
-<div class="sd-tab-set"><input checked id="tab-0" name="set-0" type="radio">
-<label class="sd-tab-label" for="tab-0">One</label><div class="sd-tab-content">first</div>
-<input id="tab-1" name="set-0" type="radio"><label class="sd-tab-label" for="tab-1">Two</label>
-<div class="sd-tab-content">second of {title}</div></div></article></body></html>"""
+FORMULA = r"""
+A line with $w_1 \le \alpha$, and
+
+$$\epsilon = \frac{\delta}{\mu}$$
+"""
+PAGE = """# Page {name}
+
+[There]({other}.md), [out](https://a.org/), {{download}}`The table <t.csv>`. {formula}
+
+:::::{{tab-set}}
+::::{{tab-item}} One
+one in {name}
+::::
+::::{{tab-item}} Two
+two in {name}
+::::
+:::::
+
+{filling}
+
+## Part of {name}
+
+<button>no use</button> <a href="elsewhere.html">elsewhere</a>
+"""
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    """A stage with two pages, of which the first has no formula."""
+    build = tmp_path_factory.mktemp("book") / "_build"
+    (build / "stage" / "book").mkdir(parents=True)
+    (build / "stage" / "_extra").mkdir()
+    shutil.copytree(paths.BOOK / "_static", build / "stage" / "_static")
+    site._write_config(build / "stage")
+    (build / "stage" / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/a\nparts:\n  - chapters:\n      - file: book/b\n"
+    )
+    (build / "stage" / "book" / "references.bib").write_text("")
+    (build / "stage" / "book" / "t.csv").write_text("1\n")
+    filling = "\n\n".join(["A paragraph."] * 31)  # the next heading moves to another page
+    for name, other, formula in (("a", "b", ""), ("b", "a", FORMULA)):
+        text = PAGE.format(name=name, other=other, formula=formula, filling=filling)
+        (build / "stage" / "book" / f"{name}.md").write_text(text)
+    return build
 
 
 @pytest.fixture
-def built(monkeypatch, tmp_path):
-    """A site of two pages in a project of its own."""
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "_build")
-    html = tmp_path / "_build" / "html"
-    (html / "book").mkdir(parents=True)
-    shutil.copytree(paths.BOOK / "_static", html / "_static")
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    (tmp_path / "_toc.yml").write_text(
-        "root: book/a\nparts:\n  - caption: Part\n    chapters:\n      - file: book/b\n"
-    )
-    for name, other in ("ab", "ba"):
-        (html / "book" / f"{name}.html").write_text(PAGE.format(title=f"Page {name}", other=other))
-    (html / "index.html").write_text("")
-    return html
+def built(staged, monkeypatch):
+    monkeypatch.setattr(paths, "BUILD", staged)
+    return staged
 
 
 @pytest.fixture
@@ -47,38 +69,51 @@ def chromium():
         pytest.skip("no Chromium on the PATH")
 
 
-def test_pages_come_together_with_all_that_tabs_hide(built, chromium):
-    with pdf.assembled(built, ["book/a.html", "book/b.html"]) as page:
-        shown = page.inner_text("body")
-        ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
-        links = page.evaluate("() => [...document.links].map(a => a.getAttribute('href'))")
-        titles = page.evaluate(
-            "() => [...document.querySelectorAll('label')].filter(e => e.checkVisibility()).length"
-        )
-        colour = page.evaluate("() => getComputedStyle(document.documentElement).colorScheme")
-    for text in ("Page a", "Page b", "second of Page a", "second of Page b"):
-        assert text in shown
-    assert titles == 4 and "sidebar" not in shown and "CSV" not in shown
-    assert len(set(ids)) == len(ids) and "page-1-tab-1" in ids
-    assert links == ["#page-1-top", "https://a.org/", "#page-0-top", "https://a.org/"]
-    assert "dark" not in colour
+def titles(outline):
+    for entry in outline:
+        yield from titles(entry) if isinstance(entry, list) else [entry.title]
 
 
-def test_one_pdf_in_the_order_of_the_contents(built, chromium):
+def test_the_book_is_one_pdf(built, chromium):
+    pypdf = pytest.importorskip("pypdf")
     output = pdf.write()
-    content = output.read_bytes()
-    assert output == paths.BUILD / "epsilon-reproduced.pdf" and content.startswith(b"%PDF")
-    assert content.count(b"/Type /Page\n") == 2  # a chapter begins a page
-    assert list(output.parent.glob(".*")) == []
+    assert output == paths.BUILD / "epsilon-reproduced.pdf"
+    assert {file.name for file in built.iterdir()} == {"stage", "build.log", output.name}
+    document = pypdf.PdfReader(output)
+    pages = [page.extract_text() for page in document.pages]
+    text = "\n".join(pages)
+    for words in ("one in a", "two in a", "one in b", "two in b", "One", "Two"):
+        assert words in text
+    assert not re.search(r"\\[a-zA-Z]|no use|The table|Contents", text)
+    assert "ε = δ" in text.replace("𝜖", "ε").replace("𝛿", "δ").replace("ϵ", "ε")
+    # A chapter begins a page; bookmarks are single.
+    (begins,) = [page for page in pages if "Page b" in page]
+    assert begins.strip().startswith("Page b")
+    assert [*titles(document.outline)] == ["Page a", "Part of a", "Page b", "Part of b"]
+    links = [a.get_object() for page in document.pages for a in page.get("/Annots") or []]
+    assert {link["/A"]["/URI"] for link in links if "/A" in link} == {"https://a.org/"}
+    assert sum("/Dest" in link for link in links) == 2  # to the other page
 
 
-def test_what_is_missing_is_said_in_one_line(built, monkeypatch, capsys):
+def test_without_mathjax_there_is_no_pdf(browser, chromium, tmp_path):
+    """Formulas would be raw TeX."""
+    page = tmp_path / "book.html"
+    page.write_text('<article class="bd-article"><p class="math">\\(a\\)</p></article>')
+    opened = browser.new_page()
+    with pytest.raises(BuildError, match="^1 formulas of the book are not set: MathJax .*html$"):
+        pdf._printed(opened, page)
+    page.write_text('<article class="bd-article"><p>no formula</p></article>')
+    assert pdf._printed(opened, page).startswith(b"%PDF")
+    opened.close()
+
+
+def test_what_is_missing_is_said_in_one_line(built, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr("sys.argv", ["epsutil", "pdf"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert "Chromium" in str(stopped.value) and "\n" not in str(stopped.value)
-    (built / "index.html").unlink()
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
     with pytest.raises(BuildError, match="make book"):
         pdf.write()
 

@@ -14,7 +14,7 @@ import pytest
 
 from epsutil import inputs, paths, scoring, sources, spaces, store
 
-STORES = {path.name: store.read(path) for path in sorted(paths.RECORDED_SCORES.glob("*.parquet"))}
+STORES = {path.name: store.read(path) for path in sorted(paths.RECORDED_SCORES.iterdir())}
 RUNS = {name: frame.attrs["run"] for name, frame in STORES.items()}
 CHEAP = [  # seconds are for one network, where they count; epsilon takes milliseconds
     name
@@ -32,7 +32,8 @@ def test_every_store_is_named_by_what_decides_it():
     for name, run in RUNS.items():
         fields = {field: run[field] for field in store.Run.__dataclass_fields__}
         fields["weights"] = tuple(fields["weights"])
-        assert store.Run(**fields).filename == name
+        assert store.Run(**fields).name == name
+        assert len(list((paths.RECORDED_SCORES / name).iterdir())) == 1  # compact
 
 
 def test_every_store_is_of_this_version():

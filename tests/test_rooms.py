@@ -11,7 +11,7 @@ from epsutil import paths
 # library, which is all below the book, imports nothing of the book.
 ORDER = """
     cli
-    book.site book.play book.pdf book.meta book.execution book.extension
+    book.pdf book.site book.play book.meta book.execution book.extension
     book.page book.verdicts book.tables book.plots book.parameters book
     agreement weights experiments user_tables
     search

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from epsutil import search, spaces
@@ -245,6 +246,38 @@ def test_reinforce_learns():
     signal = (options == [2, 1]).sum(axis=1).astype(float)
     history = search.reinforce(signal, search.Choices(options), 20, 300, SEED, 0.1)
     assert signal[history[:, -50:]].mean() > 1.9 > 1 > signal[history[:, :3]].mean()
+
+
+def test_tpe_reads_what_it_trains_and_learns(table):
+    choices, signal, _ = table
+    recording = Recording(signal)
+    history = search.tpe(recording, choices, rounds=3, steps=STEPS, seed=SEED)
+    assert [int(a) for a in recording.read] == history.ravel().tolist()
+    assert signal[history[:, -10:]].mean() > signal[history[:, :10]].mean() + 1
+    np.testing.assert_array_equal(search.tpe(signal, choices, 2, STEPS, SEED), history[:2])
+
+
+@pytest.mark.parametrize("epochs", [12, 1000])
+def test_bohb_pays_for_each_epoch_and_takes_the_best_of_the_longest_trained(table, epochs):
+    choices, short, _ = table
+    long = 1000 - short  # so that who chooses by the short ones is found out
+    first, last = Recording(short), Recording(long)
+    found = search.bohb(first, last, choices, rounds=1, epochs=epochs, seed=SEED)
+    if epochs == 12:
+        assert not last.read and found.tolist() == [int(a) for a in first.read]
+        return
+    whole, stops = [int(a) for a in last.read], len(first.read)
+    assert len(whole) >= 2 and long[found[0]] == max(long[whole])
+    # a whole training is seen after 12, 36 and 108 epochs, too; any other costs 12 to 108
+    assert 200 * len(whole) <= epochs and 12 * (stops - 3 * len(whole)) <= epochs - 200 * len(whole)
+    again = search.bohb(short, long, choices, rounds=2, epochs=epochs, seed=SEED)
+    assert again[0] == found[0]
+
+
+def test_bohb_without_an_epoch_to_spare(table):
+    choices, signal, _ = table
+    with pytest.raises(ValueError, match="11 epochs do not train one network for 12"):
+        search.bohb(signal, signal, choices, rounds=1, epochs=11, seed=0)
 
 
 def test_curves(table):
@@ -497,3 +530,48 @@ def test_rounds_are_compared_each_with_each():
     assert search.better(warm, plain) == (1 + 1 + 0.5 + 1) / 4
     u = stats.mannwhitneyu(warm, plain).statistic
     assert search.better(warm, plain) == u / 4 == 1 - search.better(plain, warm)
+
+
+RING = search.Neighbourhood([[(i - 1) % 6, (i + 1) % 6] for i in range(6)])
+VALUES = [3.0, 1.0, 2.0, 6.0, 5.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "values", [VALUES, pd.Series(VALUES, range(6, 0, -1)), torch.tensor(VALUES)]
+)
+def test_vectors_of_several_kinds_are_one(values):
+    expected = search.evolve(np.array(VALUES), RING, 2, 9, 0, 3, 2)
+    np.testing.assert_array_equal(search.evolve(values, RING, 2, 9, 0, 3, 2), expected)
+    nullable = pd.Series([3, None, 2], dtype="Int64")
+    assert search.scored(nullable, "left out").drawn.tolist() == [0, 2]
+    assert search.curves(expected, values, values).honest[:, -1].max() == 6
+    assert search.chosen(np.array([[0, 3, 1]]), values).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: search.scored([1.0, np.inf]), "score has 1 infinite"),  # it would always win
+        (lambda: search.scored(["a", "b"]), "score does not hold real numbers"),
+        (lambda: search.scored([[1.0]]), "a number for each architecture"),
+        (lambda: search.scored([1.0, 2.0], among=[2]), "positions from 0 to 1"),
+        (lambda: search.scored([1.0, 2.0], among=[True, False]), "positions from 0 to 1"),
+        (lambda: search.random(6, 1, 2, 0, search.scored([1.0, 2.0]), 2), "for each of 6"),
+        (lambda: search.random(6, 1, 2, 0, VALUES, 2), "what `scored` makes"),
+        (lambda: search.random(6, 1, 2, 0, search.Scored(np.full(6, np.inf), np.arange(6)), 2),
+         "infinite"),
+        (lambda: search.random(6, 1, 1.5, 0), "steps is 1.5, must be 1 or more, a whole number"),
+        (lambda: search.random(6, True, 1, 0), "rounds is True"),
+        (lambda: search.evolve([1.0, 2.0], RING, 1, 9, 0, 3, 2), "signal has 2 values"),
+        (lambda: search.evolve([np.inf] * 6, RING, 1, 9, 0, 3, 2), "signal has 6 infinite"),
+        (lambda: search.evolve("a word", RING, 1, 9, 0, 3, 2), "signal does not hold"),
+        (lambda: search.curves(np.array([[0, 1]]), [1.0, np.nan], [1.0, 2.0]), "has no signal"),
+        (lambda: search.chosen(np.array([[0, -1]]), [1.0, 2.0]), "signal has 2 values"),
+        (lambda: search.chosen(np.array([[0, 1]]), [1.0, np.nan]), "has no signal"),
+        (lambda: search.Neighbourhood([[1], [0]], [-1.0]), "a chance is"),
+        (lambda: search.Neighbourhood([[1], [0]], [np.inf]), "chance has 1 infinite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()

@@ -8,11 +8,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from epsutil import statistics
+from epsutil import initialise, inputs, noise, proxies, search, statistics
+from epsutil.spaces import get
 from epsutil.statistics import SCORES
 
 NAN = float("nan")
@@ -432,6 +434,67 @@ def test_rank_product_counts_those_below_and_half_of_the_equal_ones():
     assert result.tolist() == pytest.approx(expected)
     part = statistics.rank_product(frame.iloc[:10])
     assert not np.allclose(part, result.iloc[:10])  # it depends on the set
+
+
+TABLE = [[3.0, 0.5], [1.0, NAN], [2.0, 0.1]]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.array(TABLE),
+        TABLE,
+        torch.tensor(TABLE, requires_grad=True),
+        pd.DataFrame({"a": [3, 1, 2], "b": [5, pd.NA, 1]}, dtype="Int64"),
+        [["3", "0.5"], ["1", None], ["2", "0.1"]],
+    ],
+)
+def test_what_holds_numbers_is_taken(table):
+    """Ranks 3, 1, 2 and 3, 1, 2 of three."""
+    expected = [0, 2 * np.log(1 / 3), 2 * np.log(2 / 3)]
+    assert statistics.rank_product(table).tolist() == pytest.approx(expected)
+    found = noise.reliability(np.vstack([np.asarray([[4.0, 9.0]]), TABLE])).n
+    assert found == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pd.DataFrame({"name": ["a", "b"], "x": [1, 2]}), "does not hold real numbers: could not"),
+        ([[1.0, np.inf], [2.0, 3.0]], "1 infinite values"),
+        ([1.0, 2.0], "give a table"),
+        ([[1, 2], [3]], "does not hold real numbers"),
+        (torch.ones(2, 2, dtype=torch.bfloat16), "does not hold real numbers"),
+        (np.ones((2, 2), complex), "but complex128"),
+        ({"a": 1}, "does not hold real numbers"),
+    ],
+)
+@pytest.mark.parametrize("function", [statistics.rank_product, noise.reliability])
+def test_what_holds_none_is_refused(function, table, said):
+    with pytest.raises(ValueError, match=said) as error:
+        function(table)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70, 1.5, True, "21", None])
+def test_seeds_have_one_range(seed):
+    """At every border where one comes in; the largest is taken."""
+    network, x = torch.nn.Linear(2, 1), torch.rand(4, 2)
+    values = [1.0, 2.0, 3.0]
+    calls = [
+        lambda seed: inputs.batch("grey", 4, seed),
+        lambda seed: get("nasbench201").sample(3, seed),
+        lambda seed: search.random(3, 1, 1, seed),
+        lambda seed: statistics.bootstrap(values, values, seed=seed),
+        lambda seed: noise.expected(values, [[v, v] for v in values], seed=seed),
+        lambda seed: initialise.random_(network, seed),
+    ]
+    if seed is not None:  # the weights as they are
+        calls.append(lambda seed: proxies.compute(network, (x, None), ["params"], seed))
+    for call in calls:
+        with pytest.raises(ValueError, match=f"seed is {seed!r}, must be from 0 to 4294967295"):
+            call(seed)
+        call(2**32 - 1)
 
 
 def test_rank_shares_are_counts_of_those_below_and_half_of_the_equal_ones():

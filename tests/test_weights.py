@@ -1,5 +1,7 @@
 """The choice of epsilon's weights without training: its measures, its rules, its mistakes."""
 
+import os
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -43,6 +45,36 @@ def test_the_measures_count_comparisons():
         expected = slow(scores, name, near[name])
         assert list(row[["apart", "spread", "agreement"]]) == pytest.approx(expected)
         assert row["n_scored"] == scores[name].notna().sum()
+
+
+@pytest.mark.parametrize("n", [2, 60, 63, 64, 65, 200])
+def test_blocks_of_comparisons_choose_as_all_at_once(monkeypatch, n):
+    random = np.random.default_rng(n)
+    names = [f"{a:g},{b:g}" for a, b in combinations((1e-3, 0.1, 1.0, 10.0), 2)]
+    scores = pd.DataFrame(random.random((n, 6)).round(2), columns=names)
+    scores = scores.mask(random.random((n, 6)) < 0.2)
+    plain = weights.describe(scores)  # n * n comparisons are less than one block
+    assert n * n < weights.BLOCK
+    monkeypatch.setattr(weights, "BLOCK", 64 * 64)
+    blocks = weights.describe(scores)
+    if n <= 64:
+        pd.testing.assert_frame_equal(blocks, plain, check_exact=True)
+    counted = ["n_scored", "unscored", "apart", "agreement"]
+    pd.testing.assert_frame_equal(blocks[counted], plain[counted], check_exact=True)
+    np.testing.assert_allclose(blocks["spread"], plain["spread"], rtol=1e-14)
+    assert all(rule(blocks) == rule(plain) for rule in weights.RULES.values())
+    i, j = np.triu_indices(n, 1)
+    signs = np.nan_to_num(scores.to_numpy()[i] - scores.to_numpy()[j])
+    assert (plain.sort_index()["apart"] == (np.abs(signs) > 1e-5).mean(0)).all()
+
+
+def test_memory_does_not_grow_with_the_comparisons():
+    scores = pd.DataFrame(np.random.default_rng(0).random((1500, 3)), columns=["1,2", "1,3", "2,3"])
+    tracemalloc.start()
+    weights.describe(scores)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6  # a million comparisons would take 100 MB
 
 
 def test_the_rules():
@@ -95,6 +127,27 @@ def test_a_space_by_name_and_itself():
     itself = weights.select(space, torch.tensor(x), [1.0, 1e-1, 1e-3], n_archs=20, n_jobs=2)
     pd.testing.assert_frame_equal(by_name.table, itself.table)
     assert by_name.weights == itself.weights and by_name.table["n"].eq(20).all()
+
+
+class Mine(type(spaces.get("nasbench201"))):
+    """A space that no registry knows; its outputs tell which process they were computed in."""
+
+    name = "mine"
+
+    def outputs(self, arch, x, weights, dtype=None):
+        (self.folder / str(os.getpid())).touch()
+        return super().outputs(arch, x, weights, dtype)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_space_of_ones_own(tmp_path, n_jobs):
+    space, given = Mine(), {"weights": [1e-3, 1e-1, 1.0], "n_archs": 12, "rule": "spread"}
+    space.folder = tmp_path
+    x = inputs.batch("grey", 4, image_size=8).x
+    found = weights.select(space, x, n_jobs=n_jobs, **given)
+    pd.testing.assert_frame_equal(found.table, weights.select("nasbench201", x, **given).table)
+    processes = {path.name for path in tmp_path.iterdir()}
+    assert (str(os.getpid()) in processes) == (n_jobs == 1)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@
     return once(`${name} ${of}`, () => stored(PLAY.data[`metrics-${of}`], name));
   }
 
-  /** Decode a stored metric: its values are those of the different networks, by first appearance. */
+  /** Decode a stored metric: a value for each cell, or for each network, by first appearance. */
   function stored(all, name) {
     const { n, scale, values } = all.find((one) => one.name === name);
     const numbers = PLAY.unpack(values, Float32Array);
@@ -63,9 +63,9 @@
     const result = new Float64Array(PLAY.size()).fill(NaN);
     const places = new Map();
     for (const index of computed ?? result.keys()) {
-      const network = PLAY.networks()[index];
-      if (!places.has(network)) places.set(network, places.size);
-      result[index] = numbers[places.get(network)] * scale;
+      const key = numbers.length === n ? index : PLAY.networks()[index];
+      if (!places.has(key)) places.set(key, places.size);
+      result[index] = numbers[places.get(key)] * scale;
     }
     return { values: result, computed };
   }

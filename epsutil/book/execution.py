@@ -27,6 +27,7 @@ import psutil
 import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 
 from epsutil import paths, sources
 from epsutil.book import page, parameters
@@ -66,7 +67,8 @@ def run(
     """Execute a notebook with the given parameters and return where it was written.
 
     The kernel is the running interpreter, in the project's folder. The output appears under its
-    name only when every cell has run; a failed run leaves ``<name>.failed.ipynb`` beside it.
+    name only when every cell has run; a failed run leaves ``<name>.failed.ipynb`` beside it. Where
+    tables and figures go says :func:`results_of`.
 
     Parameters
     ----------
@@ -79,14 +81,22 @@ def run(
 
     Raises
     ------
-    ParameterError, NotebookError
-        See :mod:`epsutil.book.parameters`; a cell raised an exception.
+    ParameterError, NotebookError, BuildError
+        See :mod:`epsutil.book.parameters`; a cell raised an exception; the kernel was killed.
     """
     chosen = parameters.scale(name, scale) | parameters.check(name, given)
+    environment = {"EPSUTIL_RESULTS": str(results_of(output))}
     output = Path(output) if output else paths.BUILD / "runs" / f"{name}.ipynb"
-    executed = _execute(name, chosen, output.expanduser().resolve(), {})
-    _fill(executed, name, page.readable)
+    executed = _execute(name, chosen, output.expanduser().resolve(), environment)
+    _fill(executed, Path(environment["EPSUTIL_RESULTS"]) / name, page.readable)
     return executed
+
+
+def results_of(output: str | Path | None) -> Path:
+    """Return the folder for the results of a run: beside its notebook, where that has a name."""
+    if output is None or os.environ.get("EPSUTIL_RESULTS"):
+        return paths.results()
+    return Path(output).expanduser().resolve().with_suffix(".results")
 
 
 def execute_all(scores: Path | None = None, only: Collection[str] = ()) -> dict[str, Made]:
@@ -102,8 +112,8 @@ def execute_all(scores: Path | None = None, only: Collection[str] = ()) -> dict[
 
     Raises
     ------
-    NotebookError
-        A cell raised an exception.
+    NotebookError, BuildError
+        A cell raised an exception; a kernel was killed.
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = {name: pool.submit(_make, name, scores) for name in only or parameters.names()}
@@ -209,7 +219,8 @@ def _execute(
     name: str, values: dict[str, Any], output: Path, environment: Mapping[str, str]
 ) -> Path:
     logging.getLogger("papermill").setLevel(logging.WARNING)  # it repeats what is said here
-    output.parent.mkdir(parents=True, exist_ok=True)
+    paths.writable(output.parent, "--output names another place")
+    paths.writable(paths.results() / name, "EPSUTIL_RESULTS names another folder")
     part = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
     try:
         papermill.execute_notebook(
@@ -223,13 +234,17 @@ def _execute(
             progress_bar={"desc": name},
             iopub_timeout=120,  # for a busy machine to hand over a cell's figures
         )
-    except papermill.PapermillExecutionError as error:
-        failed = output.with_name(f"{output.stem}.failed.ipynb")
-        part.replace(failed)
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        failed = part.replace(output.with_name(f"{output.stem}.failed.ipynb"))
+        kept = f"What ran until then is in {failed}"
+        if isinstance(error, DeadKernelError):
+            raise BuildError(
+                f"the kernel of notebooks/{name}.ipynb was killed, most likely for want of memory: "
+                f"close other programs or lower its parameters. {kept}"
+            ) from None
         raise NotebookError(
             f"notebooks/{name}.ipynb failed in cell [{error.exec_count}]:\n\n"
-            f"{error.source}\n\n{plain(chr(10).join(error.traceback))}\n\n"
-            f"What ran until then is in {failed}",
+            f"{error.source}\n\n{plain(chr(10).join(error.traceback))}\n\n{kept}",
             error.ename,
             error.evalue,
         ) from None
@@ -240,10 +255,10 @@ def _execute(
         part.unlink(missing_ok=True)
 
 
-def _fill(executed: Path, name: str, form: Callable[[str], str] = str) -> None:
+def _fill(executed: Path, results: Path, form: Callable[[str], str] = str) -> None:
     """Put the filled texts of a page into its executed notebook."""
-    file = paths.results() / name / "page.json"
-    texts = json.loads(file.read_text("utf-8"))["texts"] if file.exists() else {}
+    file = results / "page.json"
+    texts = json.loads(file.read_text("utf-8")).get("texts", {}) if file.exists() else {}
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
         cell.source = form(texts[cell.id]) if cell.id in texts else cell.source
@@ -263,7 +278,7 @@ def _execute_cached(
     record.unlink(missing_ok=True)
     log.info("%s: executing", name)
     _execute(name, values, output, environment)
-    _fill(output, name)
+    _fill(output, paths.results() / name)
     if results := _results_of(name):
         part = record.with_suffix(".part")
         part.write_text(json.dumps({"key": key, "results": results}), "utf-8")
@@ -278,7 +293,7 @@ def _key(name: str, values: dict[str, Any]) -> str:
     package = Path(__file__).parent.parent
     # What is made of executed notebooks is not imported by them.
     of_the_site = [f"book/{name}.py" for name in ("extension", "meta", "pdf", "play", "site")]
-    sources = {*package.rglob("*.py"), *package.rglob("*.txt")}
+    sources = {file for file in package.rglob("*") if file.suffix != ".pyc"}
     sources -= {package / file for file in of_the_site}
     sources |= {paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"}
     for folder in (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER):
@@ -287,6 +302,9 @@ def _key(name: str, values: dict[str, Any]) -> str:
     given = [file for folder in data for file in sorted(folder.rglob("*")) if file.is_file()]
     # The data are gigabytes, and so they enter without their contents.
     states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in given]
+    # What a user has computed by the competing metrics is shown where the book has no more.
+    stored = (part.parent.name for part in paths.scores().glob("*/*.parquet"))
+    states += sorted({(store, 0, 0) for store in stored if "-epsilon-" not in store})
     return _digest([sys.version, values, states], sources)
 
 

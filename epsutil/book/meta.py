@@ -1,4 +1,4 @@
-"""What the site says about itself: version, citation, how to rerun a page."""
+"""What the site says about itself: version, address, how to rerun a page."""
 
 import html
 import json
@@ -6,21 +6,15 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
-import yaml
 
 import epsutil
 from epsutil import paths, pools, sources
 from epsutil.book import parameters
-
-COLAB = "colab"  # the identity of a notebook's cell that only Colab needs
 
 
 def repository() -> tuple[str | None, str]:
@@ -66,50 +60,6 @@ def footer() -> str:
     return f'<p class="built">{said}, built on {built:%Y-%m-%d}.</p>'
 
 
-# How to cite ---------------------------------------------------------------------------------
-
-
-def citation() -> str:
-    """Return BibTeX for the paper and this companion, from ``CITATION.cff``, in tabs."""
-    companion = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
-    companion.setdefault("repository-code", repository()[0])
-    (journal,) = companion["references"]
-    works = {
-        "The paper": _bibtex("gracheva2024", "misc", companion["preferred-citation"]),
-        "Its journal version": _bibtex("gracheva2025", "article", journal),
-        "This companion": _bibtex("epsilon_reproduced", "misc", companion),
-    }
-    tabs = [
-        f"::::{{tab-item}} {title}\n```bibtex\n{entry}\n```\n::::\n"
-        for title, entry in works.items()
-    ]
-    return f":::::{{tab-set}}\n{''.join(tabs)}:::::\n"
-
-
-def _bibtex(key: str, kind: str, work: Mapping[str, Any]) -> str:
-    """Write a work of a CFF file as BibTeX."""
-    names = [
-        f"{{{who['name']}}}" if "name" in who else f"{who['family-names']}, {who['given-names']}"
-        for who in work["authors"]
-    ]
-    arxiv = [i["value"] for i in work.get("identifiers", ()) if i["value"].startswith("arXiv:")]
-    fields = {
-        "author": " and ".join(names),
-        "title": f"{{{work['title']}}}",
-        "journal": work.get("journal") if kind == "article" else None,
-        "volume": work.get("volume"),
-        "number": work.get("issue"),
-        "year": work.get("year") or _git("log", "-1", "--format=%ad", "--date=format:%Y"),
-        "eprint": arxiv[0].removeprefix("arXiv:") if arxiv else None,
-        "archiveprefix": "arXiv" if arxiv else None,
-        "note": f"Version {work['version']}" if "version" in work else None,
-        "doi": work.get("doi"),
-        "url": work.get("url") or work.get("repository-code"),
-    }
-    lines = [f"  {name:<13} = {{{value}}}" for name, value in fields.items() if value]
-    return f"@{kind}{{{key},\n" + ",\n".join(lines) + "\n}"
-
-
 # How to rerun a page -------------------------------------------------------------------------
 
 
@@ -132,7 +82,7 @@ def run_box(name: str) -> Any:
     text = (
         f":::{{admonition}} Run this page\n:class: tip\n\n{words}```console\n{listed}\n```\n\n"
         f"The executed notebook goes to `_build/runs/{name}.ipynb`, its tables and figures to "
-        f"`_build/results/{name}`. {{doc}}`/book/howto` has more.\n:::\n"
+        f"`_build/results/{name}`. {{doc}}`/book/howto` has more, on Colab too.\n:::\n"
     )
     return nbformat.v4.new_markdown_cell(text, id="run-this-page")
 
@@ -158,46 +108,3 @@ def changed(name: str) -> dict[str, Any]:
         if key.startswith("n_archs"):
             return {key: 500 if value > 500 else max(20, value // 20)}
     return {"batch_size": 64}
-
-
-# Colab ---------------------------------------------------------------------------------------
-
-
-def write_preambles() -> list[Path]:
-    """Give each notebook a first cell by which it runs in Colab, in place of an earlier one.
-
-    Raises
-    ------
-    ValueError
-        No public address of the repository is known.
-    """
-    if not repository()[0]:
-        raise ValueError("no public repository: set EPSUTIL_REPOSITORY to its address, or origin")
-    for file in (files := _notebooks()):
-        notebook = json.loads(file.read_text("utf-8"))
-        cell = nbformat.v4.new_code_cell(preamble(file.stem), id=COLAB)
-        notebook["cells"] = [cell, *(cell for cell in notebook["cells"] if cell["id"] != COLAB)]
-        file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return files
-
-
-def preamble(name: str) -> str:
-    """Return the code that makes a notebook run in Colab: the book, its packages, its data."""
-    url, branch = repository()
-    public, _ = _data(name)
-    code = (paths.BOOK / "_colab.py").read_text("utf-8")
-    code = code if public else code.partition("    fetch = ")[0]
-    return Template(code).substitute(url=url, branch=branch, files=" ".join(public))
-
-
-def opens_in_colab() -> bool:
-    """Return whether each notebook begins with the :func:`preamble` of this repository."""
-    url, _ = repository()
-    firsts = [json.loads(file.read_text("utf-8"))["cells"][0] for file in _notebooks()]
-    return bool(url) and all(
-        first["id"] == COLAB and f' {url}"' in "".join(first["source"]) for first in firsts
-    )
-
-
-def _notebooks() -> list[Path]:
-    return [paths.NOTEBOOKS / f"{name}.ipynb" for name in parameters.names()]

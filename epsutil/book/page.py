@@ -13,7 +13,6 @@ MyST (`MYST`), with captions, numbers and references, from which the site's page
 import base64
 import hashlib
 import json
-import os
 import re
 import shutil
 import string
@@ -26,6 +25,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
+from filelock import FileLock, Timeout
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
@@ -53,6 +53,11 @@ class Page:
     variables : mapping, optional
         What text cells name, by default the running notebook's variables.
 
+    Raises
+    ------
+    ValueError
+        Another process writes the same page.
+
     Examples
     --------
     In a notebook::
@@ -71,11 +76,21 @@ class Page:
         injected = parameters.injected(self.variables.get("In", ()))
         given = [*parameters.defaults(name), *sorted(injected)]
         self.parameters = parameters.check(name, {key: self.variables[key] for key in given})
-        self.folder = paths.results() / f".{name}.{os.getpid()}"  # until it is finished
+        self.folder = paths.results() / ".unfinished" / name
         self.shown: dict[str, dict[str, Any]] = {}  # a table's label -> how its text is made
         self._start = time.perf_counter()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Held until the page is finished or its process ends; this process may begin anew.
+        self._lock = FileLock(f"{self.folder}.lock", timeout=0, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"another run writes {paths.results() / name}: wait for it, or give this one "
+                "another place by --output or EPSUTIL_RESULTS"
+            ) from None
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
 
     # Tables -----------------------------------------------------------------------------------
 
@@ -249,10 +264,10 @@ class Page:
             "shown": self.shown,
         }
         (self.folder / "page.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        final = self.folder.with_name(self.name)
-        shutil.rmtree(final, ignore_errors=True)
-        self.folder.replace(final)
-        self.folder = final
+        former = self.folder.parents[1] / self.name
+        shutil.rmtree(former, ignore_errors=True)
+        self.folder = self.folder.replace(former)
+        self._lock.release(force=True)
         self._display(tables.about(record))
 
     # Texts ------------------------------------------------------------------------------------

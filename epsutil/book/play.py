@@ -2,7 +2,8 @@
 
 A page that is opened from disk may not fetch a file, so the numbers come as scripts that add to
 ``PLAY.data``. Arrays are little-endian and written in base64. Architectures are in the order
-of the space, and scores in that of its different networks (`Space.structure`), which share them.
+of the space, and scores in that of its different networks (`Space.structure`), where all
+architectures of a network share them.
 
 Accuracies are put in where the machine that builds the site has them; nothing of them is committed.
 """
@@ -96,9 +97,10 @@ def metrics(dataset: str) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``title``, ``n`` (for how many architectures, along the order, it was computed)
-        and ``values``: a float32 for each different network among these, by first appearance, NaN
-        without a score; more is better. They are to be multiplied by ``scale``. Where `n` is the
-        whole space, networks come in the order of their numbers.
+        and ``values``: a float32 for each different network among these, by first appearance, or
+        for each of the `n` where those of a network differ; NaN without a score; more is better.
+        They are to be multiplied by ``scale``. Where `n` is the whole space, networks come in the
+        order of their numbers.
     """
     return [_metric(name, scores) for name, scores in _metrics_of(dataset).items()]
 
@@ -127,16 +129,21 @@ def _order(n: int) -> NDArray[np.int64]:
 
 
 def _of_networks(scores: pd.Series) -> NDArray[np.float64]:
-    """Return a score for each different network, by first appearance along the order."""
+    """Return a score for each different network, by first appearance along the order.
+
+    Where architectures of a network differ in it, as in FLOPs: for each architecture.
+    """
     archs = _order(len(scores))
-    _, first = np.unique(_networks()[archs], return_index=True)
-    return scores.loc[archs[np.sort(first)]].to_numpy(float)
+    values = scores.loc[archs]
+    of_networks = values.groupby(_networks()[archs], sort=False)
+    shared = (of_networks.nunique(dropna=False) == 1).all()
+    return (of_networks.head(1) if shared else values).to_numpy(float)
 
 
 def _dataset(name: str) -> dict[str, Any] | None:
     column, weights = scoring.pair(SPACE.weights), "_".join(f"{w:g}" for w in SPACE.weights)
-    runs = {dtype: f"b{BATCH_SIZE}-{dtype}-w{weights}-all" for dtype in scoring.DTYPES}
-    found = {dtype: _stored(name, scoring.EPSILON, run) for dtype, run in runs.items()}
+    runs = {dtype: f"b{BATCH_SIZE}-{dtype}-w{weights}-" for dtype in scoring.DTYPES}
+    found = {dtype: _stored(name, scoring.EPSILON, run, len(SPACE)) for dtype, run in runs.items()}
     epsilon = {dtype: stored[column] for dtype, stored in found.items() if stored is not None}
     if not {*scoring.PRECISIONS} <= {*epsilon}:
         return None
@@ -155,16 +162,18 @@ def _dataset(name: str) -> dict[str, Any] | None:
     }
 
 
-def _stored(dataset: str, group: str, run: str) -> pd.DataFrame | None:
+def _stored(dataset: str, group: str, run: str, least: int = 1) -> pd.DataFrame | None:
     """Read scores as the project has recorded them, None where it has not.
 
-    They are found by their names: what images they are of needs not be at hand.
+    They are found by their names: what images they are of needs not be at hand. Those of fewer
+    architectures than `least` are of other images, for a page about batches.
     """
-    pattern = f"nasbench201-{dataset}-{group}-{run}-*-v{scoring.version(SPACE, group)}.parquet"
-    files = list(paths.RECORDED_SCORES.glob(pattern))
-    if len(files) > 1:
-        raise store.StoreError(f"{pattern} are {len(files)} files in {paths.RECORDED_SCORES}")
-    return store.read(files[0]) if files else None
+    begins = f"nasbench201-{dataset}-{group}-{run}"
+    stores = store.named(paths.RECORDED_SCORES, begins, scoring.version(SPACE, group))
+    found = [scores for path in stores if len(scores := store.read(path)) >= least]
+    if len(found) > 1:
+        raise store.StoreError(f"{begins} are {len(found)} stores in {paths.RECORDED_SCORES}")
+    return found[0] if found else None
 
 
 @functools.cache
@@ -172,7 +181,7 @@ def _metrics_of(dataset: str) -> dict[str, pd.Series]:
     """Return the stored scores by metric, in the order of the tables."""
     scores: dict[str, pd.Series] = {}
     for name, group in scoring.groups_of("nasbench201").items():
-        stored = _stored(dataset, group, f"b{scoring.GROUPS[group].batch_size}-s{proxies.SEED}")
+        stored = _stored(dataset, group, f"b{scoring.GROUPS[group].batch_size}-s{proxies.SEED}-")
         if stored is not None:
             scores[name] = (-1 if proxies.get(name).lower_is_better else 1) * stored[name]
     parts = scoring.GROUPS["az_nas"].names

@@ -105,7 +105,6 @@ def generate(folder: Path, results: Mapping[str, Path]) -> None:
         "reasons": _reasons(results),
         "beyond": _beyond(results),
         "findings": _findings(results),
-        "citation": meta.citation(),
         "sources": tables.source_list(sources.table()),
         "changelog": (paths.ROOT / "CHANGELOG.md").read_text("utf-8"),
     }
@@ -186,8 +185,6 @@ def publishable(notebook: Any) -> Any:
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     cells: list[Any] = []
     for cell in notebook.cells:
-        if cell.get("id") == meta.COLAB:
-            continue
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded
@@ -287,15 +284,24 @@ def _write_config(stage: Path) -> None:
     config = yaml.safe_load((paths.ROOT / "_config.yml").read_text("utf-8"))
     url, branch = meta.repository()
     config["html"]["extra_footer"] += meta.footer()
-    config["html"]["baseurl"] = meta.site_url()
+    if address := meta.site_url():
+        config["html"]["baseurl"] = address
+        config["sphinx"]["config"]["extensions"].append("sphinx_sitemap")
+        config["sphinx"]["config"] |= {
+            "ogp_site_url": address,
+            "ogp_image": "_images/nasbench101.png",  # of Figure 2
+            "sitemap_url_scheme": "{link}",
+            "sitemap_excludes": ["search.html", "genindex.html"],
+        }
     if url:
         config["repository"] = {"url": url, "branch": branch}
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         if urlsplit(url).hostname == "github.com":
-            buttons = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
-            if meta.opens_in_colab():
-                buttons["colab_url"] = "https://colab.research.google.com"
-            config["launch_buttons"] = buttons
+            config["launch_buttons"] = {
+                "notebook_interface": "jupyterlab",
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+            }
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
 
 
@@ -306,23 +312,12 @@ def _build_site(stage: Path) -> Path:
         log.info("the site: unchanged, not built again")
         return site / "index.html"
     record.unlink(missing_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
     log.info("building the site")
     # On the site 256 colours are enough; the file is a quarter as large.
     for file in (stage / "results").rglob("*.png"):
         few = Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         few.save(file, optimize=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command += ["build", str(stage), "--path-output", str(work)]
-    command += ["-W", "-n", "--keep-going", "--all"]
-    report = paths.BUILD / "build.log"
-    with report.open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=output)
-    built = work / "_build" / "html"
-    if done.returncode or not (built / "index.html").exists():
-        said = execution.plain(report.read_text("utf-8", "replace")).strip()
-        raise BuildError(f"jupyter-book failed or warned:\n\n{said}")
-    _keep_used_icons(built)
+    built = sphinx(stage, work, "html")
     shutil.rmtree(site, ignore_errors=True)
     built.replace(site)
     record.write_text(key, "utf-8")
@@ -330,21 +325,23 @@ def _build_site(stage: Path) -> Path:
     return site / "index.html"
 
 
-# An icon in the theme's script: name:[width,height,[aliases],"code","path"],
-_ICON = re.compile(
-    r'"?([\w-]+)"?:\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\],?'
-)
+def sphinx(stage: Path, work: Path, builder: str) -> Path:
+    """Build what is staged in an empty folder, by jupyter-book; return the folder of the pages.
 
-
-def _keep_used_icons(site: Path) -> None:
-    """Drop the icons that no page uses from the theme's script, which has 1.4 MB of them."""
-    script = site / "_static" / "scripts" / "fontawesome.js"
-    files = [*site.rglob("*.html"), *(site / "_static").rglob("*.js")]
-    text = " ".join(file.read_text("utf-8") for file in files if file != script)
-    used = set(re.findall(r"\bfa-([\w-]+)", text))
-
-    def kept(found: re.Match[str]) -> str:
-        names = {found[1], *re.findall(r'"([^"]+)"', found[2])}
-        return found[0] if names & used else ""
-
-    script.write_text(_ICON.sub(kept, script.read_text("utf-8")), "utf-8")
+    Raises
+    ------
+    BuildError
+        jupyter-book failed or warned.
+    """
+    shutil.rmtree(work, ignore_errors=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(stage), "--path-output", str(work), "--builder", builder]
+    command += ["-W", "-n", "--keep-going", "--all"]
+    report = paths.BUILD / "build.log"
+    with report.open("w") as output:
+        done = subprocess.run(command, stdout=output, stderr=output)
+    built = work / "_build" / builder
+    if done.returncode or not (built / "index.html").exists():
+        said = execution.plain(report.read_text("utf-8", "replace")).strip()
+        raise BuildError(f"jupyter-book failed or warned:\n\n{said}")
+    return built

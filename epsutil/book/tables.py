@@ -138,6 +138,12 @@ ROUNDING = ("dataset", "n", *(f"{mark} share" for mark in MARKS))
 RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(
     ["largest_difference", "unscored_differ", "stored", "stored_seconds"], ""
 )
+VALUES = ("score", "paper", "ours", "difference", "ours interval", "last")
+SPREAD = ("dataset", "score", "batches", "n_scored range", "lowest", "median", "highest_of")
+SPREAD += ("paper",)
+SAME = ("metric", "rho_common", "tau_common", "rho_last", "tau_last")
+COVERAGE = ("dataset", "metric", "n", "n_scored", "coverage", "top10_unscored", "rho", "rho_all")
+WITH_UNSCORED = "source == 'computed' and (n_scored < n or metric == 'epsilon')"  # its rows
 _RANKED = (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")  # have a best value
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {name: name.capitalize() for name in ("paper", "ours", "difference", "lowest", "median")}
@@ -375,14 +381,16 @@ def scoreboard(frame: pd.DataFrame) -> str:
             continue
         own, others = (rows[rows["of"] == of] for of in ("epsilon", "others"))
         judged = rows if own.empty else own
-        far = judged.loc[(judged["reproduced"] - judged["paper"]).abs().idxmax()]
+        apart = (judged["reproduced"] - judged["paper"]).abs()
+        far = judged.loc[apart.fillna(-1).idxmax()]  # -1: a value that is undefined
         quantity = far["quantity"]
+        ours = _write(far["reproduced"], _score(quantity)) or "undefined"
         printed = f"{far['paper']:.{2 if _has_decimals(quantity) else 0}f}"
         line |= {
             "Verdict": _verdict(judged),
             "Epsilon": _agreement(own),
             "Others": _agreement(others),
-            "Ours (paper)": f"{_write(far['reproduced'], _score(quantity))}{NO_BREAK}({printed})",
+            "Ours (paper)": f"{ours}{NO_BREAK}({printed})",
             "Furthest": f"{_titled(far['row'])}, {SCORES.get(quantity, quantity)}",
         }
         if pd.notna(far["n"]):

@@ -107,6 +107,21 @@ def ablation(
     return compare(item, named, ("rho", "tau"), tolerance, n_least)
 
 
+def searches(item: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare test accuracies with the reported ones within their deviations, epsilon's first.
+
+    `table` has the columns ``dataset``, ``method``, ``pool``, ``n``, ``n_scored``, ``test``,
+    ``test_paper`` and ``test_paper_std``.
+    """
+    rows = table.dropna(subset=["test", "test_paper"]).reset_index(drop=True)
+    pool = rows["pool"].map(lambda n: f" of {n:,.0f}" if n else "")
+    names = {"test": "test accuracy", "test_paper": "test accuracy_paper"}
+    rows = rows.assign(row=rows["method"] + pool + ", " + rows["dataset"]).rename(columns=names)
+    board = compare(item, rows, ["test accuracy"], rows["test_paper_std"])
+    board["of"] = rows["method"].where(rows["method"] == "epsilon", "others")
+    return board.sort_values("of", ignore_index=True, kind="stable")
+
+
 # In words ------------------------------------------------------------------------------------
 
 NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding aside, in {agree} cases"
@@ -133,9 +148,13 @@ def by_dataset(table: pd.DataFrame, column: str = "rho", form: str = "{:.2f}") -
     return per_dataset(texts.set_axis(table["dataset"]))
 
 
+TRADE = {"w1 and w2": "", "archs": "", "archs share": "Share", "rho": ""}  # what a pair costs
+
+
 def best_pair(table: pd.DataFrame, of_loss: bool = False) -> pd.Series:
     """Return the row of the pair of weights that ranks best; with `of_loss`, ρ is then lowest."""
-    return table.loc[(table["rho"] if of_loss else -table["rho"]).idxmin()]
+    rho = table["rho"] if of_loss else -table["rho"]
+    return table.loc[rho.idxmin()] if rho.notna().any() else table.reindex([-1]).iloc[0]
 
 
 def covered(table: pd.DataFrame) -> str:
@@ -158,9 +177,9 @@ def covered_pairs(table: pd.DataFrame, what: str = "weights") -> str:
 
 def largest_difference(table: pd.DataFrame) -> pd.Series:
     """Return the row whose ρ differs most from the paper's, with the ``difference``."""
-    difference = table["rho"] - table["rho_paper"]
-    row = difference.abs().idxmax()
-    return pd.concat([table.loc[row], pd.Series({"difference": difference[row]})])
+    table = table.assign(difference=table["rho"] - table["rho_paper"])
+    size = table["difference"].abs()
+    return table.loc[size.idxmax()] if size.notna().any() else table.reindex([-1]).iloc[0]
 
 
 def span(values: pd.Series, spec: str, none: str = "unknown") -> str:
@@ -246,6 +265,14 @@ def per_dataset(answers: pd.Series) -> str:
 def listed(texts: Sequence[str]) -> str:
     """Join several texts as a sentence does: one, another and a third."""
     return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+
+
+def above_reported(table: pd.DataFrame) -> str:
+    """Name the metrics whose ρ is above the reported one on every dataset, chance aside."""
+    both = table.set_index(["dataset", "metric"]).groupby("source")["rho"]
+    difference = (both.get_group("computed") - both.get_group("reported")).dropna()
+    above = (difference > COMPETITORS_TOLERANCE).groupby("metric", sort=False).all()
+    return ", ".join(above.index[above & (above.index != "epsilon")]) or "none"
 
 
 def inside(reported: pd.Series, ours: pd.DataFrame) -> str:

@@ -35,7 +35,7 @@ def get(name: str | Space) -> Space:
 
     Parameters
     ----------
-    name : str
+    name : str or Space
         One of :func:`names`. ``"nasbench_nlp@uniform-centred-1"`` is NAS-Bench-NLP with another
         embedding, see `epsutil.spaces.nasbench_nlp.EMBEDDINGS`.
 

@@ -526,6 +526,11 @@ def rho(a: Floats, b: Floats) -> float:
     """Return Spearman's rho of finite vectors, NaN where it is undefined.
 
     It is scipy's ``spearmanr``, to the bit, without the p-value: in a tenth of the time.
+
+    Examples
+    --------
+    >>> rho(np.array([0.1, 0.4, 0.2]), np.array([90.0, 92.0, 93.0]))
+    0.5
     """
     if len(a) < 3 or _constant(a) or _constant(b):
         return np.nan

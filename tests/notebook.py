@@ -12,6 +12,12 @@ def cells(name, kind):
     return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
 
 
+def cell(name, cell_id):
+    """Return the source of one of a notebook's cells."""
+    notebook = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))
+    return "".join(next(c["source"] for c in notebook["cells"] if c["id"] == cell_id))
+
+
 def prose(name):
     """Return what a notebook says: its text cells, and the texts in its code."""
     texts = cells(name, "markdown")

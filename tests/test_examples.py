@@ -15,7 +15,7 @@ NEEDS = {  # no grey image stands in for these
     "epsutil.benchmarks.trained": benchmarks.needs("cifar10"),
     "epsutil.benchmarks.test_runs": (benchmarks.TEST_RUNS["cifar10"],),
 }
-ELSEWHERE = {"epsutil.book.results.Page"}  # an executed recipe: tests/test_contributing.py
+ELSEWHERE = {"epsutil.book.page.Page"}  # an executed recipe: tests/test_contributing.py
 
 
 def listed():

@@ -20,7 +20,7 @@ from epsutil import (
     spaces,
     statistics,
 )
-from epsutil.book import execution, parameters, plots, results
+from epsutil.book import execution, page, parameters, plots
 
 WRONG = [(n, p, bad, said) for n, cases in CASES.items() for p, (_, bad, said) in cases.items()]
 
@@ -60,7 +60,7 @@ def test_a_value_out_of_range_is_refused_before_any_work(
     assert message.startswith(f"{name}: {parameter}={bad!r} must be ") and said in message
     assert "\n" not in message
     with pytest.raises(parameters.ParameterError) as caught:
-        results.Page(name, parameters.defaults(name) | {parameter: bad})
+        page.Page(name, parameters.defaults(name) | {parameter: bad})
     assert str(caught.value) == message
     assert not list(tmp_path.iterdir())
 
@@ -81,10 +81,10 @@ def test_papermill_itself_cannot_misspell_a_parameter(cell, said, tmp_path, monk
     namespace = parameters.defaults(name) | {"In": ["", "weights = [1]", cell]}
     exec(cell, namespace)
     if said is None:
-        assert results.Page(name, namespace).parameters["n_archs"] == 5000
+        assert page.Page(name, namespace).parameters["n_archs"] == 5000
     else:
         with pytest.raises(parameters.ParameterError, match=said):
-            results.Page(name, namespace)
+            page.Page(name, namespace)
 
 
 def test_weights_have_no_order(tmp_path):
@@ -164,9 +164,9 @@ def test_the_scales_are_read_alike(tmp_path, monkeypatch):
         cells=[nbformat.v4.new_code_cell("n = 1\nw = [1.0]", metadata={"tags": ["parameters"]})]
     )
     nbformat.write(notebook, tmp_path / "own.ipynb")
-    (tmp_path / "scales.yml").write_text("own:\n  quick:\n  test: {n: 010, w: [1e-7, 1]}\n")
+    (tmp_path / "scales.yml").write_text("own:\n  check:\n  test: {n: 010, w: [1e-7, 1]}\n")
     assert parameters.scale("own", "test") == {"n": 10, "w": [1e-7, 1.0]}
-    assert parameters.scale("own", "quick") == {}
+    assert parameters.scale("own", "check") == {}
 
 
 def test_least_resamples_is_what_the_pages_say():

@@ -8,6 +8,7 @@ by :class:`epsutil.book.page.Page`.
 
 import ast
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -270,7 +271,7 @@ def rules(notebook: str) -> Mapping[str, Rule]:
     own = {"nasbench101": "n_archs101", "nasbench_nlp": "n_archs_nlp"}  # counts of one space
     shared = [name for name in about if own.get(name) not in of_notebook]
     size = min(SIZES[name] for name in shared or about)
-    least = LEAST_ARCHS if "Problem(" in code else 1
+    least = LEAST_ARCHS if re.search(r"Problem\(|trained\(", code) else 1
     pair = None if len(of_notebook.get("weights", ())) > 2 else 2  # an ablation takes any number
     has_data = of_notebook.get("dataset") in benchmarks.DATASETS
     seed = _from_to(0, LARGEST_SEED)

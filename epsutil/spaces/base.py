@@ -47,6 +47,8 @@ class Space(ABC, Generic[Arch]):
     'conv3(x)'
     >>> space.mutate(arch, np.random.default_rng(1)) == arch
     False
+    >>> space.sample(5)
+    array([ 4708,  6031,  7282,  9465, 12202])
 
     Epsilon by width collapse is that of the full-width network, up to rounding:
 

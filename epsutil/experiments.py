@@ -443,7 +443,8 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     --------
     >>> scores = pd.DataFrame({"1e-07,1": [0.1, 0.4, 0.2, 0.7]})
     >>> accuracy = pd.Series([90.0, 92.0, 91.0, 94.0])
-    >>> pairs(statistics.evaluate_each(scores, accuracy), "table06")[["w1", "w2", "rho", "rho_paper"]]
+    >>> found = pairs(statistics.evaluate_each(scores, accuracy), "table06")
+    >>> found[["w1", "w2", "rho", "rho_paper"]]
                  w1   w2  rho  rho_paper
     0  1.000000e-07  1.0  1.0       0.87
     """

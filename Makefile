@@ -7,7 +7,6 @@
 
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
-SCALE ?= quick
 WORKERS ?= 2
 PORT ?= 8000
 PYTEST_ARGS ?=
@@ -22,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
-	@echo "Variables: SCALE=quick|paper  PYTHON=...  WORKERS=2  PORT=8000  PYTEST_ARGS='-k metric'"
+	@echo "Variables: PYTHON=...  WORKERS=2  PORT=8000  PYTEST_ARGS='-k metric'"
 	@echo "EPSUTIL_DATA, EPSUTIL_CACHE, EPSUTIL_RESULTS are passed on (see README.md)."
 
 # Nothing is done where the stamp equals the lock, the project file and the place, and the
@@ -44,7 +43,7 @@ install:  ## the environment in .venv, from the lock
 	mv $(STAMP).part $(STAMP)
 
 book: install  ## recompute what the data at hand allows, build the site into _build/html
-	@$(BIN)/epsutil book --scale $(SCALE)
+	@$(BIN)/epsutil book
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
 pdf: install  ## the book as last built as one PDF, _build/epsilon-reproduced.pdf; needs Chromium

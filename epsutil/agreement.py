@@ -1,14 +1,20 @@
-"""Where two computations of epsilon agree: full width and collapse, float32 and float64."""
+"""Where two computations of epsilon agree: full width and collapse, float32 and float64.
+
+And the scores that the authors' code gives where they do not agree with the paper's Eq. 1.
+"""
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from epsutil import inputs, metric, scoring, spaces
+from epsutil import inputs, metric, networks, scoring, spaces
 from epsutil.experiments import Problem
 
 AT_LIMIT = 100
@@ -34,6 +40,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
+@networks.one_thread()
 def compare(
     space_name: str,
     batch: inputs.Batch,
@@ -54,7 +61,6 @@ def compare(
     outputs tie with the smallest one.
     """
     space, rng, rows = spaces.get(space_name), np.random.default_rng(seed), []
-    torch.set_num_threads(1)
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]
         weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))
@@ -82,6 +88,30 @@ def compare(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def lenient(
+    space: spaces.Space,
+    batch: inputs.Batch,
+    weights: Sequence[float],
+    archs: Sequence[int] | NDArray[np.integer],
+    n_jobs: int = -1,
+) -> pd.DataFrame:
+    """Score as :func:`epsutil.scoring.score`, but by :func:`epsutil.metric.lenient`.
+
+    Returns a row per architecture and a column per pair of weights. Nothing is stored.
+    """
+    weights = scoring.checked_weights(weights)
+    chunks = [archs[i : i + scoring.CHUNK] for i in range(0, len(archs), scoring.CHUNK)]
+    work = (joblib.delayed(_lenient)(space, batch.x, weights, chunk) for chunk in chunks)
+    names = [scoring.pair(two) for two in combinations(weights, 2)]
+    return pd.DataFrame(np.concatenate(joblib.Parallel(n_jobs)(work)), archs, names)
+
+
+def _lenient(
+    space: spaces.Space, x: NDArray, weights: Sequence[float], archs: Sequence[int]
+) -> NDArray[np.float64]:
+    return np.array([metric.lenient(space.outputs(space[int(i)], x, weights)) for i in archs])
 
 
 def _spread(outputs: np.ndarray) -> float:

@@ -382,11 +382,14 @@ def _nasbench_nlp(dataset: str) -> pd.DataFrame:
 
 def _outcome(log: dict[str, Any]) -> dict[str, Any]:
     """Return the last losses of a run, and those of the epoch with the lowest validation loss."""
-    validation, test = (np.array(log[name], float) for name in ("val_losses", "test_losses"))
+    validation, test = (
+        np.array(log.get(name, ()), float) for name in ("val_losses", "test_losses")
+    )
     outcome = {"params": log["num_params"], "status": log["status"], "n_epochs": len(test)}
     outcome |= dict.fromkeys(_LOSSES, np.nan)
     if len(test):
-        outcome |= {"val_loss_last": validation[-1], "test_loss_last": test[-1]}
+        last = validation[-1] if len(validation) else np.nan  # none was measured
+        outcome |= {"val_loss_last": last, "test_loss_last": test[-1]}
         if not np.isnan(validation[: len(test)]).all():
             best = int(np.nanargmin(validation[: len(test)]))
             outcome |= {"val_loss_best": validation[best], "test_loss_at_best_val": test[best]}

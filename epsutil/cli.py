@@ -3,36 +3,67 @@
 Options are checked before any work; a mistake is one line and exit code 2.
 """
 
+from __future__ import annotations  # whose modules are imported later
+
 import logging
 import math
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
-import pandas as pd
 from click.core import ParameterSource
 
-from epsutil import inputs, paths, proxies, scoring, sources, spaces, user_modules, user_tables
-from epsutil import search as search_
-from epsutil import weights as weights_
-from epsutil.book import execution, parameters, site
-from epsutil.book import pdf as pdf_
-from epsutil.pools import FILES as LABELLED
+from epsutil import names as names_
+from epsutil import paths
 
-_WRONG_INPUT = (ValueError, sources.SourceError, FileNotFoundError, OSError)
-# What a notebook may end with for the same reasons: these and what is derived from them.
-_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored", *(e.__name__ for e in _WRONG_INPUT)}
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from epsutil import inputs, pools, proxies, scoring, sources, spaces, user_modules, user_tables
+    from epsutil import metric as metric_
+    from epsutil import weights as weights_
+    from epsutil.book import execution, parameters, site
+    from epsutil.book import pdf as pdf_
+else:
+
+    class _Later:
+        """A module that is imported at its first use: torch, pandas and papermill take seconds."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(import_module(self._name, "epsutil"), attribute)
+
+    pd, inputs, metric_, pools = map(_Later, ("pandas", ".inputs", ".metric", ".pools"))
+    proxies, scoring, sources = map(_Later, (".proxies", ".scoring", ".sources"))
+    spaces, user_modules, user_tables = map(_Later, (".spaces", ".user_modules", ".user_tables"))
+    weights_, execution = map(_Later, (".weights", ".book.execution"))
+    parameters, site, pdf_ = map(_Later, (".book.parameters", ".book.site", ".book.pdf"))
+
+# What a notebook may end with for the reasons that end a command: these and what is derived.
+_OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored"}
+_OF_A_NOTEBOOK |= {"ValueError", "SourceError", "FileNotFoundError", "OSError"}
+_BATCH = "normal"  # into a --module
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
-_SPACE = click.argument("space", type=click.Choice(spaces.names()), required=False)
-_seed = partial(click.option, "--seed", type=click.IntRange(0, parameters.LARGEST_SEED))
+_SPACE = click.argument("space", type=click.Choice(sorted(names_.SPACES)), required=False)
+_seed = partial(click.option, "--seed", type=click.IntRange(0, names_.LARGEST_SEED))
+
+
+class _SeedOrNone(click.IntRange):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == "none" else super().convert(value, param, ctx)
+
+
 _batch_size = partial(click.option, "--batch-size", type=click.IntRange(2))
 _module = partial(click.option, "--module", metavar="PACKAGE.MODULE:NAME")
-_KNOWN = f"By default epsilon. Known: {', '.join(proxies.names())}."
+_KNOWN = f"By default epsilon. Known: {', '.join(names_.PROXIES)}."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,7 +105,7 @@ def fetch(names: tuple[str, ...], list_only: bool) -> None:
 
 
 def _checked_jobs(ctx: click.Context, option: click.Parameter, value: int) -> int:
-    if words := parameters.jobs(value):
+    if words := names_.jobs(value):
         raise click.BadParameter(f"{value} is not {words}")
     return value
 
@@ -102,7 +133,7 @@ class _Several(click.Command):
         words: list[str] = []
         several = False  # whether a word is one more metric
         for word in args:
-            if word.startswith("-") or word in spaces.names():
+            if word.startswith("-") or word in names_.SPACES:
                 if words[-1:] == ["--metrics"]:
                     raise click.BadOptionUsage(word, "Option '--metrics' requires an argument", ctx)
                 several = word.partition("=")[0] == "--metrics"
@@ -124,12 +155,12 @@ class _Several(click.Command):
     "batch_kind",
     metavar="KIND|FILE",
     help="What to put into the --module: a kind as of --dataset, by default "
-    f"{user_modules.DEFAULT_BATCH}, or a .npz file with x and, if there are any, labels.",
+    f"{_BATCH}, or a .npz file with x and, if there are any, labels.",
 )
 @click.option("--image-size", type=click.IntRange(1), help="Pixels a side, for synthetic --batch.")
 @click.option(
     "--dataset",
-    type=click.Choice(inputs.KINDS),
+    type=click.Choice(names_.INPUTS),
     help="Where the images or tokens come from; by default cifar10, for nasbench_nlp ptb. grey, "
     "normal, uniform and random_tokens need no data, but nasbench_nlp's architectures do.",
 )
@@ -143,11 +174,18 @@ class _Several(click.Command):
 @click.option("--n-archs", type=click.IntRange(1), help="Score a random sample of this size.")
 @_batch_size(
     help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
-    f"{proxies.BATCH_SIZE}. A sample by --metrics takes each metric's own."
+    f"{names_.BATCH_SIZE}. A sample by --metrics takes each metric's own."
 )
-@_seed(help=f"By default {_SEED}; for a --module and metrics other than epsilon {proxies.SEED}.")
-@_shown("--dtype", type=click.Choice(scoring.DTYPES), default="float32")
+@_seed(
+    type=_SeedOrNone(0, names_.LARGEST_SEED),
+    help=f"By default {_SEED}; for a --module and metrics other than epsilon {names_.SEED}; none "
+    "scores a --module's weights as they are.",
+)
+@_shown("--dtype", type=click.Choice(names_.DTYPES), default="float32")
 @_JOBS
+@click.option(
+    "--explain", is_flag=True, help="Show the range of each module's output; of one network."
+)
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
 @_OUTPUT
 @click.pass_context
@@ -166,19 +204,23 @@ def score(ctx: click.Context, /, **given: Any) -> None:
     They take a sample as the authors of each do, with its batch size and network.
     """  # noqa: D301
     asked = SimpleNamespace(**given)
+    _check_source(asked.space, asked.module)
     names = [name for text in asked.metrics for name in text.split(",") if name] or ["epsilon"]
     names = list(dict.fromkeys(proxies.get(name).name for name in names))
-    _check_source(asked.space, asked.module)
     if asked.arch is not None and asked.n_archs is not None:
         raise ValueError("give --arch or --n-archs, not both")
+    if asked.explain and ("epsilon" not in names or (asked.arch or asked.module) is None):
+        raise ValueError("--explain is of one network's epsilon: give --module or --arch for it")
     if asked.weights is not None:
         scoring.checked_weights(asked.weights)
     if asked.module is not None:
         _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
-        asked.dataset = asked.batch_kind or user_modules.DEFAULT_BATCH
+        asked.dataset = asked.batch_kind or _BATCH
         _score_network(asked, None, names)
         return
 
+    if asked.seed == "none":
+        raise ValueError("--seed none goes with a --module, which has weights of its own")
     space = spaces.get(asked.space)
     asked.dataset, asked.weights = asked.dataset or space.dataset, asked.weights or space.weights
     scoring.check_dataset(space.name, asked.dataset)
@@ -205,7 +247,7 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
     options = {str(option.name): option.opts[0] for option in ctx.command.params}
     for name, option in options.items():
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in ("space", "module", "output", *taken.split()):
+        if given and name not in ("space", "module", "output", "explain", *taken.split()):
             valid = ", ".join(options[name] for name in taken.split())
             raise ValueError(f"{option} does not go with {what}, which takes {valid}")
 
@@ -213,8 +255,8 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
 def _check_labels(names: list[str], kind: str) -> None:
     """Refuse metrics that need labels on synthetic images."""
     needy = [name for name in names if proxies.get(name).labels]
-    if needy and kind in inputs.IMAGES and kind not in LABELLED:
-        have = ", ".join(LABELLED)
+    if needy and kind in inputs.IMAGES and kind not in pools.FILES:
+        have = ", ".join(pools.FILES)
         raise ValueError(f"{needy[0]} needs labels, and {kind} images have none; {have} have")
 
 
@@ -222,7 +264,8 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     """Score a user's network or that of an architecture, whose epsilon is of one output."""
     _check_labels(names, asked.dataset)
     seed = proxies.SEED if asked.seed is None else asked.seed
-    batch = user_modules.load_batch(asked.dataset, asked.batch_size, seed, asked.image_size)
+    seed, of_batch = (None, proxies.SEED) if seed == "none" else (seed, seed)
+    batch = user_modules.load_batch(asked.dataset, asked.batch_size, of_batch, asked.image_size)
     labelled, values = (batch.x, batch.labels), {}
     if space is None:
         network, others = user_modules.load_module(asked.module), names
@@ -238,9 +281,20 @@ def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: li
     for name in names:
         click.echo(f"{name:{width}}  {_number(values[name])}")
     _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
-    if space is None and math.isnan(values.get("epsilon", 0)):
-        told = "With a weight, all outputs are equal or one is not finite; try others"
-        click.echo(told, err=True)
+    if space is None:
+        user_modules.tell_kept(network)
+    if asked.explain or math.isnan(values.get("epsilon", 0)):
+        _explain(asked, network if space is None else space.build(asked.arch), batch.x)
+
+
+def _explain(asked: SimpleNamespace, network: Any, x: Any) -> None:
+    """Print why there is no epsilon, and where it is asked for all that tells."""
+    table = metric_.explain(network, x, asked.weights or (1e-7, 1.0))
+    if asked.explain:
+        click.echo(table.to_string(index=False))
+    if reason := table.attrs["reason"]:
+        reason = reason.partition("; the coll")[0] if asked.dtype == "extended" else reason
+        click.echo(f"No epsilon, as inputs of shape {tuple(x.shape)} show: {reason}", err=True)
 
 
 def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
@@ -250,6 +304,12 @@ def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
     if asked.arch is not None:
         value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
         click.echo(_number(value))
+        if math.isnan(value) or asked.explain:
+            wide = "float32" if asked.dtype == "float32" else "float64"
+            network = space.build(asked.arch).to(getattr(import_module("torch"), wide))
+            some = slice(None, None, 1 if asked.explain else max(1, batch.size // 16))  # it is slow
+            x = batch.x[some].astype(wide) if space.reads == "images" else batch.x[:, some]
+            _explain(asked, network, x)
         if math.isnan(value) and asked.dtype == "float32":
             click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
         if asked.output is None:
@@ -328,7 +388,7 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
     "that returns a list. Repeatable.",
 )
 @click.option("--batch", "kind", metavar="KIND|FILE", help="As for `score`; for a SPACE, a KIND.")
-@_shown("--rule", type=click.Choice(list(weights_.RULES)), default=weights_.DEFAULT_RULE)
+@_shown("--rule", type=click.Choice(names_.RULES), default=names_.RULES[0])
 @click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
 @_batch_size(help=f"By default {_BATCH_SIZE}.")
 @_seed(default=_SEED)
@@ -350,7 +410,7 @@ def weights(
     if space is not None:
         kind = kind or spaces.get(space).dataset
         scoring.check_dataset(space, kind)
-    kind = kind or user_modules.DEFAULT_BATCH
+    kind = kind or _BATCH
     size = batch_size or (_BATCH_SIZE if kind in inputs.KINDS else None)
     batch = user_modules.load_batch(kind, size, seed)
     source = user_modules.load_modules(modules) if space is None else space
@@ -372,8 +432,8 @@ def weights(
 @click.option("--signal", metavar="COLUMN", help="What it sees; by default the accuracy.")
 @click.option("--score", metavar="COLUMN", help="What is known before training.")
 @click.option("--archs", metavar="COLUMN", default="arch", help="NAS-Bench-201's strings.")
-@_shown("--method", type=click.Choice([*user_tables.METHODS]), default="random-warmup")
-@_shown("--unscored", type=click.Choice(search_.UNSCORED), default="worst", help="Where they rank.")
+@_shown("--method", type=click.Choice([*names_.METHODS]), default="random-warmup")
+@_shown("--unscored", type=click.Choice(names_.UNSCORED), default="worst", help="Where they rank.")
 @_shown("--rounds", type=click.IntRange(1), default=100, help="How many searches.")
 @_shown("--steps", type=click.IntRange(1), default=300, help="Trainings in each; pick has one.")
 @_shown("--pool", type=click.IntRange(1), default=1000, help="Scored first: pick, *-warmup.")
@@ -393,7 +453,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     best of all that were trained, which no search knows: median and quartiles over the rounds.
     """  # noqa: D301
     method = given["method"]
-    taken = f"file accuracy signal method {user_tables.METHODS[method]} rounds seed"
+    taken = f"file accuracy signal method {names_.METHODS[method]} rounds seed"
     _refuse_others(ctx, f"--method {method}", taken)
     table = user_tables.read(file, given["accuracy"], given["score"], given["signal"])
     found = user_tables.run(table, **given)
@@ -415,7 +475,7 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     metavar="NAME VALUE",
     help="A parameter of the notebook, for example 500 or [1e-7, 1]. Repeatable.",
 )
-@_shown("--scale", type=click.Choice(parameters.SCALES), default="paper")
+@_shown("--scale", type=click.Choice(names_.SCALES), default="paper")
 @click.option("-o", "--output", type=_FILE, help="Results go beside it, into OUTPUT.results.")
 def run(notebook: str, given: tuple[tuple[str, str], ...], scale: str, output: Path | None) -> None:
     """Execute one notebook with other parameters.
@@ -461,18 +521,22 @@ def pdf(output: Path | None) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     try:
-        sys.exit(cli(standalone_mode=False) or 0)
+        code = cli(standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit("stopped; what was scored is kept, the same command continues")
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except sources.SourceError as error:
+        message = str(error)
     except execution.BuildError as error:
         if not isinstance(error, execution.NotebookError) or error.ename not in _OF_A_NOTEBOOK:
             sys.exit(f"Error: {error}")
         message = error.evalue
-    except _WRONG_INPUT as error:
-        message = str(error)
+    else:
+        sys.exit(code)
     click.echo(f"Error: {' '.join(message.split())}", err=True)  # torch's messages have many lines
     sys.exit(2)
 

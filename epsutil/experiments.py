@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from epsutil import benchmarks, inputs, paths, proxies, scoring, search, statistics, store
+from epsutil import benchmarks, inputs, noise, paths, proxies, scoring, search, statistics, store
 from epsutil.inputs import Batch
 from epsutil.names import CEILING, check_known
 from epsutil.spaces import Space
@@ -26,7 +26,7 @@ from epsutil.statistics import SCORES
 
 LARGEST = 20_000  # architectures that a page scores by itself; more take an hour
 SIZES = ("params", "flops")  # recurrent networks have no flops
-LATER = ("zico", "zico_released", "meco", "swap", "az_nas")  # published after the paper's
+LATER = ("zico", "zico_released", "zico_signed", "meco", "swap", "az_nas")  # than the paper
 ARCHITECTURES = ("own", "common", "last")
 
 
@@ -228,7 +228,8 @@ class Metrics:
 
 def _seconds(problem: Problem) -> float:
     """Time epsilon on a few random architectures, on one core."""
-    space, x = problem.space, problem.batch.x
+    space = problem.space
+    x = space.prepare(problem.batch.x)
     archs = [space[int(i)] for i in scoring.order(space)[:20]]
     space.score(archs[0], x, problem.weights)  # compiles
     start = time.process_time()
@@ -261,6 +262,19 @@ def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scor
     return search.scored(score, unscored, index)
 
 
+def picked(
+    problem: Problem, pool: int, rounds: int, seed: int, unscored: str = "worst"
+) -> dict[str, NDArray[np.int64]]:
+    """Return the best scored of `pool` random architectures in each round, by metric.
+
+    See :func:`epsutil.search.pick`. Metrics computed for fewer than three times as many are left
+    out, lest every round draws the same.
+    """
+    names = [name for name, index in problem.metrics.evaluated.items() if len(index) >= 3 * pool]
+    each = ((name, known(problem, name, unscored)) for name in names)
+    return {name: search.pick(score, pool, rounds, seed) for name, score in each}
+
+
 def courses(
     histories: Mapping[str, NDArray[np.int64]], signal: pd.Series, result: pd.Series
 ) -> pd.DataFrame:
@@ -279,6 +293,67 @@ def courses(
             rows |= zip((f"{name}_low", name, f"{name}_high"), quartiles, strict=True)
         frames.append(pd.DataFrame(rows))
     return pd.concat(frames, ignore_index=True)
+
+
+def lead(
+    curves: Mapping[str, NDArray[np.float64]],
+    steps: Sequence[int],
+    n_resamples: int,
+    seed: int,
+    of: str = "epsilon",
+) -> pd.DataFrame:
+    """Say how far one search leads others on average, and how many trainings it saves.
+
+    Parameters
+    ----------
+    curves : mapping of str to array of float, shape [rounds, trained]
+        What each search would choose after each training; see :func:`epsutil.search.curves`.
+    steps : sequence of int
+        The numbers of trainings to compare after.
+    n_resamples : int
+        Bootstrap resamples of the rounds, the same of all searches; under
+        :data:`epsutil.statistics.LEAST_RESAMPLES` there are no intervals.
+    seed : int
+    of : str
+        The search that the others are compared with.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per step and ``method``: its mean, ``test``, and that of the first search,
+        ``test_epsilon``; their difference, ``lead``; and ``saved``, the trainings that are left
+        when the first is as good as the other at its end, -inf where it never is. The former,
+        ``lead`` and ``saved`` have 95% intervals, ``_low`` and ``_high``.
+
+    Examples
+    --------
+    What the other search has after three trainings, this one has after two:
+
+    >>> ours, other = np.array([[90.0, 93.0, 93.0]]), np.array([[90.0, 91.0, 92.0]])
+    >>> found = lead({"epsilon": ours, "other": other}, [3], n_resamples=0, seed=0)
+    >>> found.loc[found["method"] == "other", ["lead", "saved"]].to_dict("records")
+    [{'lead': 1.0, 'saved': 1.0}]
+    """
+    n_rounds = len(curves[of])
+    n = n_resamples if n_resamples >= statistics.LEAST_RESAMPLES else 0
+    drawn = np.random.default_rng(seed).multinomial(n_rounds, np.full(n_rounds, 1 / n_rounds), n)
+    shares = np.vstack([np.ones(n_rounds), drawn]) / n_rounds  # first all rounds, then resamples
+    means = {name: shares @ curve for name, curve in curves.items()}
+    ours, rows = means[of], []
+    for step in steps:
+        for method, theirs in means.items():
+            goal = theirs[:, step - 1]
+            reached = ours >= goal[:, None] - 1e-9  # beyond rounding
+            first = np.where(reached.any(axis=1), 1 + reached.argmax(axis=1), np.inf)
+            row: dict[str, Any] = {"method": method, "step": step}
+            quantities = {"test": goal, "lead": ours[:, step - 1] - goal, "saved": step - first}
+            for name, values in quantities.items():
+                low = high = np.nan
+                if n:  # what was never reached is infinite: nothing to interpolate
+                    low, high = np.quantile(values[1:], (0.025, 0.975), method="inverted_cdf")
+                row |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
+            rows.append(row | {"test_epsilon": ours[0, step - 1]})
+    return pd.DataFrame(rows)
 
 
 # The paper's values --------------------------------------------------------------------------
@@ -328,10 +403,10 @@ def ceiling(problem: Problem, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the noise ceiling as a row of :func:`metrics_table`, without intervals.
 
     `runs` are those that the trained result is the mean of, a column each, by the architecture's
-    index, and NaN where there is none. See :func:`epsutil.statistics.ceiling`.
+    index, and NaN where there is none. See :func:`epsutil.noise.ceiling`.
     """
     known = runs.reindex(problem.result.index).dropna(how="all")
-    found = statistics.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
+    found = noise.ceiling(problem.result[known.index], known, n_draws=20, seed=problem.seed)
     row = {"dataset": problem.dataset, "metric": CEILING, "source": "computed"}
     return pd.DataFrame([row | {"n": len(known), "n_scored": len(known)} | dict(found["value"])])
 
@@ -366,6 +441,32 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     two = evaluated.index.to_series().str.split(",", expand=True).astype(float)
     both = two.set_axis(["w1", "w2"], axis=1).join(evaluated).reset_index(drop=True)
     return beside_paper(both, reported(table), ["w1", "w2"])
+
+
+def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with the suffix
+        ``_std`` their deviation; and more.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Dataset by dataset, the paper's methods first; ``validation_paper``, ``test_paper``, with
+        ``_std``, and ``cost_hours``: as reported.
+    """
+    paper = reported("table02").rename(columns={"n": "pool"}).fillna({"pool": 0})
+    keys = ["dataset", "group", "method", "pool"]
+    hours = paper.groupby(keys, sort=False)["cost_hours"].first()
+    means = paper.pivot(index=keys, columns="split", values=["mean", "std"]).reindex(hours.index)
+    means.columns = [f"{split}_paper" + "_std" * (kind == "std") for kind, split in means]
+    paper = pd.concat([hours, means], axis=1).reset_index()
+    both = paper.merge(pd.DataFrame(rows), "outer", keys)
+    order = [*benchmarks.DATASETS, *paper["method"], *(row["method"] for row in rows)]
+    return both.sort_values(["dataset", "method"], key=lambda names: names.map(order.index))
 
 
 def batches(
@@ -492,6 +593,26 @@ def evaluate_metrics(
             row = {"dataset": problem.dataset, "metric": name, "seconds": metrics.seconds[name]}
             of_result = frame[name], frame[problem.target]
             rows.append(row | evaluation(*of_result, n_resamples, problem.seed, problem.minimise))
+    return pd.DataFrame(rows)
+
+
+def fisher_biases(problem: Problem, n_resamples: int) -> pd.DataFrame:
+    """Evaluate fisher on networks without and with biases, on the same architectures.
+
+    Returns a row per formula and kind of network: ``metric``, ``biased``, what :func:`evaluation`
+    returns, and with ``_paper`` what Table 1 reports of fisher.
+    """
+    paper = reported("table01", [problem.dataset]).set_index("metric").loc["fisher"]
+    plain, biased = problem.metrics.frame, problem.group("fisher_biased")
+    index = biased.index.intersection(problem.metrics.evaluated.get("fisher", plain.index))
+    rows = []
+    for name in ("fisher", "fisher_weighted"):
+        for has_bias, scores in ((False, plain), (True, biased)):
+            if name in scores:
+                row = {"dataset": problem.dataset, "metric": name, "biased": has_bias}
+                both = scores.loc[index, name], problem.result[index]
+                row |= evaluation(*both, n_resamples, problem.seed)
+                rows.append(row | {f"{score}_paper": paper[score] for score in SCORES})
     return pd.DataFrame(rows)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 
 SCHEMES: dict[str, Callable[[Tensor], Tensor]] = {  # of convolutions, Table 9
     "uniform": nn.init.uniform_,
@@ -25,16 +25,19 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 @contextmanager
 def fixed_random(seed: int) -> Iterator[None]:
     """Draw the random numbers of a seed, and leave the states of torch, NumPy and Python alone."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds
+            if gpus:
+                torch.cuda.manual_seed_all(seed)
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 @torch.no_grad()
@@ -74,7 +77,8 @@ def constant_(network: nn.Module, weight: float) -> nn.Module:
     recurrent = {
         id(inner)
         for module in network.modules()
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase) or getattr(module, "recurrent", False)
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        or getattr(module, "recurrent", None) is True
         for inner in module.modules()
     }
 
@@ -112,7 +116,9 @@ def embeddings(network: nn.Module) -> set[int]:
 
 
 @torch.no_grad()
-def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Module:
+def random_(
+    network: nn.Module, seed: int, scheme: str | None = None, strict: bool = True
+) -> nn.Module:
     """Draw the weights of a network anew, always the same ones for the same seed; return it.
 
     Modules are drawn by their own ``reset_parameters``, or ``_reset_parameters``, a module after
@@ -129,11 +135,13 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     scheme : str, optional
         One of `SCHEMES`, for convolutions, with torch's default arguments. As in the authors' code
         for Table 9, BatchNorm then starts at 1 and 0, a linear layer at normal(0, 0.01) and 0.
+    strict : bool, default True
+        With False, what cannot be drawn keeps its value, and nothing is raised.
 
     Raises
     ------
     ValueError
-        The scheme is none of those; a parameter is set by no method and was drawn.
+        The scheme is none of those; a method fails; a parameter is set by none and was drawn.
 
     Examples
     --------
@@ -141,6 +149,7 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
     >>> torch.equal(one.weight, other.weight)
     True
     """
+    check_seed(seed)
     if scheme is not None:
         check_known("scheme", scheme, SCHEMES)
     before = {}
@@ -152,7 +161,7 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
                 before[path, name] = parameter.clone()
                 parameter.fill_(torch.nan)  # what is still so in the end was not drawn
     with fixed_random(seed):
-        network.apply(_reset)
+        _reset(network, strict)
         if scheme is not None:
             for module in network.modules():
                 with _assigned(module):
@@ -167,24 +176,32 @@ def random_(network: nn.Module, seed: int, scheme: str | None = None) -> nn.Modu
         parameter = getattr(module, name)
         if not parameter.isnan().any():
             continue
-        if not _written(value):
+        if strict and not _written(value):
             owner = type(module).__name__
             if isinstance(module, nn.ParameterList | nn.ParameterDict):
                 owner, name = type(network).__name__, f"{path}.{name}"
             raise ValueError(
                 f"no method reset_parameters draws {name} of {owner}, of shape "
-                f"{tuple(value.shape)}: add one, or score the weights as they are (seed=None)"
+                f"{tuple(value.shape)}: add one"
             )
         parameter.copy_(value)
     return network
 
 
-def _reset(module: nn.Module) -> None:
+def _reset(module: nn.Module, strict: bool) -> None:
+    """Draw a module after those that it contains, as ``apply``, which may be the user's own."""
+    for child in module.children():
+        _reset(child, strict)
     for name in ("reset_parameters", "_reset_parameters"):  # the latter of attention
         reset = getattr(module, name, None)
         if callable(reset):
-            with _assigned(module):
-                reset()
+            try:
+                with _assigned(module):
+                    reset()
+            except Exception as error:  # whatever a user's method may raise, or ask for
+                if strict:
+                    what = f"{name}() of {type(module).__name__} fails"
+                    raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
             return
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epsutil import pools, sources, spaces
-from epsutil.names import check_known
+from epsutil.names import check_known, check_seed
 from epsutil.spaces.nasbench_nlp import WORDS
 
 
@@ -130,8 +130,7 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     size = _kind(kind).image_size
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be at least 0")
+    check_seed(seed)
     if kind in TOKENS:
         if image_size is not None:
             raise ValueError(f"image_size is {image_size}; {kind} holds tokens, not images")

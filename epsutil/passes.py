@@ -4,7 +4,7 @@ What weights and inputs are, see :mod:`epsutil.proxies`.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,8 +32,8 @@ class Passes:
 
     Attributes
     ----------
-    drawn, network : torch.nn.Module
-        With the weights of `seed`, parametrised ones plain in the latter. Only copies are called.
+    given : torch.nn.Module
+        With its own weights. Only copies are called, of the others, too.
     labels : torch.Tensor
         Checked; not there where no metric asks for them.
     axis, axis_of_logits : int
@@ -52,16 +52,14 @@ class Passes:
         labelled: Sequence[str],
     ) -> None:
         self.x, self.loss, self.seed = x, loss or _cross_entropy, seed or 0
+        self.given, self.draws = network, seed is not None
         self.constants, self.wanted = weights, wanted
         self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
-        self.drawn = network if seed is None else initialise.random_(network, seed)
-        self.network = networks.plain(self.drawn)
         self.axis = 0 if x.is_floating_point() or x.ndim == 1 else 1  # of tokens, time is first
         self.size = x.shape[self.axis]
         self.axis_of_logits, self.shape = self._probe()
-        self.used = networks.duplicate(self.network)  # by `forward`
         if labels is not None and labelled:
             who, shape = f"{labelled[0]} of {type(network).__name__}", tuple(labels.shape)
             what = f"{who}: labels of shape {shape}"
@@ -69,17 +67,21 @@ class Passes:
 
     def _probe(self) -> tuple[int, tuple[int, ...]]:
         """Return along which axis of the logits the inputs lie, and the shape of all logits."""
-        name, many = type(self.network).__name__, min(3, self.size)
+        name, many = type(self.given).__name__, min(3, self.size)
+
+        def shape(n: int) -> torch.Size:
+            return networks.call(self.fresh(self.given), self.part(n), check=True).shape
+
         if many == 1:
-            shape = networks.check(self.fresh(), self.x).shape
-            return (self.axis if len(shape) > 2 else 0), tuple(shape)
+            only = shape(1)
+            return (self.axis if len(only) > 2 else 0), tuple(only)
         try:
-            shapes = [networks.check(self.fresh(), self.part(n)).shape for n in (many - 1, many)]
+            shapes = [shape(n) for n in (many - 1, many)]
         except ValueError:
-            networks.check(self.fresh(), self.x)  # says the same of the whole batch, if it fails
+            shape(self.size)  # says the same of the whole batch, if it fails
             raise
         for axis in {0, self.axis}:
-            few, more = (list(shape) for shape in shapes)
+            few, more = map(list, shapes)
             if len(few) > axis and (few.pop(axis), more.pop(axis)) == (many - 1, many):
                 if few == more:
                     return axis, (*more[:axis], self.size, *more[axis:])
@@ -107,6 +109,27 @@ class Passes:
             raise ValueError(f"{what} go from {low} to {high}, but {there}")
         return labels.long()
 
+    @cached_property
+    def drawn(self) -> nn.Module:
+        """Return the network with the weights of `seed`."""
+        if not self.draws:
+            return self.given
+        try:
+            return initialise.random_(self.fresh(self.given), self.seed)
+        except ValueError as error:
+            fix = "score the weights as they are (seed=None; epsutil score --seed none)"
+            raise ValueError(f"{error}, or {fix}") from error
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """Return `drawn` with parametrised weights as plain ones."""
+        return networks.plain(self.drawn)
+
+    @cached_property
+    def used(self) -> nn.Module:
+        """Return the copy that `forward` calls."""
+        return self.fresh()
+
     def fresh(self, network: nn.Module | None = None) -> nn.Module:
         """Return a copy of the network, or of another one, that may be changed and called."""
         return networks.duplicate(network or self.network)
@@ -130,7 +153,8 @@ class Passes:
 
     def redrawn(self, draw: int, scheme: str | None = None) -> nn.Module:
         """Return a copy with the weights of a later seed, see `epsutil.initialise.random_`."""
-        return initialise.random_(self.fresh(self.drawn), self.seed + draw, scheme)
+        seed = (self.seed + draw) % 2**32
+        return initialise.random_(self.fresh(self.given), seed, scheme)
 
     def by_input(self, tensor: Tensor, n: int, what: str) -> Tensor:
         """Return a tensor inside the network with the axis of n inputs first."""
@@ -197,22 +221,38 @@ class Passes:
     @cached_property
     def blocks(self) -> list[Tensor]:
         """Return what goes into the first block and what each gives, under Kaiming's weights."""
-        network = self.redrawn(0, "kaiming normal")
-        found, maps = list(_blocks(network)), list[Tensor]()
-        if not found:
-            what = f"{type(network).__name__} has no blocks"
-            raise ValueError(f"{what}, by which az-nas is defined: modules that hold others")
+        network, calls = self.redrawn(0, "kaiming normal"), list[tuple[nn.Module, Any, Tensor]]()
 
-        def keep(maps_: object) -> None:
-            if not isinstance(maps_, Tensor) or maps_.ndim != 4 or not maps_.is_floating_point():
-                raise ValueError("a block takes or gives no maps (image, channel, height, width)")
-            maps.append(maps_ if maps_.requires_grad else maps_.requires_grad_())
+        def start(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not given or not _are_maps(given[0]) or given[0].requires_grad:
+                return None
+            return (given[0].detach().requires_grad_().clone(), *given[1:])
 
-        found[0].register_forward_pre_hook(lambda _, given: None if maps else keep(given[0]))
-        for block in found:
-            block.register_forward_hook(lambda *call: keep(call[2]))
+        def keep(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            if _are_maps(output):
+                output = output if output.requires_grad else output.requires_grad_()
+                calls.append((module, given[0] if given else None, output))
+
+        for module in network.modules():
+            lists = nn.Sequential | nn.ModuleList | nn.ModuleDict
+            if any(True for _ in module.children()) and not isinstance(module, lists):
+                module.register_forward_pre_hook(start)
+                module.register_forward_hook(keep)
         self.call(network, self.x)
-        return maps
+        giving = {id(module) for module, _, _ in calls}
+        blocks = inner = _blocks(network, giving)
+        while len(inner) == 1:  # which may only wrap them
+            inner = _blocks(inner[0], giving)
+        chosen = {id(block) for block in inner or blocks}
+        maps = [(given, output) for module, given, output in calls if id(module) in chosen]
+        name = type(network).__name__
+        if not maps:
+            what = f"{name} has no blocks, by which az-nas is defined: modules that hold others"
+            raise ValueError(f"{what} and give maps (image, channel, height, width)")
+        if not _are_maps(maps[0][0]):
+            kind = type((inner or blocks)[0]).__name__
+            raise ValueError(f"the first block of {name}, {kind}, takes no maps as its first input")
+        return [maps[0][0], *(output for _, output in maps)]
 
     @cached_property
     def entropies(self) -> list[float]:
@@ -226,9 +266,9 @@ class Passes:
         return values
 
     def relus(self, x: Tensor, use: Watch) -> Tensor:
-        """Run the network; `use` is that of :func:`watch_relus`."""
+        """Run the network; `use` is that of :func:`watch_relus`, for ReLUs by name."""
         network = self.fresh()
-        watch_relus(network, use)
+        watch_relus(network, use, named=True)
         return self.call(network, x)
 
 
@@ -238,15 +278,22 @@ def backward(outputs: Tensor, inputs: Iterable[Tensor], **options: Any) -> tuple
     return torch.autograd.grad(outputs, list(inputs), **options)
 
 
-def watch_relus(network: nn.Module, use: Watch) -> None:
-    """Hand number and inputs of each ReLU that is called to a function, which may replace them."""
+def watch_relus(network: nn.Module, use: Watch, named: bool = False) -> None:
+    """Hand number and inputs of each ReLU that is called to a function, which may replace them.
+
+    ReLUs are ``torch.nn.ReLU``, or, if `named`, modules with "ReLU" in the name of their class.
+    """
     calls = itertools.count()
-    relus = [module for module in network.modules() if isinstance(module, nn.ReLU)]
+    relus = [
+        module
+        for module in network.modules()
+        if ("ReLU" in type(module).__name__ if named else isinstance(module, nn.ReLU))
+    ]
     if not relus:
         what = f"{type(network).__name__} has no torch.nn.ReLU"
-        raise ValueError(
-            f"{what}, by whose activations naswot, linear_regions and swap are defined"
-        )
+        what += ' or other module with "ReLU" in its class\'s name' if named else ""
+        metrics = "naswot is" if named else "linear_regions and swap are"
+        raise ValueError(f"{what}, by whose activations {metrics} defined")
     for module in relus:
         module.register_forward_pre_hook(lambda _, given: use(next(calls), given[0]))
 
@@ -269,13 +316,18 @@ def named_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost modules inside a network that hold others and are no mere lists."""
+def _blocks(network: nn.Module, giving: set[int]) -> list[nn.Module]:
+    """Return the outermost modules inside a network that are among those that give maps."""
+    found = []
     for module in network.children():
-        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-            yield from _blocks(module)
-        elif any(True for _ in module.children()):
-            yield module
+        found += [module] if id(module) in giving else _blocks(module, giving)
+    return found
+
+
+def _are_maps(value: Any) -> bool:
+    """Tell whether these are maps (image, channel, height, width) of more than one pixel."""
+    maps = isinstance(value, Tensor) and value.ndim == 4 and value.is_floating_point()
+    return maps and value.shape[2] * value.shape[3] > 1
 
 
 def _local(name: str) -> str:

@@ -1,8 +1,7 @@
 """Where everything lives, and what the environment says: one module knows the project's folders.
 
 Every location can be moved by an environment variable, read when it is asked for, so that tests
-and CI can point the package elsewhere. Two more tell a notebook how it is executed; `epsutil run`
-and `epsutil book` set them:
+and CI can point the package elsewhere:
 
 =====================  ==========================================  ============================
 variable               what it moves or says                       default
@@ -11,16 +10,12 @@ variable               what it moves or says                       default
 ``EPSUTIL_CACHE``      downloads and score stores of this machine  the user's cache folder
 ``EPSUTIL_SCORES``     where new score stores go                   ``scores`` in the cache
 ``EPSUTIL_RESULTS``    what notebooks write                        ``_build/results``
-``EPSUTIL_SCALE``      how much is recomputed: quick, paper, test  none (as quick)
-``EPSUTIL_FALLBACK``   take recorded results for missing data      unset: data must be at hand
 =====================  ==========================================  ============================
 """
 
 import os
 import tempfile
 from pathlib import Path
-
-import pooch
 
 ROOT = Path(__file__).resolve().parent.parent  # the checkout, with the folders below
 NOTEBOOKS = ROOT / "notebooks"
@@ -46,6 +41,8 @@ def data() -> Path | None:
 
 def cache() -> Path:
     """Return the user's cache folder (``EPSUTIL_CACHE``), which need not exist yet."""
+    import pooch
+
     return Path(os.environ.get("EPSUTIL_CACHE") or pooch.os_cache("epsutil")).expanduser()
 
 
@@ -67,13 +64,3 @@ def writable(folder: Path, remedy: str) -> Path:
             return folder
     except OSError as error:
         raise ValueError(f"cannot write to {folder} ({error.strerror}); {remedy}") from error
-
-
-def scale() -> str:
-    """Return the scale at which a notebook is executed (``EPSUTIL_SCALE``), "" where unset."""
-    return os.environ.get("EPSUTIL_SCALE", "")
-
-
-def fallback() -> bool:
-    """Return whether recorded results stand in for what is not at hand (``EPSUTIL_FALLBACK``)."""
-    return bool(os.environ.get("EPSUTIL_FALLBACK"))

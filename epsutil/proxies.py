@@ -32,14 +32,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from epsutil import initialise, metric, networks
-from epsutil.names import check_known
+from epsutil.names import BATCH_SIZE as BATCH_SIZE
+from epsutil.names import SEED as SEED
+from epsutil.names import check_known, check_seed
 from epsutil.passes import Loss, Passes, backward, named_weights
 
 Metric = Callable[[Passes], float]
 
 VERSION = 1  # of what metrics share: the draws of the weights, the passes
-SEED = 42  # Abdelfattah et al.
-BATCH_SIZE = 64
 INITIALISATIONS = 100  # of cv
 SWAP_DRAWS = 32
 
@@ -109,14 +109,16 @@ def compute(
     ----------
     network : torch.nn.Module
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
-        Left as it was: a copy is scored, see :func:`epsutil.networks.private`.
+        Left as it was: a copy is scored, see :func:`epsutil.networks.private`. Buffers that are not
+        running statistics, and plain tensors, are kept: see :func:`epsutil.networks.kept`.
     batch : tuple of inputs and labels
         Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str
         See :func:`names`.
     seed : int or None, default 42
         Of the weights, see :func:`epsutil.initialise.random_`. With None, the network's own weights
-        are scored. The global random state is left as it was.
+        are scored; but cv, swap, az-nas and epsilon by a scheme are defined by draws. ``"params"``
+        and ``"flops"`` take no draw. The global random state is left as it was.
     loss : callable, optional
         Of logits and labels; by default the mean cross-entropy. With one of your own, labels may
         be anything with an entry for every input.
@@ -132,8 +134,8 @@ def compute(
     ------
     ValueError
         An unknown name; labels that are missing or do not fit; a network that cannot be copied,
-        has a parameter that no method draws, fails on the inputs or does not return a
-        floating-point tensor; a metric that is undefined for such a network, or fails.
+        has weights that cannot be set, or drawn where a metric needs it, fails on the inputs or
+        does not return a floating-point tensor; a metric that is undefined for it, or fails.
 
     Examples
     --------
@@ -147,22 +149,28 @@ def compute(
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError("a batch is (x, labels), or (x, None) without labels")
     wanted = [get(name) for name in names]
+    if seed is not None:
+        check_seed(seed)
     values = {}
     with networks.isolated():
         x = networks.numbers(batch[0])
-        labels = None if batch[1] is None else torch.as_tensor(batch[1]).detach().clone()
+        labels = batch[1]
+        if labels is not None:
+            labels = torch.as_tensor(labels).detach().clone().to(x.device)
         labelled = [chosen.name for chosen in wanted if chosen.labels]
         if labelled and labels is None:
             fix = "give an array of them beside x"
             raise ValueError(f"{labelled[0]} needs labels, and the batch has none; {fix}")
-        private = networks.private(network, x)
+        private = networks.private(network, x, sized={*names} <= {"params", "flops"})
+        if any(parameter.is_meta for parameter in private.parameters()):
+            x = x.to("meta")
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)
         for chosen in wanted:
             try:
                 values[chosen.name] = chosen.function(passes)
             except Exception as error:  # whatever torch says to an unusual network
                 told = networks.cause(error, kind=not isinstance(error, ValueError))
-                what = f"{chosen.name} of {type(passes.network).__name__}"
+                what = f"{chosen.name} of {type(private).__name__}"
                 raise ValueError(f"{what} fails on {networks.described(x)}: {told}") from error
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
@@ -180,16 +188,25 @@ def params(passes: Passes) -> float:
 def flops(passes: Passes) -> float:
     """Count the multiply-accumulates of convolutions and matrix products for one input.
 
-    Operations element by element, normalisation, pooling and look-up count nothing. One input is
-    an image, or a sequence of tokens. An operator of one's own can be given its count by
+    Operations element by element, norms, normalisation, losses, pooling and look-up count nothing.
+    One input is an image, or a sequence of tokens: the first of the batch, or, where a network
+    takes no single one, the mean. An operator of one's own can be given its count by
     ``torch.utils.flop_counter.register_flop_formula``.
     """
-    network, products = passes.fresh(), _Products()
-    with products:
-        passes.logits(network)
+    try:
+        return _products(passes, 1)
+    except ValueError:  # BatchNorm has no statistics of a single value, for example
+        return _products(passes, passes.size)
+
+
+def _products(passes: Passes, n: int) -> float:
+    """Count the multiply-accumulates for some inputs, and divide by their number."""
+    network, products = networks.plain(passes.given), _Products()
+    with products, torch.no_grad():
+        passes.call(network, passes.part(n))
     if products.unknown:
         raise ValueError(f"no count is known of {', '.join(sorted(map(str, products.unknown)))}")
-    return products.flops / 2 / passes.size
+    return products.flops / 2 / n
 
 
 _PRODUCTS = {  # what torch has no formula for; 2 for each product
@@ -201,7 +218,7 @@ _PRODUCTS = {  # what torch has no formula for; 2 for each product
         2 * x.shape[0] * x.shape[1] * (w.numel() + u.numel())
     ),
 }
-_MOVES = (  # of several tensors: what only moves, selects, normalises or interpolates
+_PLAIN = (  # no matrix product: what moves, selects, fills, measures, normalises or interpolates
     "cat stack copy set index_put _index_put_impl _unsafe_index_put index_add index_copy "
     "index_reduce scatter scatter_add scatter_reduce masked_scatter slice_scatter select_scatter "
     "diagonal_scatter as_strided_scatter put embedding_bag _embedding_bag "
@@ -209,7 +226,11 @@ _MOVES = (  # of several tensors: what only moves, selects, normalises or interp
     "native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit "
     "_native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update "
     "_fused_rms_norm grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback "
-    "searchsorted bucketize equal"
+    "searchsorted bucketize equal isin fill masked_fill index_fill normal fractional_max_pool2d "
+    "fractional_max_pool3d linalg_vector_norm linalg_cross dist _pdist_forward mse_loss "
+    "smooth_l1_loss huber_loss soft_margin_loss binary_cross_entropy "
+    "binary_cross_entropy_with_logits nll_loss_forward nll_loss2d_forward multi_margin_loss "
+    "multilabel_margin_loss_forward"
 ).split()
 
 
@@ -233,7 +254,9 @@ class _Products(TorchDispatchMode):
         space, _, name = func._schema.name.partition("::")
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         several = sum(value.is_floating_point() or value.is_complex() for value in tensors) > 1
-        harmless = func.is_view or torch.Tag.pointwise in func.tags or name.rstrip("_") in _MOVES
+        if space == "profiler" or space == "aten" and name.rstrip("_") in _PLAIN:
+            return outputs
+        harmless = func.is_view or torch.Tag.pointwise in func.tags
         algebra = name.lstrip("_").startswith(("linalg", "fft", "cholesky", "lu_", "matrix_exp"))
         if space not in ("aten", "prim", "prims") or algebra or several and not harmless:
             self.unknown.add(packet)
@@ -246,13 +269,16 @@ class _Products(TorchDispatchMode):
 @proxy()
 def epsilon(passes: Passes) -> float:
     """Return epsilon at full width (Gracheva, arXiv:2302.04406, Eqs 1-4)."""
-    return metric.epsilon(passes.drawn, passes.x, passes.constants)
+    network = passes.fresh(passes.given)
+    if passes.draws:  # of embeddings, which keep their values
+        initialise.random_(network, passes.seed, strict=False)
+    return metric.epsilon(network, passes.x, passes.constants)
 
 
 def _of_draws(passes: Passes, scheme: str) -> float:
     """Return epsilon from two draws of the weights in place of constants (Table 9)."""
     networks = (passes.redrawn(draw, scheme) for draw in range(2))
-    return metric.from_outputs(np.stack([passes.logits(n).flatten().numpy() for n in networks]))
+    return metric.from_outputs([passes.logits(n).flatten().cpu().numpy() for n in networks])
 
 
 for _scheme in initialise.SCHEMES:
@@ -271,7 +297,7 @@ def synflow(passes: Passes) -> float:
     the sum of the outputs for one input of ones. As Abdelfattah et al. (arXiv:2101.08134) do:
     without BatchNorm, in float64. Ones also replace what an embedding gives.
     """
-    network = passes.fresh().double()
+    network = nn.Module.double(passes.fresh())
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.forward = nn.Identity().forward  # type: ignore[method-assign]
@@ -283,12 +309,7 @@ def synflow(passes: Passes) -> float:
     x = passes.part(1)
     x = torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x
     weights = list(named_weights(network).values())
-    usual = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(torch.float64)  # of what the network makes as it goes
-        outputs = passes.call(network, x).sum()
-    finally:
-        torch.set_default_dtype(usual)
+    outputs = passes.call(network, x).sum()
     return _sensitivity(weights, backward(outputs, weights))
 
 
@@ -388,7 +409,7 @@ def jacob_cov(passes: Passes) -> float:
     if passes.size == 1:
         raise ValueError("jacob_cov compares inputs, and the batch has only one")
     (jacobian,) = backward(logits.sum(), [x])
-    correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
+    correlations = np.corrcoef(jacobian.flatten(1).double().cpu().numpy())
     if not np.isfinite(correlations).all():
         return math.nan
     values = np.linalg.eigvalsh(correlations) + 1e-5
@@ -400,7 +421,11 @@ def naswot(passes: Passes) -> float:
     """Return how differently a batch activates the ReLUs (Mellor et al., arXiv:2006.04647, Eq. 2).
 
     The logarithm of the determinant of the kernel that counts, for two images, the ReLUs that are
-    both on or both off. As in the authors' code, ReLUs that do not reach the output do not count.
+    both on or both off. As in the authors' code (BayesWatch/nas-without-training @ b74255e,
+    score_networks.py), a ReLU is any module with "ReLU" in its class's name, as ReLU6, LeakyReLU
+    or a ReLUConvBN that holds one; ``torch.nn.functional.relu`` is not seen. A ReLU whose input
+    does not reach the output does not count. The authors leave out one whose own output does not,
+    although another branch takes the same input.
     """
     few: list[Tensor] = []
 
@@ -413,7 +438,7 @@ def naswot(passes: Passes) -> float:
     varying = {number: inputs for number, inputs in enumerate(few) if inputs.requires_grad}
     gradients = torch.autograd.grad(logits.sum(), list(varying.values()), allow_unused=True)
     reaching = {n for n, gradient in zip(varying, gradients, strict=True) if gradient is not None}
-    kernel = torch.zeros(passes.size, passes.size, dtype=torch.float64)
+    kernel = torch.zeros(passes.size, passes.size, dtype=torch.float64, device=passes.x.device)
 
     def add(number: int, inputs: Tensor) -> None:
         if number in reaching:
@@ -440,11 +465,13 @@ def grad_sign(passes: Passes) -> float:
 
 def _signs_together(passes: Passes) -> list[Tensor] | None:
     """Add up the signs of eight inputs at a time, or return None: some networks cannot do that."""
-    network, axes = passes.fresh().requires_grad_(False), (passes.axis, passes.axis_of_logits)
+    network, axes = passes.fresh(), (passes.axis, passes.axis_of_logits)
+    nn.Module.requires_grad_(network, False)
     weights = {name: weight.detach() for name, weight in named_weights(network).items()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
+        with networks.Precision(network, x):
+            logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
         return passes.loss(logits, label.unsqueeze(axes[1]))
 
     signs: dict[str, Tensor] = {}
@@ -463,6 +490,17 @@ def _signs_one_by_one(passes: Passes) -> list[Tensor]:
     parts = passes.x.split(1, passes.axis), passes.labels.split(1, passes.axis_of_logits)
     signs = ([g.sign() for g in passes.gradients(*part)] for part in zip(*parts, strict=True))
     return functools.reduce(lambda total, more: list(map(torch.add, total, more)), signs)
+
+
+def cv_of_guesses(n_classes: int, n_inputs: int) -> float:
+    """Return cv where networks guess: they are right once in so many times.
+
+    Examples
+    --------
+    >>> round(cv_of_guesses(10, 256), 4)
+    0.1875
+    """
+    return float(np.sqrt((n_classes - 1) / n_inputs))
 
 
 @proxy(labels=True, lower_is_better=True)
@@ -487,7 +525,8 @@ def ntk(passes: Passes) -> float:
     The largest over the smallest eigenvalue of the products of the inputs' gradients of their
     summed logits, by all weights and, as in the authors' code, scales of BatchNorm. A row is an
     image, or a sequence of tokens, whose logits are summed over time. The authors take a thin
-    network of three channels with one cell a stage.
+    network of three channels with one cell a stage. Their code (VITA-Group/TENAS @ 559bfdd,
+    lib/procedures/ntk.py) gives a dead network, of 0 / 0, the score 100,000; here it has none.
     """
     _, logits, _ = passes.forward
     norms = (m for m in passes.used.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
@@ -508,7 +547,7 @@ def linear_regions(passes: Passes) -> float:
     and one channel, 1,000 at a time, and a single cell with one channel.
     """
     parts = (passes.patterns(passes.fresh(), x) for x in passes.x.split(1000, passes.axis))
-    packed = [np.packbits(part.numpy(), axis=1) for part in parts]
+    packed = [np.packbits(part.cpu().numpy(), axis=1) for part in parts]
     return float(len(np.unique(np.concatenate(packed), axis=0)))
 
 
@@ -520,21 +559,30 @@ def zico(passes: Passes) -> float:
     r"""Return how steady gradients are from batch to batch (Li et al., arXiv:2301.11300).
 
     :math:`\sum_l \log \sum_{\theta \in l} \mathrm{E}|g| / \mathrm{sd}|g|` over the layers, with the
-    loss's gradients g on the two halves of the batch. As in the authors' code (SLDGroup/ZiCo
-    @ bbabe28, ZeroShotProxy/compute_zico.py), weights of equal gradients and layers without a
-    gradient are left out; the authors take two batches of 128 images.
+    loss's gradients g on the two halves of the batch, as the paper has it. As in the authors' code
+    (SLDGroup/ZiCo, ZeroShotProxy/compute_zico.py), weights of equal gradients and layers without a
+    gradient are left out. The authors' scripts take two batches of 128 images, so a batch of 256.
     """
     return _steadiness([[half.abs() for half in halves] for halves in _gradients_of_halves(passes)])
 
 
 @proxy(labels=True)
 def zico_released(passes: Passes) -> float:
-    """Return `zico` as the released code computes it.
+    """Return `zico` as the code computed it that was released first (SLDGroup/ZiCo @ bbabe28).
 
-    The code does not set the gradients to zero between the two batches, so that the second ones
-    are sums of both, and takes the standard deviation of the signed gradients.
+    Until 17 February 2023 it did not set the gradients to zero between the two batches, so that
+    the second ones are sums of both, and took the standard deviation of the signed gradients.
     """
     return _steadiness([[first, first + last] for first, last in _gradients_of_halves(passes)])
+
+
+@proxy(labels=True)
+def zico_signed(passes: Passes) -> float:
+    """Return `zico` as the code computes it since 17 February 2023 (SLDGroup/ZiCo @ d7076d5).
+
+    It sets the gradients to zero, and still takes the deviation of the signed ones, not of |g|.
+    """
+    return _steadiness(_gradients_of_halves(passes))
 
 
 def _gradients_of_halves(passes: Passes) -> list[tuple[Tensor, Tensor]]:
@@ -566,7 +614,9 @@ def meco(passes: Passes) -> float:
     The smallest eigenvalue of the correlations between channels, of the first image's output of
     each module, summed. As in the authors' code (HamsterMimi/MeCo @ 0d830dd,
     correlation/NAS_Bench_201.py), every module counts, also one that holds others; a correlation
-    that is undefined counts as 0. Their batch is one training image.
+    that is undefined counts as 0. Their batch is one training image. So the value depends on how
+    many modules a network is written in: on NAS-Bench-201 it is 16% from that of the authors'
+    modules, in nearly the same order (rho .999).
     """
     if not passes.x.is_floating_point():
         raise ValueError("meco needs inputs of real numbers, whose maps have channels")
@@ -574,7 +624,7 @@ def meco(passes: Passes) -> float:
 
     def look(_: nn.Module, __: tuple[Tensor, ...], output: object) -> None:
         if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 2:
-            maps = output[0].flatten(1).double().numpy()  # channels, pixels
+            maps = output[0].flatten(1).double().cpu().numpy()  # channels, pixels
             if maps.shape[1] > 1:  # of a single value no correlation is defined
                 correlations = np.atleast_2d(np.corrcoef(maps))
                 correlations[~np.isfinite(correlations)] = 0
@@ -602,7 +652,7 @@ def swap(passes: Passes) -> float:
 
 def _patterns(active: Tensor) -> int:
     """Count the different columns of a matrix of true and false."""
-    return len(pd.DataFrame(np.packbits(active.numpy(), axis=0).T).drop_duplicates())
+    return len(pd.DataFrame(np.packbits(active.cpu().numpy(), axis=0).T).drop_duplicates())
 
 
 # az-nas ----------------------------------------------------------------------------------------
@@ -610,7 +660,8 @@ def _patterns(active: Tensor) -> int:
 # Lee and Ham, arXiv:2403.19232, rank architectures by the sum of the logarithms of their ranks by
 # four metrics: the three below and `flops`; see :func:`epsutil.statistics.rank_product`. As in
 # the authors' code (cvlab-yonsei/AZ-NAS @ d41d524, NB201/ZeroShotProxy/compute_az_nas_score.py),
-# the weights are Kaiming's normal ones, the inputs 64 images of noise.
+# the weights are Kaiming's normal ones, the inputs 64 images of noise. Where eigenvalues in float32
+# turn negative, their code gives minus infinity; here they are float64, and the score is finite.
 
 
 @proxy()
@@ -618,8 +669,9 @@ def expressivity(passes: Passes) -> float:
     """Return how evenly maps use their channels (Lee and Ham, arXiv:2403.19232), summed.
 
     The entropy of the eigenvalues, as shares of their sum, of the covariance of channels over all
-    pixels, of what every block gives. A block is a module that holds others and is no mere list
-    of them, as a cell; what goes into the first block counts as well.
+    pixels, of what every block gives. A block is the outermost module that holds others, is no
+    mere list of them, and gives maps, as a cell; one that holds all blocks is only their wrapper.
+    What goes into the first block counts as well. Eigenvalues are float64: see above.
     """
     return float(np.sum(passes.entropies))
 
@@ -635,18 +687,30 @@ def trainability(passes: Passes) -> float:
     r"""Return how well blocks hand gradients on (Lee and Ham, arXiv:2403.19232), mean.
 
     :math:`2 - \sigma - 1 / \sigma` of each block, with the largest singular value of the channels'
-    products of random signs at its output and the gradients that they give at its input. NaN where
-    a block is the identity, as the authors' code ranks it last.
+    products of random signs at its output and the gradients that they give at its input; of a
+    stride, each pixel of the input is a channel. Where it does not divide the sides, which stops
+    the authors' code, rows and columns at the end are cut off or filled with 0. NaN where a block
+    is the identity, as the authors' code ranks it last.
     """
     signs, scores = torch.Generator().manual_seed(passes.seed), []
     for before, after in reversed(list(itertools.pairwise(passes.blocks))):
-        sign = torch.randint(0, 2, after.shape, generator=signs).to(after.dtype) * 2 - 1
+        sign = torch.randint(0, 2, after.shape, generator=signs).to(after) * 2 - 1
         (gradient,) = backward(after, [before], grad_outputs=sign)
         if torch.equal(gradient, sign):
             return math.nan
-        stride = gradient.shape[2] // sign.shape[2]
-        gradient = nn.functional.pixel_unshuffle(gradient, stride)
-        given, taken = (g.movedim(1, 0).flatten(1) for g in (gradient, sign))
+        given, taken = (g.movedim(1, 0).flatten(1) for g in (_folded(gradient, sign), sign))
         sigma = float(torch.linalg.matrix_norm(given @ taken.T / taken.shape[1], 2))
         scores.append(2 - sigma - 1 / (sigma + 1e-6))
     return float(np.mean(scores))
+
+
+def _folded(gradient: Tensor, like: Tensor) -> Tensor:
+    """Lay maps out on the fewer pixels of others, as more channels."""
+    (high, wide), sides = like.shape[2:], gradient.shape[2:]
+    if high > sides[0] or wide > sides[1]:
+        what = f"a block makes larger maps, {tuple(sides)} to {(high, wide)}"
+        raise ValueError(f"{what}, and trainability is defined for blocks that keep or shrink them")
+    by, across = round(sides[0] / high), round(sides[1] / wide)  # the strides
+    rest = (0, across * wide - sides[1], 0, by * high - sides[0])  # below 0: cut off
+    parts = nn.functional.pad(gradient, rest).unflatten(3, (wide, across)).unflatten(2, (high, by))
+    return parts.movedim((3, 5), (2, 3)).flatten(1, 3)

@@ -24,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from epsutil import inputs, metric, paths, proxies, spaces, store
+from epsutil import inputs, metric, networks, paths, proxies, spaces, store
 from epsutil.inputs import Batch
+from epsutil.names import DTYPES as DTYPES
 from epsutil.spaces import Space
 from epsutil.store import Row, Run
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "float64")  # of full-width networks, too
-DTYPES = (*PRECISIONS, "extended")  # the last for some spaces, see `Space.outputs`
 EPSILON = "epsilon"  # the group of this metric alone, for any batch and weights
 CHUNK = 64  # distinct functions whose epsilon is evaluated between two writes
 SECONDS = "seconds"
@@ -72,6 +72,7 @@ GROUPS = {
     "az_nas": Group(_AZ_NAS, 64, data="shape", ranked_with=("flops",)),
     "swap": Group(("swap",), 16, channels_last=True),
     "zico": Group(("zico", "zico_released"), 128, channels_last=True),
+    "zico_signed": Group(("zico_signed",), 128, channels_last=True),
     "draws": Group(_DRAWS, 256, one_output=True),
     "draws_averaged": Group(
         _DRAWS, 256, network="averaged", one_output=True, apart=True, channels_last=True
@@ -447,6 +448,7 @@ def _fitting(space: Space, run: Run, n_jobs: int) -> int:
     return max(1, min(room, wanted))
 
 
+@networks.one_thread()
 def _score_chunk(
     space: Space, run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:
@@ -454,11 +456,11 @@ def _score_chunk(
     rows = {}
     if run.group == EPSILON:
         np.empty(31 << 20, np.uint8)  # glibc then keeps freed maps for the next: a fifth less time
+        prepared = space.prepare(x, run.dtype)
         for key, index in chunk:
-            outputs = space.outputs(space[index], x, run.weights, run.dtype)
+            outputs = space.outputs(space[index], prepared, run.weights, run.dtype)
             rows[key] = tuple(metric.from_outputs(two) for two in combinations(outputs, 2))
         return rows
-    torch.set_num_threads(1)
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
     images = torch.tensor(x).to(memory_format=layout)
     batch = images, None if labels is None else torch.tensor(labels)

@@ -17,25 +17,33 @@ Gracheva, *Neural Architecture Search via Two Constant Shared Weights Initialisa
 arXiv:2302.04406v2, Section 2.2. Real et al., *Regularized Evolution for Image Classifier
 Architecture Search*, AAAI 2019. Abdelfattah et al., *Zero-Cost Proxies for Lightweight NAS*, ICLR
 2021. Dong and Yang, *NAS-Bench-201*, ICLR 2020. Williams, *Simple Statistical Gradient-Following
-Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992.
+Algorithms for Connectionist Reinforcement Learning*, Machine Learning 8, 1992. Falkner et al.,
+*BOHB: Robust and Efficient Hyperparameter Optimization at Scale*, ICML 2018.
 """
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
 
-from epsutil.names import check_known
+from epsutil.names import UNSCORED as UNSCORED
+from epsutil.names import check_known, check_seed, check_whole
 from epsutil.spaces import Space
+from epsutil.statistics import numbers
 
-UNSCORED = ("worst", "zero", "left out")
 WARM_UP = ("first", "all")
 MUTATIONS = ("node first", "uniform")
 MOVES = ("signal", "score", "best neighbour")
+STOPS = (12, 36, 108, 200)  # epochs after which Hyperband may stop a training; see `bohb`
 _FIRST = 64  # networks that a random search with warm-up takes from the pool; see `random`
 
 Archs = NDArray[np.int64]
@@ -60,7 +68,8 @@ class Streams:
     """A stream of random numbers for each round; the first are the same, however many there are."""
 
     def __init__(self, seed: int, rounds: int) -> None:
-        _at_least_1(rounds=rounds)
+        check_whole(1, rounds=rounds)
+        check_seed(seed)
         self._generators = np.random.default_rng(seed).spawn(rounds)
 
     def uniform(self, *shape: int) -> Floats:
@@ -99,7 +108,9 @@ class Neighbourhood:
         own = self.table == np.arange(len(self.table))[:, None]
         if own.any() or self.table.max(initial=-1) >= len(self.table):
             raise ValueError("a neighbour must be another of the architectures")
-        total = np.where(exists, chance, 0.0).cumsum(axis=1)
+        if not ((chances := numbers(chance, "chance")) >= 0).all():
+            raise ValueError("a chance is a number from 0")
+        total = np.where(exists, chances, 0.0).cumsum(axis=1)
         if not (total[:, -1] > 0).all():
             raise ValueError(f"architecture {int((total[:, -1] <= 0).argmax())} has no neighbour")
         self._cumulative = total / total[:, -1:]
@@ -233,7 +244,83 @@ def of_cells(archs: Sequence[str]) -> Choices:
     return Choices(options.reshape(names.shape), groups)
 
 
+def of_recipes(recipes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Count what NAS-Bench-NLP's recipes are made of, so that their distance can be told.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per recipe. Nodes by their operation; edges by what they come from (an operation, the
+        input, an old hidden state) and the operation that they lead to; new hidden states by their
+        operation.
+
+    Examples
+    --------
+    >>> cell = {"a": {"op": "linear", "input": ["x", "h_prev_0"]}}
+    >>> cell["h_new_0"] = {"op": "activation_tanh", "input": ["a"]}
+    >>> of_recipes([cell])[["linear", ("x", "linear"), ("linear", "activation_tanh")]]
+       linear  (x, linear)  (linear, activation_tanh)
+    0     1.0          1.0                        1.0
+    """
+    rows = []
+    for recipe in recipes:
+        counts = Counter[Any](node["op"] for node in recipe.values())
+        for name, node in recipe.items():
+            for given in node["input"]:  # h_prev_0, h_prev_1 and h_prev_2 are the same
+                kind = recipe[given]["op"] if given in recipe else given.partition("_")[0]
+                counts[kind, node["op"]] += 1
+            if name.startswith("h_new_"):
+                counts[node["op"], "new state"] += 1
+        rows.append(counts)
+    return pd.DataFrame(rows, dtype=float).fillna(0)
+
+
+def nearest(points: ArrayLike, k: int) -> Neighbourhood:
+    """Return the `k` nearest others of each architecture, all equally likely.
+
+    Parameters
+    ----------
+    points : array_like of integers, shape [architectures, counts]
+        Such as :func:`of_recipes` gives. Their distance is the sum of absolute differences (L1).
+    k : int
+        From 1. Of equally near ones those come first that follow in the order of the points, after
+        whose end the beginning follows.
+
+    Examples
+    --------
+    >>> nearest(np.array([[0.0], [1.0], [3.0], [1.0]]), 2).table
+    array([[1, 3],
+           [3, 0],
+           [3, 1],
+           [1, 0]])
+    """
+    points = np.asarray(points, float)
+    n, rows = len(points), []
+    if not 1 <= k < n:
+        raise ValueError(f"{k} neighbours of {n:,} architectures: give from 1 to {n - 1:,}")
+    for start in range(0, n, 500):  # a part of the distances at a time
+        own = np.arange(start, min(start + 500, n))[:, None]
+        after = (np.arange(n) - own) % n  # 0 for the point itself
+        order = cdist(points[own[:, 0]], points, "cityblock") * n + after
+        np.put_along_axis(order, own, np.inf, axis=1)
+        some = np.argpartition(order, k - 1, axis=1)[:, :k]
+        inner = np.argsort(np.take_along_axis(order, some, axis=1), axis=1)
+        rows.append(np.take_along_axis(some, inner, axis=1))
+    return Neighbourhood(np.concatenate(rows))
+
+
 # Scores --------------------------------------------------------------------------------------
+
+
+def goodness(loss: pd.Series, worst: float) -> pd.Series:
+    """Return minus a loss; what is missing or larger counts as `worst`, as of a poor guess.
+
+    Examples
+    --------
+    >>> goodness(pd.Series([4.5, float("nan"), 12.0]), worst=9.2).tolist()
+    [-4.5, -9.2, -9.2]
+    """
+    return -loss.fillna(worst).clip(upper=worst)
 
 
 def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = None) -> Scored:
@@ -255,8 +342,11 @@ def scored(score: ArrayLike, unscored: str = "worst", among: ArrayLike | None = 
     Scored(values=array([ 0.1, -inf,  0.4]), drawn=array([0, 2]))
     """
     check_known("choice of unscored", unscored, UNSCORED)
-    score = np.asarray(score, float)
-    drawn = np.arange(len(score)) if among is None else np.asarray(among, np.int64)
+    score = _vector(score, "score")
+    places = numbers(np.arange(len(score)) if among is None else among, "among")
+    if not np.isin(places, np.arange(len(score))).all() or np.asarray(among).dtype == bool:
+        raise ValueError(f"among holds other things than positions from 0 to {len(score) - 1}")
+    drawn = places.astype(np.int64)
     if unscored == "left out":
         drawn = drawn[~np.isnan(score[drawn])]
     if not len(drawn) or np.isnan(score).all():
@@ -276,7 +366,7 @@ def pick(score: Scored, n: int, rounds: int, seed: int) -> Archs:
     >>> pick(scored([0.1, 0.5, 0.4, 0.9, 0.2]), 3, rounds=4, seed=0)
     array([3, 3, 3, 1])
     """
-    _at_least_1(n=n)
+    check_whole(1, n=n)
     return _best_of_pool(Streams(seed, rounds), score, n, 1)[:, 0]
 
 
@@ -313,10 +403,11 @@ def random(
     array([[3, 2, 4]])
     """
     check_known("choice of warm_up", warm_up, WARM_UP)
-    _at_least_1(steps=steps)
+    check_whole(1, n_archs=n_archs, steps=steps)
     streams = Streams(seed, rounds)
     history = streams.choice(np.arange(n_archs), steps)
     if score is not None:
+        _check_score(score, n_archs)
         count = min(steps, _FIRST) if warm_up == "first" else steps
         history[:, :count] = _best_of_pool(streams, score, pool, count)
     return history
@@ -371,12 +462,15 @@ def evolve(
         raise ValueError("warm-up and moving by score need a score")
     if isinstance(neighbourhood, Edits) and move == "best neighbour":
         raise ValueError("the best neighbour needs a Neighbourhood, which lists them all")
-    _at_least_1(tournament=tournament, population=population)
+    check_whole(1, tournament=tournament, population=population, steps=steps)
+    check_whole(0, pool=pool)
+    if score is not None:
+        _check_score(score, len(neighbourhood))
     if tournament > population and not replacement:
         raise ValueError(f"a tournament of {tournament} needs a population of as many")
     if steps < population:
         raise ValueError(f"{steps} steps do not train the first population of {population}")
-    streams = Streams(seed, rounds)
+    streams, signal = Streams(seed, rounds), _vector(signal, "signal")
     compared = score.values if score is not None and move == "score" else signal
     history, fitness = np.empty((rounds, steps), np.int64), np.empty((rounds, steps))
     if pool and score is not None:
@@ -431,7 +525,11 @@ def reinforce(
     >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :20], history[:, -20:])]
     [91.9, 93.0]
     """
-    _at_least_1(steps=steps)
+    check_whole(1, steps=steps)
+    if not (0 < learning_rate < np.inf and 0 <= momentum < 1):
+        given = f"a learning rate of {learning_rate} and a momentum of {momentum}"
+        raise ValueError(f"{given}: the former is above 0, the latter from 0 to below 1")
+    signal = _vector(signal, "signal")
     sizes = np.array(choices.sizes)
     allowed = np.arange(sizes.max()) < sizes[:, None]  # choices, options
     logits = np.where(allowed, 0.0, -np.inf) + np.zeros((rounds, 1, 1))
@@ -457,6 +555,114 @@ def reinforce(
     return history
 
 
+def tpe(signal: Floats, choices: Choices, rounds: int, steps: int, seed: int) -> Archs:
+    """Tree of Parzen estimators, optuna's: proposes what resembles the best networks so far.
+
+    Parameters
+    ----------
+    signal, rounds, steps, seed
+        As for :func:`evolve`.
+    choices : Choices
+
+    Examples
+    --------
+    The best of six combinations has the highest options. It is what the search comes to train:
+
+    >>> options = np.array([(first, second) for first in range(3) for second in range(2)])
+    >>> accuracy = 90.0 + options.sum(axis=1)
+    >>> history = tpe(accuracy, Choices(options), rounds=4, steps=30, seed=0)
+    >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :10], history[:, -10:])]
+    [91.5, 92.4]
+    """
+    check_seed(seed)
+    check_whole(1, rounds=rounds, steps=steps)
+    history = np.empty((rounds, steps), np.int64)
+    for number, row in enumerate(history):
+        study = _study(seed, number)
+        for step in range(steps):
+            trial, row[step] = _proposed(study, choices)
+            study.tell(trial, float(_read(signal, row[step])))
+    return history
+
+
+def bohb(
+    short: Floats, long: Floats, choices: Choices, rounds: int, epochs: int, seed: int
+) -> Archs:
+    """Search like BOHB: :func:`tpe` proposes networks, Hyperband stops those that look bad early.
+
+    A training may be stopped after each of `STOPS` but the last; before the last, `short` is all
+    that is known of a network.
+
+    Parameters
+    ----------
+    short, long : array
+        The signal after the first and after the last of `STOPS`, read only for what is trained.
+    choices : Choices
+    rounds, seed : int
+    epochs : int
+        How many a round has for all its trainings.
+
+    Returns
+    -------
+    ndarray of int, shape [rounds]
+        The architecture that each round finds: the best of those trained to the end, if any.
+
+    Examples
+    --------
+    Of 27 architectures, the best has the highest options:
+
+    >>> options = np.array(np.unravel_index(np.arange(27), (3, 3, 3))).T
+    >>> accuracy = 90.0 + options.sum(axis=1)
+    >>> found = bohb(accuracy - 20, accuracy, Choices(options), rounds=4, epochs=2000, seed=0)
+    >>> float(accuracy[found].mean())
+    95.75
+    """
+    first, *_, last = STOPS
+    check_seed(seed)
+    check_whole(1, rounds=rounds)
+    if epochs < first:
+        raise ValueError(f"{epochs} epochs do not train one network for {first}")
+    found = np.empty(rounds, np.int64)
+    for number in range(rounds):
+        study, left, best = _study(seed, number), epochs, (False, -np.inf)
+        while left >= first:
+            trial, arch = _proposed(study, choices)
+            paid, reached = 0, best
+            for paid in (stop for stop in STOPS if stop <= left):
+                signal = long if paid == last else short
+                reached = (paid == last, float(_read(signal, np.array(arch))))
+                trial.report(reached[1], paid)
+                if paid < last and trial.should_prune():
+                    break
+            left -= paid
+            if reached[0]:
+                study.tell(trial, reached[1])
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            if reached > best:
+                best, found[number] = reached, arch
+    return found
+
+
+def _study(seed: int, number: int) -> optuna.Study:
+    """Return a round of its own; the study's name decides, too, what Hyperband stops."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():  # that a multivariate TPE is experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(seed=seed + number, multivariate=True)
+    pruner = optuna.pruners.HyperbandPruner(STOPS[0], STOPS[-1], reduction_factor=3)
+    return optuna.create_study(
+        direction="maximize", sampler=sampler, pruner=pruner, study_name=f"{number}"
+    )
+
+
+def _proposed(study: optuna.Study, choices: Choices) -> tuple[optuna.Trial, int]:
+    """Return a new trial of a study, and the architecture that it proposes."""
+    trial = study.ask()
+    options = [trial.suggest_categorical(f"{i}", range(n)) for i, n in enumerate(choices.sizes)]
+    return trial, int(choices.index(np.array(options)))
+
+
 # What they found -----------------------------------------------------------------------------
 
 
@@ -478,8 +684,8 @@ def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     >>> found.honest, found.oracle
     (array([[87. , 88.5, 88.5]]), array([[87. , 88.5, 90.5]]))
     """
-    found = np.asarray(result, float)[history]
-    best = np.maximum.accumulate(np.asarray(signal, float)[history], axis=1)
+    found = _vector(result, "result")[history]
+    best = np.maximum.accumulate(_read(_vector(signal, "signal"), history), axis=1)
     better = best > np.insert(best[:, :-1], 0, np.inf, axis=1)  # than all before
     chosen = np.maximum.accumulate(better * np.arange(best.shape[1]), axis=1)
     return Curves(np.maximum.accumulate(found, axis=1), np.take_along_axis(found, chosen, axis=1))
@@ -493,7 +699,22 @@ def chosen(history: Archs, signal: ArrayLike) -> Archs:
     >>> chosen(np.array([[0, 2], [2, 1]]), [88.0, 91.0, 90.0])
     array([2, 1])
     """
-    return _take(history, np.asarray(signal, float)[history].argmax(axis=1))
+    return _take(history, _read(_vector(signal, "signal"), history).argmax(axis=1))
+
+
+def better(results: ArrayLike, others: ArrayLike) -> float:
+    """Return how often a round of a search ends better than a round of another search.
+
+    Each result is compared with each of the others; equal ones count as halves. 0.5 is no
+    difference. It is Mann and Whitney's U as a share.
+
+    Examples
+    --------
+    >>> better([91.0, 92.0], others=[90.0, 91.0])
+    0.875
+    """
+    sign = np.sign(np.asarray(results, float)[:, None] - np.asarray(others, float))
+    return float((1 + sign.mean()) / 2)
 
 
 def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Archs:
@@ -507,6 +728,8 @@ def _best_of_pool(streams: Streams, score: Scored, pool: int, count: int) -> Arc
 
 def _read(signal: Floats, archs: Archs) -> Floats:
     """Return what training gave for some architectures."""
+    if hasattr(signal, "__len__") and not 0 <= np.min(archs) <= np.max(archs) < len(signal):
+        raise ValueError(f"signal has {len(signal):,} values, not one for each architecture")
     found = signal[archs]
     if np.isnan(found).any():
         raise ValueError("an architecture that was trained has no signal")
@@ -518,7 +741,16 @@ def _take(rows: Archs, position: NDArray[np.int64]) -> Archs:
     return rows[np.arange(len(rows)), position]
 
 
-def _at_least_1(**given: int) -> None:
-    for name, value in given.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}, must be 1 or more")
+def _vector(values: Any, name: str) -> Floats:
+    """Return finite numbers or NaN; what has no length is a table that is read when needed."""
+    vector = numbers(values, name) if hasattr(values, "__len__") else values
+    if np.ndim(vector) != 1 and vector is not values:
+        raise ValueError(f"{name} has shape {vector.shape}; give a number for each architecture")
+    return vector
+
+
+def _check_score(score: Scored, n_archs: int) -> None:
+    if not isinstance(score, Scored) or len(score.values) != n_archs:
+        raise ValueError(f"a score is what `scored` makes of a value for each of {n_archs:,}")
+    if np.isposinf(score.values).any():
+        raise ValueError("score has infinite values; give NaN where there is none")

@@ -5,6 +5,7 @@ Whatever is wrong with them ends in a ValueError whose message says what.
 
 import difflib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,10 @@ from torch import nn
 
 from epsutil import inputs, proxies
 from epsutil.inputs import Batch
-from epsutil.networks import cause
+from epsutil.networks import cause, kept
 
-DEFAULT_BATCH = "normal"
+log = logging.getLogger(__name__)
+
 _FORM = "PACKAGE.MODULE:NAME, for example mypackage.models:build_model"
 
 
@@ -30,6 +32,13 @@ def load_module(text: str) -> nn.Module:
     one; class and function are called without arguments.
     """
     return _network(*_load(text))
+
+
+def tell_kept(network: nn.Module) -> None:
+    """Log what no metric sets or draws, of a network that can be scored."""
+    if names := kept(network):
+        more = f" and {len(names) - 5} more" * (len(names) > 5)
+        log.info("kept as they are, being no parameters: %s%s", ", ".join(names[:5]), more)
 
 
 def load_modules(texts: Sequence[str]) -> list[nn.Module]:

@@ -6,16 +6,7 @@ import numpy as np
 import pandas as pd
 
 from epsutil import search, spaces
-
-METHODS = {  # and which arguments of `run`, of those that not every method uses, each uses
-    "pick": "score unscored pool",
-    "random": "steps",
-    "random-warmup": "score unscored pool steps",
-    "rea": "archs steps population tournament",
-    "rea-warmup": "score unscored pool archs steps population tournament",
-    "rea-move": "score unscored archs steps population tournament",
-    "reinforce": "archs steps",
-}
+from epsutil.names import METHODS as METHODS
 
 
 def read(file: Path, accuracy: str, score: str | None, signal: str | None) -> pd.DataFrame:

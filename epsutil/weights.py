@@ -224,8 +224,9 @@ def _of_space(
             f"n_archs is {n_archs}; {space.name} has {LEAST_NETWORKS} to {len(space):,} to draw"
         )
     drawn = space.sample(n_archs, seed)
+    prepared = space.prepare(x)
     rows = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
-        joblib.delayed(space.outputs)(space[int(index)], x, weights) for index in drawn
+        joblib.delayed(space.outputs)(space[int(index)], prepared, weights) for index in drawn
     )
     scores = [_of_pairs(outputs) for outputs in _progress(rows, n_archs)]
     return scores if space.zero_is_score else [[v or np.nan for v in row] for row in scores]

@@ -111,7 +111,7 @@ def whole(name: str, plan: Plan) -> None:
     """Score the whole space, or a sample of a large one, under two weights."""
     space = spaces.get(name)
     batch = inputs.batch(at_hand(plan), 256)
-    archs = scoring.sample(name, plan.n_scored, seed=0)
+    archs = spaces.get(name).sample(plan.n_scored, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         arguments = {"n_jobs": plan.n_jobs, "rebuild": True, "folder": Path(folder)}
         scoring.score(name, batch, space.weights, archs[:200], **arguments)  # compiles, warms up
@@ -170,7 +170,7 @@ def bandwidth(name: str, plan: Plan) -> None:
     target = np.empty_like(source)
     moved = evaluating = copying = 0.0
     np.empty(31 << 20, np.uint8)  # as `scoring` does, so that memory is kept
-    for index in scoring.sample(name, 30, seed=0):
+    for index in spaces.get(name).sample(30, seed=0):
         arch = space[int(index)]
         counts = _sources(name, arch)
         space.outputs(arch, x, (1.0,))  # without subnormal numbers
@@ -195,7 +195,7 @@ def extended(name: str, plan: Plan) -> None:
         return
     x, seconds = inputs.batch("normal", 256).x, dict.fromkeys(("float32", "extended"), 0.0)
     np.empty(31 << 20, np.uint8)
-    for index in scoring.sample(name, 30, seed=0):
+    for index in spaces.get(name).sample(30, seed=0):
         for dtype in seconds:
             space.outputs(space[int(index)], x, space.weights, dtype)
             start = time.perf_counter()

@@ -275,3 +275,11 @@ def test_the_runs_of_nasbench_macro_are_those_that_its_file_averages():
     stated = json.loads(sources.path(benchmarks.MACRO).read_text())
     means = [stated[arch]["mean_acc"] for arch in spaces.get("nasbench_macro")]
     np.testing.assert_allclose(runs.mean(axis=1), means, atol=1e-4)
+
+
+def test_a_log_without_validation_losses_has_its_test_loss():
+    log = {"num_params": 7, "status": "OK", "test_losses": [6.0, 5.5]}
+    for validation in ({}, {"val_losses": []}):
+        found = benchmarks._outcome(log | validation)
+        assert found["test_loss_last"] == 5.5 and found["n_epochs"] == 2
+        assert np.isnan([found["val_loss_last"], found["val_loss_best"]]).all()

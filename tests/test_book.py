@@ -55,7 +55,7 @@ def page(request, tmp_path_factory):
         patch.setenv("EPSUTIL_RESULTS", str(folder / "results"))
         patch.setenv("EPSUTIL_SCORES", str(folder / "scores"))
         executed = execution.run(request.param, values, folder / "page.ipynb", scale="test")
-        execution._fill(executed, folder / "results" / request.param)  # as the site has it, with roles
+        execution._fill(executed, folder / "results" / request.param)  # as on the site
     notebook = nbformat.read(executed, as_version=4)
     return request.param, notebook, folder / "results" / request.param
 

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, statistics
+from epsutil import experiments, noise, statistics
 from epsutil.book import tables
 from epsutil.statistics import SCORES
 
 
-def trained(seed, n=2000, noise=0.3, skewed=True):
+def trained(seed, n=2000, spread=0.3, skewed=True):
     """Simulate expected accuracies, and one to three runs whose noise falls with accuracy."""
     rng = np.random.default_rng(seed)
     truth = 94 - rng.gamma(1.2, 2.5, n) if skewed else rng.normal(90, 1, n)
-    deviation = noise * (1 + (94 - truth) / 3 * skewed)
+    deviation = spread * (1 + (94 - truth) / 3 * skewed)
     runs = truth[:, None] + deviation[:, None] * rng.normal(size=(n, 3))
     counts = rng.integers(1, 4, n)
     runs[np.arange(3) >= counts[:, None]] = np.nan
@@ -24,10 +24,10 @@ def trained(seed, n=2000, noise=0.3, skewed=True):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("noise", [0.1, 0.4])
-def test_a_metric_that_knows_the_truth_scores_the_ceiling(seed, noise):
-    truth, runs, target = trained(seed, noise=noise)
-    ceiling = statistics.ceiling(target, runs, n_draws=20, seed=seed)["value"]
+@pytest.mark.parametrize("spread", [0.1, 0.4])
+def test_a_metric_that_knows_the_truth_scores_the_ceiling(seed, spread):
+    truth, runs, target = trained(seed, spread=spread)
+    ceiling = noise.ceiling(target, runs, n_draws=20, seed=seed)["value"]
     known = statistics.evaluate(truth, target)
     assert ceiling["rho"] == pytest.approx(known["rho"], abs=0.006)
     assert ceiling["tau"] == pytest.approx(known["tau"], abs=0.012)
@@ -39,7 +39,7 @@ def test_over_many_simulations_the_ceiling_is_neither_high_nor_low():
     differences = []
     for seed in range(8):
         truth, runs, target = trained(seed, n=1500)
-        ceiling = statistics.ceiling(target, runs, n_draws=10, seed=seed)["value"]
+        ceiling = noise.ceiling(target, runs, n_draws=10, seed=seed)["value"]
         differences.append(ceiling - statistics.evaluate(truth, target)[list(SCORES)])
     mean = pd.DataFrame(differences).mean()
     assert abs(mean["rho"]) < 0.003 and abs(mean["tau"]) < 0.005
@@ -50,7 +50,7 @@ def test_the_interval_holds_the_ceiling_of_the_simulation():
     held = []
     for seed in range(3):
         truth, runs, target = trained(seed, n=400)
-        ceiling = statistics.ceiling(target, runs, n_draws=200, seed=seed)
+        ceiling = noise.ceiling(target, runs, n_draws=200, seed=seed)
         known = statistics.evaluate(truth, target)[["rho", "tau", "rho_top10", "tau_top10"]]
         rows = ceiling.loc[known.index]
         assert (rows["low"] < rows["value"]).all() and (rows["value"] < rows["high"]).all()
@@ -59,14 +59,14 @@ def test_the_interval_holds_the_ceiling_of_the_simulation():
 
 
 def test_the_formula_is_that_of_normal_ranks():
-    truth, runs, target = trained(5, n=20_000, noise=0.5, skewed=False)
-    found = statistics.reliability(runs)
+    truth, runs, target = trained(5, n=20_000, spread=0.5, skewed=False)
+    found = noise.reliability(runs)
     both = ~np.isnan(runs[:, 1])
     assert found.n == both.sum()
     assert found.k == pytest.approx(stats.hmean((~np.isnan(runs)).sum(axis=1)))
     # with a variance of 1 and noise of 0.5: Pearson's r is 0.8, of which Spearman's is a function
     assert found.rho == pytest.approx(6 / np.pi * np.arcsin(0.8 / 2), abs=0.01)
-    one = statistics.reliability(runs, np.ones(len(runs)))
+    one = noise.reliability(runs, np.ones(len(runs)))
     assert one.of_mean == pytest.approx(one.rho) and one.attenuated == pytest.approx(one.rho**0.5)
     assert found.of_mean == pytest.approx(found.k * found.rho / (1 + (found.k - 1) * found.rho))
     # for ranks it is an approximation
@@ -75,7 +75,7 @@ def test_the_formula_is_that_of_normal_ranks():
 
 def test_two_runs_rank_each_other_as_two_draws_with_noise_do():
     truth, runs, target = trained(3, n=4000)
-    draws = statistics.expected(target, runs, n_draws=20)
+    draws = noise.expected(target, runs, n_draws=20)
     assert draws.shape == (20, 4000)
     assert draws.std() == pytest.approx(truth.std(), rel=0.03)
     assert draws.mean(axis=0).std() < draws.std()  # posterior means spread too little
@@ -85,41 +85,111 @@ def test_two_runs_rank_each_other_as_two_draws_with_noise_do():
 def test_without_noise_only_ties_are_below_one():
     target = np.arange(50.0)
     runs = np.stack([target, target], axis=1)
-    ceiling = statistics.ceiling(target, runs, n_draws=3)
+    ceiling = noise.ceiling(target, runs, n_draws=3)
     assert ceiling["value"][["rho", "tau", "rho_top10"]].to_numpy() == pytest.approx(1)
     assert ceiling[["low", "high"]].isna().all(axis=None)
-    assert statistics.reliability(runs)[2:] == pytest.approx((2, 1, 1))
+    assert noise.reliability(runs)[2:] == pytest.approx((2, 1, 1))
 
 
 def test_single_runs_alone_say_nothing_of_noise():
     runs = np.full((9, 2), np.nan)
     runs[:, 0] = range(9)
-    assert np.isnan(statistics.expected(runs[:, 0], runs, n_draws=2)).all()
-    assert statistics.ceiling(runs[:, 0], runs, n_draws=2).isna().all(axis=None)
-    found = statistics.reliability(runs)
+    assert np.isnan(noise.expected(runs[:, 0], runs, n_draws=2)).all()
+    assert noise.ceiling(runs[:, 0], runs, n_draws=2).isna().all(axis=None)
+    found = noise.reliability(runs)
     assert np.isnan(found.rho) and np.isnan(found.attenuated) and found.n == 0 and found.k == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "rho"),
+    [([[1, 3], [2, 2], [3, 1]], -1), ([[1, 1], [2, 3], [3, 2], [4, 0]], -0.4)],
+)
+def test_runs_that_agree_no_better_than_by_chance_have_no_ceiling(runs, rho):
+    """Spearman-Brown would divide by 0 at -1/(k - 1), and give a ceiling above 1 beyond it."""
+    found = noise.reliability(runs)
+    assert found.rho == pytest.approx(rho) and "by chance" in found.reason
+    assert np.isnan(found.of_mean) and np.isnan(found.attenuated)
+    cycle = np.array([[1, 2, 3], [2, 3, 1], [3, 1, 2]])  # each two runs: -1/2, of three means
+    found = noise.reliability(cycle)
+    assert found.rho == pytest.approx(-0.5) and np.isnan(found.attenuated)
+    assert noise.reliability(np.array([[1, 1], [2, 3], [3, 2]])).reason == ""
+    assert "same three" in noise.reliability(np.full((4, 2), np.nan)).reason
+    assert "any run" in noise.reliability([[1, 1], [2, 3], [3, 2]], [0, 0, 0]).reason
+
+
+def test_the_interval_of_two_runs_holds_their_correlation():
+    _, runs, _ = trained(2, n=300)
+    low, high = noise.interval(runs, 200)
+    assert low < noise.reliability(runs).rho < high
+    plain = np.random.default_rng(21)
+    drawn = [runs[plain.integers(300, size=300)] for _ in range(200)]
+    expected = np.quantile([noise.reliability(rows).rho for rows in drawn], (0.025, 0.975))
+    assert (low, high) == pytest.approx(tuple(expected))
+    assert np.isnan(noise.interval(runs, 199)).all()
+
+
+def test_one_run_selects_the_top_and_the_other_is_compared_there():
+    _, runs, _ = trained(2, n=300)
+    found = []
+    for selects, other in ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)):
+        a, b = runs[~np.isnan(runs[:, [selects, other]]).any(axis=1)][:, [selects, other]].T
+        best = a > np.percentile(a, 90)
+        found.append(stats.spearmanr(a[best], b[best]).statistic)
+    assert noise.rho_top10(runs) == pytest.approx(np.mean(found))
+    assert np.isnan(noise.rho_top10(runs[:2]))
+
+
+def test_a_metric_is_set_beside_the_ceiling_of_what_it_scores():
+    truth, runs, target = trained(4, n=400)
+    target = pd.Series(target, index=range(1000, 1400))
+    truths = noise.expected(target, runs, n_draws=200)
+    few = (target + np.random.default_rng(0).normal(0, 2, 400)).iloc[::-1]
+    few.iloc[:100] = np.nan
+    scores = {"few": few, "truth": pd.Series(truth, target.index), "twice": 2 * few}
+    found = noise.reached(scores, target, truths).set_index("metric")
+    scored = few.dropna().index
+    rhos = [stats.spearmanr(t[scored - 1000], target[scored]).statistic for t in truths]
+    row = found.loc["few"]
+    assert (row["n"], row["n_scored"]) == (400, 300)
+    assert row["rho"] == pytest.approx(stats.spearmanr(few[scored], target[scored]).statistic)
+    assert row["rho_ceiling"] == pytest.approx(np.mean(rhos))
+    assert row["reached"] == pytest.approx(row["rho"] / row["rho_ceiling"])
+    rng, shares = np.random.default_rng(21), []
+    for t in truths:
+        rows = scored[rng.integers(300, size=300)]
+        of, top = (stats.spearmanr(v, target[rows]).statistic for v in (few[rows], t[rows - 1000]))
+        shares.append(of / top)
+    ends = row[["reached_low", "reached_high"]].tolist()
+    assert ends == pytest.approx(np.quantile(shares, (0.025, 0.975)).tolist())
+    last = few.fillna(few.min() - 1)[target.index]
+    assert row["rho_all"] == pytest.approx(stats.spearmanr(last, target).statistic)
+    assert row["reached_all"] == pytest.approx(row["rho_all"] / found.loc["truth", "rho_ceiling"])
+    assert found.loc["twice"].tolist() == pytest.approx(row.tolist())
+    assert found.loc["truth", "reached"] == pytest.approx(1, abs=0.01)
+    assert (found["reached_top10_low"] < found["reached_top10_high"]).all()
+    # without draws enough there are no intervals; without a score nothing
+    none = noise.reached({"none": few * np.nan}, target, truths[:1]).iloc[0]
+    assert none["n_scored"] == 0 and none[["rho", "reached", "reached_low"]].isna().all()
 
 
 def test_the_same_seed_gives_the_same():
     _, runs, target = trained(1, n=300)
-    one, other, third = (statistics.expected(target, runs, n_draws=3, seed=s) for s in (4, 4, 5))
+    one, other, third = (noise.expected(target, runs, n_draws=3, seed=s) for s in (4, 4, 5))
     assert np.array_equal(one, other) and not np.array_equal(one, third)
 
 
 def test_what_does_not_fit_is_refused():
     _, runs, target = trained(1, n=30)
     with pytest.raises(ValueError, match="give a table"):
-        statistics.reliability(target)
+        noise.reliability(target)
     with pytest.raises(ValueError, match="one for each row"):
-        statistics.reliability(runs, [1, 2])
+        noise.reliability(runs, [1, 2])
     with pytest.raises(ValueError, match="every target needs"):
-        statistics.expected(target[1:], runs)
+        noise.expected(target[1:], runs)
     with pytest.raises(ValueError, match="every target needs"):
-        statistics.expected(target, runs, np.zeros(30))
+        noise.expected(target, runs, np.zeros(30))
     with pytest.raises(ValueError, match="n_draws=0"):
-        statistics.expected(target, runs, n_draws=0)
-    with pytest.raises(ValueError, match="level"):
-        statistics.ceiling(target, runs, level=1)
+        noise.expected(target, runs, n_draws=0)
 
 
 def test_in_a_table_the_ceiling_is_the_last_row_and_never_the_best():
@@ -130,7 +200,7 @@ def test_in_a_table_the_ceiling_is_the_last_row_and_never_the_best():
     frame = pd.DataFrame(runs, index=result.index).iloc[::-1]
     row = experiments.ceiling(problem, frame)
     assert row["n"].tolist() == row["n_scored"].tolist() == [195]
-    same = statistics.ceiling(result[5:], runs[5:], n_draws=20)["value"]
+    same = noise.ceiling(result[5:], runs[5:], n_draws=20)["value"]
     assert row[list(SCORES)].iloc[0].to_dict() == pytest.approx(same.to_dict())
     ours = row.assign(metric="synflow", rho=0.5)
     text = tables.render(pd.concat([ours, row]), ["metric", "rho"], best="largest")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsutil import cli, inputs, paths, proxies, scoring, spaces, weights
+from epsutil import cli, inputs, names, paths, proxies, scoring, spaces, weights
 from epsutil.book import execution
 
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
@@ -37,6 +37,36 @@ def test_help_teaches(run, command):
     assert code == 0 and "Usage:" in out and len(out.splitlines()) > 4
 
 
+@pytest.mark.parametrize(
+    "arguments", ["--version", "--help", "score --help", "score --typo", "score mnist", "score"]
+)
+def test_what_needs_no_numbers_loads_no_library_of_them(arguments):
+    """Of what is not Python's own only click, whatever the environment itself loads."""
+    code = """
+import sys
+before = {*sys.modules}
+import epsutil.cli
+sys.argv[1:] = ARGUMENTS
+try:
+    epsutil.cli.main()
+except SystemExit as end:
+    code = end.code or 0
+loaded = {name.partition(".")[0] for name in {*sys.modules} - before} - sys.stdlib_module_names
+print("LOADED", code, *sorted(loaded))
+"""
+    code = code.replace("ARGUMENTS", repr(arguments.split()))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    _, end, *loaded = done.stdout.splitlines()[-1].split()
+    assert loaded == ["click", "epsutil"], done.stderr
+    assert end == ("0" if "--help" in arguments or arguments == "--version" else "2")
+
+
+def test_what_the_help_names_is_what_there_is():
+    assert names.PROXIES == proxies.names() and names.INPUTS == inputs.KINDS
+    assert sorted(names.SPACES) == sorted(spaces.names())
+    assert names.RULES == tuple(weights.RULES) and names.RULES[0] == weights.DEFAULT_RULE
+
+
 def test_score_one_architecture(run):
     code, out, _ = run(
         "score", "nasbench201", "--dataset", "grey", "--batch-size", 8, "--arch", ARCH
@@ -49,6 +79,10 @@ def test_an_architecture_without_a_score_says_so(run):
     dead = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
     code, out, told = run("score", "nasbench201", "--dataset", "grey", "--arch", dead)
     assert code == 0 and out.strip() == "undefined (no score)" and "--dtype float64" in told
+    assert "(Zero) is the first that is 0" in told
+    arguments = ["--dataset", "grey", "--batch-size", 8, "--arch", ARCH, "--explain"]
+    code, out, told = run("score", "nasbench201", *arguments)
+    assert code == 0 and not told and "features.0" in out and "classifier" in out
 
 
 def test_score_a_sample_to_a_file(run, tmp_path):
@@ -87,6 +121,11 @@ def test_score_a_sample_to_a_file(run, tmp_path):
         ),
         (["score", "nasbench201", "--batch-size", "1"], "1 is not in the range x>=2"),
         (["score", "nasbench201", "--dataset", "grey", "--n-archs", "99999"], "1 to 15,625"),
+        (["score", "nasbench201", "--explain"], "give --module or --arch"),
+        (
+            ["score", "nasbench201", "--arch", ARCH, "--metrics", "snip", "--explain"],
+            "--explain is",
+        ),
         (["score", "nasbench201", "--output", "/no/such/folder/x.csv"], "/no/such/folder"),
         (["fetch", "nas-bench-201/nats.csv"], "nas-bench-201/nats_bench.csv"),
         (["run", "table99"], "no notebook 'table99'"),
@@ -224,6 +263,14 @@ class Text(nn.Module):
     def forward(self, x):
         return self.linear(self.embedding(x).cumsum(0))
 
+class Positioned(Tiny):
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Parameter(torch.arange(10.0))
+        self.register_buffer("scale", torch.full((10,), 0.5))
+    def forward(self, x):
+        return self.net(x) * self.scale + self.position
+
 def build_model():
     return Tiny()
 
@@ -292,6 +339,21 @@ def test_score_a_module_by_several_metrics(run, own):
     assert f"inputs: {batch.source}; 64 x 3 x 32 x 32, seed 42" in out
 
 
+def test_a_module_whose_parameters_no_method_draws(run, own, caplog):
+    """What its message advises can be done; what is kept is named."""
+    caplog.set_level("INFO")
+    module = ["--module", f"{own}:Positioned", "--metrics"]
+    code, out, _ = run("score", *module, "params", "flops", "epsilon")
+    assert code == 0 and float(printed(out)["params"]) == 3 * 4 * 9 + 4 + 8 + 16 * 10 + 10 + 10
+    assert "kept as they are, being no parameters: scale" in caplog.text
+    code, _, err = run("score", *module, "synflow")
+    assert code == 2 and "draws position of Positioned" in err and "--seed none" in err
+    code, out, _ = run("score", *module, "synflow", "--seed", "none")
+    assert code == 0 and float(printed(out)["synflow"]) > 0
+    code, _, err = run("score", "nasbench201", "--seed", "none")
+    assert code == 2 and "--seed none goes with a --module" in err
+
+
 def test_a_module_without_options(run, own):
     code, out, _ = run("score", "--module", f"{own}:Tiny")
     assert code == 0 and list(printed(out)) == ["inputs:", "epsilon"]
@@ -354,7 +416,13 @@ def test_a_metric_that_is_undefined_says_so(run, own):
     code, out, err = run("score", "--module", f"{own}:Constant", "--metrics", "epsilon", "synflow")
     assert code == 0
     assert printed(out)["epsilon"] == "undefined (no score)" and printed(out)["synflow"] == "0"
-    assert "not finite; try others" in err
+    assert "the network (Constant) is the first that is 0: give other weights" in err
+    code, out, err = run("score", "--module", f"{own}:Tiny", "--explain")
+    assert (
+        code == 0
+        and not err
+        and ["net.0", "Conv2d"] in [row.split()[:2] for row in out.split("\n")]
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from epsutil import inputs, metric, paths, proxies, spaces
+from epsutil.book import page
 from epsutil.sources import Source
 
 TEXT = (paths.BOOK / "extend.md").read_text("utf-8")
@@ -74,7 +76,7 @@ def test_data(monkeypatch, tmp_path):
     archs = list(range(0, 15625, 700))
     space, x = spaces.get("nasbench201"), inputs.batch("grey", 32).x
     ours = [space.score(space[i], x) for i in archs]
-    mine = pd.DataFrame({"index": archs, "accuracy": 90 + np.nan_to_num(ours)})
+    mine = pd.DataFrame({"index": archs, "test_accuracy": 90 + np.nan_to_num(ours)})
     mine.to_csv("mine.csv", index=False)
     made = {}
     exec(DATA, made)
@@ -96,7 +98,9 @@ def test_an_experiment(tmp_path, monkeypatch):
     nbformat.write(notebook, tmp_path / "batch_sizes.ipynb")
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "results"))
-    exec(EXPERIMENT, {"n_archs": 50})
+    given = {"n_archs": 50}
+    monkeypatch.setattr(page, "get_ipython", lambda: SimpleNamespace(user_ns=given))
+    exec(EXPERIMENT, given)
     table = pd.read_csv(tmp_path / "results" / "batch_sizes" / "sizes.csv")
-    assert table["batch_size"].tolist() == [8, 16, 32] and (table["n"] == 50).all()
+    assert table["images"].tolist() == [8, 16, 32] and (table["n"] == 50).all()
     assert table["rho"].nunique() == 3

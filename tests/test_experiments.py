@@ -1,6 +1,7 @@
 """What is computed about metrics, on made-up scores, against plain formulas."""
 
 import re
+from dataclasses import replace
 
 import notebook
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import experiments, names, paths, proxies, scoring, search
+from epsutil import benchmarks, experiments, inputs, names, paths, proxies, scoring, search, spaces
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -20,7 +21,8 @@ SIGNAL = {"epsilon": 0.9, "synflow": 0.5, "fisher": -0.1}
 
 def solved(frame, evaluated, dataset="cifar10", n_jobs=1):
     """A problem whose metrics are given."""
-    problem = Problem("nasbench201", dataset, N, (1e-7, 1.0), seed=0, n_jobs=n_jobs)
+    batch = replace(inputs.batch("grey", 4, seed=0), kind=dataset)
+    problem = Problem(spaces.get("nasbench201"), batch, frame.index, (1e-7, 1.0), n_jobs)
     metrics = Metrics(frame, evaluated, dict.fromkeys(evaluated, np.nan))
     problem.__dict__.update({"frame": frame, "trained": frame, "metrics": metrics})
     return problem
@@ -366,11 +368,8 @@ def test_networks_that_learn_nothing_are_counted(found):
 
 def test_chance_in_cv_is_that_of_guesses():
     """With 256 images: sqrt(9 / 256) = 3/16; simulated for the stand-in's classes."""
-    chance = notebook.functions("table01_nasbench201")["chance"]
-    assert chance("cifar10") == "0.19 for the 10 classes of CIFAR-10"
-    assert chance("cifar100") == "0.62 for the 100 classes of CIFAR-100"
-    text = "0.88 for the 200 classes of ImageNet16-120's stand-in"
-    assert chance("ImageNet16-120") == text
+    found = [proxies.cv_of_guesses(inputs.classes(d), 256) for d in benchmarks.DATASETS]
+    assert np.round(found, 2).tolist() == [0.19, 0.62, 0.88]
     right = np.random.default_rng(0).binomial(256, 1 / 200, size=200_000)
     assert right.std() / right.mean() == pytest.approx(0.88, abs=0.01)
 
@@ -392,10 +391,8 @@ def test_metrics_above_the_reported_ones_everywhere():
             for source, rho in zip(("computed", "reported"), values, strict=True)
         ]
     )
-    page = notebook.functions("table01_nasbench201", table=table)
-    assert page["higher_than_reported"]() == "fisher"
-    page["table"] = table[table["metric"] == "snip"]
-    assert page["higher_than_reported"]() == "none"
+    assert verdicts.above_reported(table) == "fisher"
+    assert verdicts.above_reported(table[table["metric"] == "snip"]) == "none"
 
 
 def test_fisher_with_and_without_biases(found, monkeypatch):
@@ -403,8 +400,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     accuracy = found.frame.loc[few, "test_accuracy"]
     stored = pd.DataFrame({"fisher": -accuracy, "fisher_weighted": accuracy, "seconds": 1.0})
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: stored)
-    page = notebook.functions("table01_nasbench201", n_resamples=5, seed=0)
-    table = page["fisher_of"](found)
+    table = experiments.fisher_biases(found, n_resamples=5)
     assert table["metric"].tolist() == ["fisher"] * 2 + ["fisher_weighted"]  # found has no other
     assert table["biased"].tolist() == [False, True, True]
     assert table["rho"].iloc[1:].tolist() == pytest.approx([-1, 1])
@@ -413,7 +409,7 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
     assert (table["n"] == 40).all() and (table["rho_paper"] == 0.36).all()
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
     with pytest.raises(ValueError, match="give n_competitors"):
-        page["fisher_of"](found)
+        experiments.fisher_biases(found, n_resamples=5)
 
 
 @pytest.fixture
@@ -534,8 +530,7 @@ def test_searches_agree_with_the_paper_within_its_deviation():
             "test_paper_std": [0.5, 0.5, 0.5, np.nan],
         }
     )
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     assert list(board) == list(tables.SCOREBOARD)
     assert board["row"].tolist() == [
         "epsilon of 100, cifar10",
@@ -608,8 +603,7 @@ def test_a_mean_and_its_deviation_share_a_cell():
 def test_table_2_agrees_with_the_paper():
     """Epsilon's picks within one reported deviation; of others only doubtful values differ."""
     table = pd.read_csv(paths.RECORDED_RESULTS / "table02_search" / "table02.csv")
-    page = notebook.functions("table02_search", learning_rate=0.01)
-    board = page["against_paper"](table)
+    board = verdicts.searches("Table 2", table)
     epsilon = board[board["row"].str.startswith("epsilon")]
     assert len(epsilon) == 6 and (epsilon["verdict"] == "reproduced").all()
     differing = board.loc[board["verdict"] == "differs", "row"]
@@ -617,64 +611,76 @@ def test_table_2_agrees_with_the_paper():
     assert differing.str.fullmatch("(synflow|grasp|snip|fisher) of 1,000, cifar10").all()
 
 
-def test_the_rows_of_table_2(found):
-    """Each is about the networks that were found; a metric of too few architectures has none."""
+def test_the_rows_of_table_2():
+    """Each is about the networks that were found."""
     rng = np.random.default_rng(1)
     known = {name: rng.random(15_625) for name in ("validation200", "test")}
-    page = notebook.functions(
-        "table02_search", accuracy=lambda dataset, name: known[name], LEAST=3, unscored="worst",
-        n_rounds=50, seed=3, learning_rate=0.01,
-    )  # fmt: skip
+    accuracy = {("cifar10", name): values for name, values in known.items()}
+    page = notebook.functions("table02_search", accuracy=accuracy, learning_rate=0.01)
     row = page["row"]("cifar10", "own", np.array([3, 4, 3]), pool=2)
     values = known["test"][[3, 4, 3]]
     assert row["test"] == pytest.approx(values.mean()) and row["pool"] == 2
     assert row["test_std"] == pytest.approx(values.std())
-    assert [row["method"] for row in page["trainless"](found, N // 3)] == [
-        "synflow", "params", "flops", "epsilon",
-    ]  # fmt: skip
-    best = page["trainless"](found, 1)[0]
-    assert best["n"] == best["n_scored"] == N and best["seconds"] is not None
+
+
+def test_what_metrics_pick(found):
+    """A network in each round; a metric of too few architectures has none."""
+    picked = experiments.picked(found, N // 3, rounds=50, seed=3)
+    assert list(picked) == ["synflow", "params", "flops", "epsilon"]
+    one = experiments.picked(found, 1, rounds=50, seed=3)
+    assert list(one) == list(found.metrics.evaluated) and len(one["fisher"]) == 50
+    assert set(one["fisher"]) <= {*found.metrics.evaluated["fisher"]}
+    size = found.metrics.frame["params"]
+    assert size[picked["params"]].mean() > size[one["params"]].mean() + size.std()
+
+
+def test_searches_stand_beside_the_reported_ones():
+    """In the paper's order, ours alone last; each dataset has a row of each."""
+    ours = {"group": "Trainless", "pool": 1000, "validation": 90.0, "test": 93.0}
+    rows = [{"dataset": "cifar10", "method": name} | ours for name in ("own", "epsilon")]
+    table = experiments.searches(rows).reset_index(drop=True)
+    assert list(table["dataset"].unique()) == ["cifar10", "cifar100", "ImageNet16-120"]
+    first = table[table["dataset"] == "cifar10"]
+    assert first["method"].iloc[-1] == "own" and np.isnan(first["test_paper"].iloc[-1])
+    epsilon = first.query("method == 'epsilon' and pool == 1000").iloc[0]
+    paper = experiments.reported("table02").query(
+        "method == 'epsilon' and n == 1000 and dataset == 'cifar10' and split == 'test'"
+    )
+    assert epsilon["test"] == 93.0 and epsilon["test_paper"] == paper["mean"].item()
+    assert epsilon["test_paper_std"] == paper["std"].item()
+    others = first.query("method == 'epsilon' and pool == 100")
+    assert others["test"].isna().all() and others["test_paper"].notna().all()
 
 
 def test_what_a_budget_buys():
     """The lead, and the trainings that are left when epsilon is as good as the other search."""
-    page = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=300)
     means = {"epsilon": np.array([[3.0, 5.0, 4.0]]), "params": np.array([[1.0, 3.0, 6.0]])}
-    rows = [page["beside_epsilon"](means, step)[1] for step in (1, 2, 3)]
-    assert [row["lead"] for row in rows] == [2, 2, -2]
-    assert [row["saved"] for row in rows] == [0, 1, -np.inf]
-    assert [row["test_epsilon"] for row in rows] == [3, 5, 4] and np.isnan(rows[0]["saved_low"])
-    text = tables.render(pd.DataFrame(rows), ["lead", "saved"])
+    rows = experiments.lead(means, [1, 2, 3], n_resamples=0, seed=1)[1::2]
+    assert rows["method"].unique() == ["params"] and rows["step"].tolist() == [1, 2, 3]
+    assert rows["lead"].tolist() == [2, 2, -2]
+    assert rows["saved"].tolist() == [0, 1, -np.inf]
+    assert rows["test_epsilon"].tolist() == [3, 5, 4] and rows["saved_low"].isna().all()
+    text = tables.render(rows, ["lead", "saved"])
     assert "+2.00" in text and "-2.00" in text and "not reached" in text
 
     found = {"epsilon": np.arange(12.0).reshape(4, 3), "params": np.ones((4, 3))}
-    means = page["averages"](found)
-    assert means["epsilon"].shape == (301, 3)
-    np.testing.assert_allclose(means["epsilon"][0], found["epsilon"].mean(axis=0))
-    row = page["beside_epsilon"](means, 2)[1]
+    own, row = experiments.lead(found, [2], n_resamples=300, seed=1).to_dict("records")
+    assert own["test"] == row["test_epsilon"] == found["epsilon"][:, 1].mean()
     assert 1 - 1 <= row["lead_low"] < row["lead"] == 4.5 < row["lead_high"] <= 10 - 1
-    few = notebook.functions("search_budget", seed=1, n_rounds=4, n_resamples=199)
-    assert len(few["averages"](found)["epsilon"]) == 1
+    few = experiments.lead(found, [2], n_resamples=199, seed=1)
+    assert few.filter(regex="low|high").isna().all(axis=None)
 
 
-def test_advice_follows_the_intervals():
-    table = pd.DataFrame(
-        {
-            "dataset": ["cifar10", "cifar10", "cifar100", "cifar100"],
-            "method": ["params", "params", "random search", "params"],
-            "step": [1, 10, 1, 10],
-            "lead_low": [0.5, -0.4, 0.1, -0.1],
-            "lead_high": [0.6, -0.2, 0.2, 0.1],
-        }
-    )
+def test_intervals_of_a_lead_are_of_rounds_drawn_together():
+    """Searches that differ by the same in each round lead by it for certain, whatever is drawn."""
+    curve = np.random.default_rng(0).normal(90, 5, (50, 4)).cumsum(axis=1)
+    found = experiments.lead({"epsilon": curve + 1, "other": curve}, [1, 4], 300, seed=0)
+    other = found[found["method"] == "other"]
+    np.testing.assert_allclose(other[["lead", "lead_low", "lead_high"]], 1)
+    assert (other["test_low"] < other["test"]).all() and (other["test"] < other["test_high"]).all()
+
+
+def test_a_budget_is_clear_where_epsilon_leads_all_others():
+    rows = {"step": [1, 10, 1, 10, 30], "lead_low": [0.5, -0.4, 0.1, 0.2, np.nan]}
     page = notebook.functions("search_budget")
-    advice, behind = page["advice"], page["behind"]
-    params = "the number of parameters on"
-    assert advice(table) == (
-        "Warm up by epsilon if you can train one network; with 10, it is not clearly ahead of "
-        f"{params} CIFAR-10, {params} CIFAR-100."
-    )
-    assert behind(table) == f"with 10: {params} CIFAR-10"
-    assert "each of these budgets" in advice(table[:1]) and behind(table[:1]) == "none"
-    assert advice(table[1:2]).startswith("Do not rely on epsilon alone: already with 10")
-    assert "no advice" in advice(table.assign(lead_low=np.nan))
+    assert page["budgets_ahead"](pd.DataFrame(rows)).to_dict() == {1: True, 10: False, 30: False}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import epsutil
 from epsutil import cli, paths
-from epsutil.book import execution, meta, parameters, results, site
+from epsutil.book import execution, meta, page, parameters, site
 
 ROOT = paths.ROOT
 PARAMETERS = """
@@ -74,7 +74,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", root)
     monkeypatch.setenv("EPSUTIL_RESULTS", str(root / "_build" / "results"))
     monkeypatch.setenv("EPSUTIL_CACHE", str(root / "cache"))
-    for variable in ("EPSUTIL_DATA", "EPSUTIL_SCORES", "EPSUTIL_FALLBACK"):
+    for variable in ("EPSUTIL_DATA", "EPSUTIL_SCORES"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     (root / "requirements.txt").write_text("a==1\n")
@@ -171,17 +171,17 @@ def test_a_notebook_needs_one_parameters_cell(project):
 
 
 def test_scales(project):
-    assert parameters.scale("table", "quick") == {}
+    assert parameters.scale("table", "check") == {}
     scales = paths.NOTEBOOKS / "scales.yml"
-    scales.write_text("table:\n  quick: {n_archs: 50}\n  test: {n_archs: 5, level: 1}\n")
-    assert parameters.scale("table", "quick") == {"n_archs": 50}
+    scales.write_text("table:\n  check: {n_archs: 50}\n  test: {n_archs: 5, level: 1}\n")
+    assert parameters.scale("table", "check") == {"n_archs": 50}
     assert parameters.scale("table", "test") == {"n_archs": 5, "level": 1.0}
     assert parameters.scale("table", "paper") == {}
-    with pytest.raises(parameters.ParameterError, match="did you mean 'quick'.*quick, paper, test"):
-        parameters.scale("table", "quik")
-    scales.write_text("table:\n  quick: {n_arch: 50}\n")
+    with pytest.raises(parameters.ParameterError, match="did you mean 'check'.*paper, check, test"):
+        parameters.scale("table", "chek")
+    scales.write_text("table:\n  check: {n_arch: 50}\n")
     with pytest.raises(parameters.ParameterError, match="n_archs"):
-        parameters.scale("table", "quick")
+        parameters.scale("table", "check")
 
 
 # --- Execution ----------------------------------------------------------------------------------
@@ -264,13 +264,13 @@ def test_results_go_beside_a_notebook_that_has_a_name(project, monkeypatch, tmp_
 @pytest.fixture
 def numbered(project, monkeypatch):
     """A function that begins the one page with a number as its result, and what is published."""
-    monkeypatch.setattr(results, "display", lambda *_, **__: None)
+    monkeypatch.setattr(page, "display", lambda *_, **__: None)
     folder = paths.results() / "table"
 
     def begin(n):
-        page = results.Page("table", parameters.defaults("table"))
-        page.table("t", lambda: pd.DataFrame({"n": [n]}))
-        return page
+        this = page.Page("table", parameters.defaults("table"))
+        this.write("t", pd.DataFrame({"n": [n]}))
+        return this
 
     def published():
         assert {file.name for file in folder.iterdir()} == {"t.csv", "page.json"}
@@ -282,8 +282,7 @@ def numbered(project, monkeypatch):
 def test_an_unfinished_run_leaves_the_former_results(numbered):
     begin, published = numbered
     begin(1).finish("all")
-    unfinished = begin(2)
-    unfinished.keep(more=3)
+    begin(2)
     assert published() == 1
     third = begin(3)  # after a failure, in the same kernel
     assert published() == 1
@@ -355,31 +354,14 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
 
 def test_an_unchanged_notebook_is_executed_once(project):
     runs = project / "runs.log"
-    (paths.NOTEBOOKS / "scales.yml").write_text("table: {test: {n_archs: 5}}")
-    execution.execute_all("test")
-    execution.execute_all("test")
+    execution.execute_all()
+    execution.execute_all()
     assert runs.read_text().count("run") == 1
     # Results of another run in the same place are not this page's any more; nor are missing ones.
     (paths.results() / "table" / "page.json").write_text(json.dumps({"n": 99}))
-    execution.execute_all("test")
+    execution.execute_all()
     assert runs.read_text().count("run") == 2
-    assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 5}
-
-
-def test_a_page_that_lacked_scores_is_executed_again_when_some_are_stored(project, monkeypatch):
-    """Its message says how to store them."""
-    monkeypatch.setenv("EPSUTIL_SCORES", str(project / "scores"))
-    lacking = WRITE_PAGE.replace('{"n": n_archs}', '{"n": n_archs, "unstored": ["no scores"]}')
-    write_notebook("table", PARAMETERS, lacking)
-
-    def runs():
-        execution.execute_all("test")
-        return (project / "runs.log").read_text().count("run")
-
-    assert (runs(), runs()) == (1, 1)
-    (paths.scores() / "store").mkdir(parents=True)
-    (paths.scores() / "store" / "part-new.parquet").write_bytes(b"scores")
-    assert (runs(), runs()) == (2, 2)
+    assert json.loads((paths.results() / "table" / "page.json").read_text()) == {"n": 500}
 
 
 def test_an_interrupted_build_stops_its_notebooks(project):
@@ -396,24 +378,77 @@ def test_an_interrupted_build_stops_its_notebooks(project):
     threading.Thread(target=interrupt, daemon=True).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        execution.execute_all("test")
+        execution.execute_all()
     assert time.monotonic() - start < 60
 
 
-def test_a_notebook_knows_its_scale(project):
-    write_notebook("table", "n = 1", "import os\nprint(os.environ['EPSUTIL_SCALE'])")
-    assert outputs(execution.run("table", {})) == "quick\n"
-    assert outputs(execution.run("table", {}, scale="paper")) == "paper\n"
-    assert outputs(execution.execute_all("test")["table"]) == "test\n"
-    assert outputs(execution.execute_all("paper")["table"]) == "paper\n"  # with equal parameters
+def record_of(source, **more):
+    """Record the page "table" as it stands."""
+    folder = paths.RECORDED_RESULTS / "table"
+    folder.mkdir(parents=True)
+    notebook = page.read("table")
+    record = {"created": "2026-01-02T", "notebook": page.digest(notebook), "sources": [source]}
+    (folder / "page.json").write_text(json.dumps(record | more))
+    nbformat.write(notebook, folder / "page.ipynb")
+    return folder
 
 
-def test_all_notebooks_may_fall_back_and_may_store_scores_elsewhere(project, tmp_path):
-    show = "import os\nprint(os.environ.get('EPSUTIL_FALLBACK'), os.environ.get('EPSUTIL_SCORES'))"
-    write_notebook("table", "n = 1", show)
-    executed = execution.execute_all("test", scores=tmp_path / "scores")
-    assert outputs(executed["table"]) == f"1 {tmp_path / 'scores'}\n"
-    assert outputs(execution.run("table", {})) == "None None\n"
+ANALOG = "analog-nasbench/data.anb"  # always at hand
+
+
+def test_a_page_is_executed_or_its_record_is_shown(project):
+    folder = record_of(ANALOG)
+    made = execution._make("table", None)
+    assert made.results == paths.results() / "table" and made.status == execution.LIVE
+    shutil.rmtree(folder)
+    folder = record_of("ptb/ptb.train.txt")
+    made = execution._make("table", None)
+    assert (made.notebook, made.results) == (folder / "page.ipynb", folder)
+    assert made.status == (
+        "This page shows a **recorded execution** of 2026-01-02: the machine that built the site "
+        "does not have `ptb/ptb.train.txt`. With the data, `epsutil run table` makes it anew."
+    )
+    write_notebook("table", "# Changed", PARAMETERS, WRITE_PAGE)
+    status = execution._make("table", None).status
+    assert "2026-01-02, of an earlier version of its code: the machine" in status
+    assert (project / "runs.log").read_text().count("run") == 1
+
+
+def test_a_page_whose_scores_are_not_stored_is_shown_as_recorded(project):
+    lacking = "from epsutil import store\nraise store.NotStored('no scores\\n of these')"
+    write_notebook("table", PARAMETERS, lacking)
+    record_of(ANALOG)
+    status = execution._make("table", None).status
+    assert status.endswith("execution** of 2026-01-02: no scores of these")
+    write_notebook("table", PARAMETERS, "1 / 0")
+    with pytest.raises(execution.NotebookError, match="division by zero"):
+        execution._make("table", None)
+
+
+def test_of_a_slow_page_a_small_part_is_computed_again(project):
+    (paths.NOTEBOOKS / "scales.yml").write_text("table: {check: {n_archs: 5}}")
+    write = "(folder / 'a.csv').write_text(f'name,n,seconds,gap\\nx,{2 * level},{n_archs},')"
+    write_notebook("table", PARAMETERS, f"{WRITE_PAGE}{write}")
+    folder = record_of(ANALOG)
+    (folder / "a.csv").write_text("name,n,seconds,gap\nx,1.9,7,4\n")
+    made = execution._make("table", None)
+    assert made.results == folder
+    same = "it ran with `n_archs = 5`, and 1 values of its tables came out as recorded"
+    assert same in made.status
+    (folder / "a.csv").write_text("name,n,seconds,gap\nx,1.8,7,4\n")
+    with pytest.raises(execution.BuildError, match="a.csv: the column n is not that of .*a.csv"):
+        execution._make("table", None)
+
+
+def test_a_page_is_recorded_with_its_scores_elsewhere(project, tmp_path):
+    show = "import os\nprint(os.environ.get('EPSUTIL_SCORES'))"
+    write_notebook("table", "# T", "n = 1", f"{WRITE_PAGE.replace('n_archs', 'n')}\n{show}")
+    executed = execution.execute_all(tmp_path / "scores")
+    assert outputs(executed["table"].notebook) == f"{tmp_path / 'scores'}\n"
+    (folder,) = site.record(executed)
+    assert folder == paths.RECORDED_RESULTS / "table"
+    assert sorted(file.name for file in folder.iterdir()) == ["page.ipynb", "page.json"]
+    assert outputs(execution.run("table", {})) == "None\n"
 
 
 # --- The site -----------------------------------------------------------------------------------
@@ -461,7 +496,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     """The whole way with the project's own configuration, on one page and one notebook."""
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
     monkeypatch.setenv("EPSUTIL_SITE_URL", "https://someone.github.io/companion")
-    monkeypatch.setattr(site, "generate", lambda folder: None)
+    monkeypatch.setattr(site, "generate", lambda *_: None)
     paths.BOOK.mkdir()
     (paths.BOOK / "howto.md").write_text("---\norphan: true\n---\n\n# How\n")
     shutil.copytree(ROOT / "book" / "_static", paths.BOOK / "_static")
@@ -474,7 +509,7 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
         "format: jb-book\nroot: book/index\n"
         "chapters: [{file: notebooks/table}, {file: book/howto}]\n"
     )
-    index = site.build("test")
+    index = site.build()
     page = (index.parent / "notebooks" / "table.html").read_text("utf-8")
     assert index == paths.BUILD / "html" / "index.html"
     assert (index.parent / "plotly.min.js").stat().st_size > 1_000_000
@@ -503,11 +538,11 @@ def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):
     ]
 
     built = index.stat().st_ino
-    site.build("test")
+    site.build()
     assert index.stat().st_ino == built  # unchanged, not built again
 
     (paths.BOOK / "index.md").write_text("# Start\n\nSee [](nowhere.md).\n")
     with pytest.raises(execution.BuildError, match="nowhere"):
-        site.build("test")
+        site.build()
     assert index.exists()  # the last good site stays
     assert (project / "runs.log").read_text().count("run") == 1

@@ -2,10 +2,16 @@
 
 import copy
 import inspect
+import json
 import math
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -146,6 +152,59 @@ def test_jacob_cov():
     assert one("jacob_cov") == pytest.approx(expected, rel=1e-3)
 
 
+class ReLUConv(nn.Module):
+    """Its own class's name has ReLU in it, too, as that of NAS-Bench-201's ReLUConvBN."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.conv = nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(self.act(x))
+
+
+class Activations(nn.Module):
+    """Some of every kind; the last but two does not reach the output."""
+
+    def __init__(self):
+        super().__init__()
+        kinds = (nn.ReLU6(), nn.LeakyReLU(), nn.PReLU(), nn.GELU(), nn.CELU(), ReLUConv())
+        self.kinds, self.dead = nn.ModuleList(kinds), nn.ReLU6()
+        self.conv, self.linear = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 64, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        self.dead(x + 1)
+        for kind in self.kinds:
+            x = kind(x - 0.1) + nn.functional.relu(x)
+        return self.linear(x.flatten(1))
+
+
+def test_naswot_counts_what_has_relu_in_the_name_of_its_class():
+    """As the authors' code: both kernels added up where a module is, after a pass backward."""
+    net, (x, _) = initialise.random_(Activations(), 42), batch()
+    kernel, seen = np.zeros((BATCH, BATCH)), set()
+
+    def look(module, given, _):
+        on = (given[0].reshape(BATCH, -1) > 0).double().numpy()
+        if module in seen:
+            kernel[:] += on @ on.T + (1 - on) @ (1 - on).T
+
+    def reached(module, *_):
+        seen.add(module)
+
+    for module in net.modules():
+        if "ReLU" in str(type(module)):
+            module.register_forward_hook(look)
+            module.register_full_backward_hook(reached)
+    net(x.clone().requires_grad_()).sum().backward()
+    with torch.no_grad():
+        net(x)
+    counted = sorted(type(module).__name__ for module in seen)
+    assert counted == ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "ReLUConv"]
+    assert one("naswot", Activations()) == pytest.approx(np.linalg.slogdet(kernel)[1], rel=1e-9)
+
+
 def test_naswot():
     """Over the two ReLUs that reach the output, not the third."""
     net, codes = drawn(), []
@@ -273,17 +332,18 @@ def test_zico_of_two_gradients_by_hand():
         net = drawn()
         loss_and_backward(net, x[part], labels[part])
         halves.append([gradient(layer).flatten().tolist() for layer in layers(net)])
-    expected = {"zico": 0.0, "zico_released": 0.0}
+    expected = {"zico": 0.0, "zico_released": 0.0, "zico_signed": 0.0}
     for a, b in zip(*halves, strict=True):
         both = list(zip(a, b, strict=True))
         by = {"zico": [(abs(v), abs(w)) for v, w in both]}
         by["zico_released"] = [(v, v + w) for v, w in both]
+        by["zico_signed"] = both
         for name, two in by.items():
             ratios = [(abs(v) + abs(w)) / abs(v - w) for v, w in two if v != w]
             expected[name] += math.log(sum(ratios)) if ratios else 0
     values = proxies.compute(network(), batch(), list(expected))
     assert values == pytest.approx(expected, rel=1e-3)
-    assert abs(expected["zico"] - expected["zico_released"]) > 0.1
+    assert min(abs(np.subtract.outer(*[list(expected.values())] * 2))[[0, 0, 1], [1, 2, 2]]) > 0.1
 
 
 def test_zico_needs_two_inputs():
@@ -387,13 +447,104 @@ def test_az_nas_of_dead_and_of_identical_cells():
     assert math.isnan(values["trainability"]) and values["expressivity"] > 0
 
 
+class Block(nn.Module):
+    """A convolution inside a module; of two, the second leaves maps as they are in size."""
+
+    def __init__(self, inputs, outputs, stride=1, padding=1):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+
+
+class Wrapped(nn.Module):
+    """A network inside a network, with a head that is a module, too."""
+
+    def __init__(self, trunk, head):
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(self, x):
+        return self.head(self.trunk(x))
+
+
+class Pool(nn.Module):
+    def __init__(self, channels, flat=True):
+        super().__init__()
+        ends = (nn.Flatten(), nn.Linear(channels, 5)) if flat else (nn.Identity(),)
+        self.layers = nn.ModuleList([nn.AdaptiveAvgPool2d(1), *ends])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def blocks(*kinds):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *(Block(*kind) for kind in kinds))
+
+
+def test_az_nas_finds_blocks_that_are_wrapped_and_takes_no_head_for_one():
+    """The same network, plain and in wrappers that give logits or maps."""
+    kinds = (4, 4), (4, 8, 2), (8, 8)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    expected = proxies.compute(nn.Sequential(*blocks(*kinds), *head), batch(), AZ)
+    pooled = nn.Sequential(Pool(8, flat=False), nn.Flatten(), nn.Linear(8, 5))
+    for net in (
+        nn.Sequential(*blocks(*kinds), Pool(8)),
+        Wrapped(blocks(*kinds), Pool(8)),
+        Wrapped(Wrapped(Wrapped(blocks(*kinds), nn.Identity()), nn.Identity()), Pool(8)),
+        Wrapped(Wrapped(Wrapped(blocks(*kinds), pooled), nn.Identity()), nn.Identity()),
+    ):
+        assert proxies.compute(net, batch(), AZ) == pytest.approx(expected, rel=1e-5)
+    assert math.isfinite(sum(expected.values()))
+
+
+@pytest.mark.parametrize(("side", "padding", "smaller"), [(9, 1, 5), (7, 0, 3), (9, 0, 4)])
+def test_trainability_of_sides_that_the_stride_does_not_divide(side, padding, smaller):
+    """By hand: channels of the input's two by two pixels, beyond the end none, beside each sign."""
+    kinds = [(4, 6, 2, padding)]
+    net = nn.Sequential(*blocks(*kinds), nn.Flatten(), nn.Linear(6 * smaller**2, 5))
+    x = torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(5))
+    drawn = initialise.random_(copy.deepcopy(net), 42, "kaiming normal")
+    before = drawn[0](x)
+    after = drawn[1](before)
+    sign = torch.randint(0, 2, after.shape, generator=torch.Generator().manual_seed(42)) * 2.0 - 1
+    (g,) = torch.autograd.grad(after, before, sign)
+    product = torch.zeros(16, 6)
+    for row in range(smaller):
+        for column in range(smaller):
+            given = torch.zeros(BATCH, 4, 2, 2)
+            part = g[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            given[:, :, : part.shape[2], : part.shape[3]] = part
+            product += given.flatten(1).T @ sign[:, :, row, column]
+    sigma = torch.linalg.svdvals(product / sign[:, 0].numel()).max().item()
+    expected = 2 - sigma - 1 / (sigma + 1e-6)
+    assert after.shape[2] == smaller
+    assert one("trainability", net, (x, None)) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", AZ)
 def test_az_nas_needs_blocks_of_maps(name):
-    with pytest.raises(ValueError, match="has no blocks, by which az-nas is defined"):
+    no_blocks = "has no blocks, by which az-nas is defined: modules that hold others and give maps"
+    with pytest.raises(ValueError, match=no_blocks):
         one(name, nn.Sequential(nn.Flatten(), nn.Linear(192, 5)))
     flat = nn.Sequential(nn.Flatten(), nn.TransformerEncoderLayer(192, 2, 10), nn.Linear(192, 5))
-    with pytest.raises(ValueError, match="no maps"):
+    with pytest.raises(ValueError, match=no_blocks):
         one(name, flat)
+    unflat = Wrapped(nn.Unflatten(1, (3, 8, 8)), Block(3, 4))
+    unflat = nn.Sequential(nn.Flatten(), unflat, nn.Flatten(), nn.Linear(256, 5))
+    with pytest.raises(ValueError, match="the first block of Sequential, Wrapped, takes no maps"):
+        one(name, unflat)
+
+
+def test_trainability_of_a_block_that_makes_larger_maps_is_not_defined():
+    larger = Wrapped(nn.Upsample(scale_factor=2), Block(4, 4))
+    net = nn.Sequential(*blocks((4, 4)), larger, nn.Flatten(), nn.Linear(1024, 5))
+    with pytest.raises(ValueError, match=r"a block makes larger maps, \(8, 8\) to \(16, 16\)"):
+        one("trainability", net)
 
 
 # What holds for all of them ------------------------------------------------------------------
@@ -418,7 +569,7 @@ def test_the_seed_decides_and_nothing_is_touched(name):
         assert one(name, net, data, seed=7) != first
 
 
-BY_ORDER = {"meco", "zico", "zico_released"}  # of the first image, of two halves
+BY_ORDER = {"meco", "zico", "zico_released", "zico_signed"}  # of the first image, of two halves
 BY_ORDER |= {"trainability"}  # of random signs
 
 
@@ -457,6 +608,33 @@ def test_recurrent_networks():
         one("naswot", space.build(arch, 40), (tokens, labels))
     with pytest.raises(ValueError, match="jacob_cov needs inputs of real numbers"):
         one("jacob_cov", space.build(arch, 40), (tokens, labels))
+
+
+def test_every_metric_is_computed_where_the_network_and_the_batch_are():
+    """On a second device that is none: it refuses tensors, generators and NumPy from here."""
+    script = [sys.executable, str(Path(__file__).with_name("other_device.py"))]
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    ran = subprocess.run(script, check=True, capture_output=True, env=environment)
+    told = json.loads(ran.stdout)
+    for name in proxies.names():
+        here, there = told[name]
+        if name == "epsilon_orthogonal":  # same code; the device has no transposition in place
+            assert "must match the size" in there
+        else:
+            assert there == pytest.approx(here, rel=1e-5, nan_ok=True), name
+
+
+def test_the_random_numbers_of_a_gpu_have_the_seed_and_are_left_as_they_were(monkeypatch):
+    """A GPU of which there is the state of its random numbers alone."""
+    gpu = {"state": 3}
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: gpu["state"])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, _: gpu.update(state=state))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: gpu.update(state=f"of {seed}"))
+    with initialise.fixed_random(7):
+        assert gpu == {"state": "of 7"}
+    assert gpu == {"state": 3}
 
 
 # Wrong input ---------------------------------------------------------------------------------
@@ -533,7 +711,27 @@ def test_the_how_to_page_lists_the_metrics_as_they_are(monkeypatch):
         assert cells == [*("yes" if need else "" for need in needs), size, better], name
 
 
-def test_a_bare_tensor_or_a_class_is_refused():
+def test_the_how_to_page_says_of_every_metric_how_far_it_is_the_authors():
+    text = (paths.BOOK / "howto.md").read_text("utf-8").partition("| Metric | Source |")[2]
+    rows = [row.split(" | ") for row in re.findall(r"^\| ([a-z].*) \|$", text, re.M)]
+    assert tuple(name for row in rows for name in row[0].split(", ")) == proxies.names()
+    assert {len(row) for row in rows[1:]} == {5}
+    known = inspect.getsource(proxies)  # of three metrics only the page names the commit
+    for repository, commit in re.findall(r"([\w-]+/[\w-]+) @ (\w{7})", text):
+        told = repository in known and commit in known
+        assert told or commit in ("ca61347", "aa1ffdb", "e7ac2f3"), commit
+
+
+def test_a_network_that_te_nas_gives_100_000_ranks_last():
+    """As Table 1's page says: no stored condition number is that large."""
+    stores = list(paths.RECORDED_SCORES.glob("nasbench201-*-ntk-*.parquet"))
+    assert len(stores) == 3
+    for store in stores:
+        scores = pd.read_parquet(store)["ntk"]
+        assert scores.isna().any() and scores.max() < 100_000
+
+
+def test_the_how_to_page_lists_the_metrics_as_they_are_or_a_class_is_refused():
     """A tensor would be taken apart into inputs and labels."""
     with pytest.raises(ValueError, match="a batch is \\(x, labels\\)"):
         proxies.compute(network(), torch.ones(2, 3, 8, 8), ["params"])

@@ -24,11 +24,12 @@ ORDER = """
     collapse.cells collapse.graphs collapse.norms collapse.scaled collapse.maps
     collapse.recurrent collapse
     metric networks initialise
+    noise
     statistics
     names paths
 """.split()
 BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
-    "metric initialise statistics names paths": 1110,
+    "metric initialise noise statistics names paths": 1340,
     "collapse": 850,
     "spaces": 2100,
     "sources inputs pools benchmarks": 960,

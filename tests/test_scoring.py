@@ -509,10 +509,10 @@ def test_a_batch_without_any_score_is_refused(folder, x, message):
 
 
 def test_samples_are_distinct_and_repeatable():
-    first = scoring.sample("nasbench201", 500, seed=3)
-    assert len(set(first)) == 500 and (first == scoring.sample("nasbench201", 500, seed=3)).all()
+    first = spaces.get("nasbench201").sample(500, seed=3)
+    assert len(set(first)) == 500 and (first == spaces.get("nasbench201").sample(500, seed=3)).all()
     with pytest.raises(ValueError, match="n_archs is 20000"):
-        scoring.sample("nasbench201", 20000)
+        spaces.get("nasbench201").sample(20000)
 
 
 def test_a_sample_is_taken_from_the_whole_space(folder, monkeypatch):

@@ -2,12 +2,13 @@
 
 import itertools
 
-import notebook
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy import stats
 
-from epsutil import benchmarks, experiments, search, spaces
+from epsutil import search, spaces
 
 ROUNDS, STEPS, SEED = 7, 40, 3
 
@@ -247,6 +248,38 @@ def test_reinforce_learns():
     assert signal[history[:, -50:]].mean() > 1.9 > 1 > signal[history[:, :3]].mean()
 
 
+def test_tpe_reads_what_it_trains_and_learns(table):
+    choices, signal, _ = table
+    recording = Recording(signal)
+    history = search.tpe(recording, choices, rounds=3, steps=STEPS, seed=SEED)
+    assert [int(a) for a in recording.read] == history.ravel().tolist()
+    assert signal[history[:, -10:]].mean() > signal[history[:, :10]].mean() + 1
+    np.testing.assert_array_equal(search.tpe(signal, choices, 2, STEPS, SEED), history[:2])
+
+
+@pytest.mark.parametrize("epochs", [12, 1000])
+def test_bohb_pays_for_each_epoch_and_takes_the_best_of_the_longest_trained(table, epochs):
+    choices, short, _ = table
+    long = 1000 - short  # so that who chooses by the short ones is found out
+    first, last = Recording(short), Recording(long)
+    found = search.bohb(first, last, choices, rounds=1, epochs=epochs, seed=SEED)
+    if epochs == 12:
+        assert not last.read and found.tolist() == [int(a) for a in first.read]
+        return
+    whole, stops = [int(a) for a in last.read], len(first.read)
+    assert len(whole) >= 2 and long[found[0]] == max(long[whole])
+    # a whole training is seen after 12, 36 and 108 epochs, too; any other costs 12 to 108
+    assert 200 * len(whole) <= epochs and 12 * (stops - 3 * len(whole)) <= epochs - 200 * len(whole)
+    again = search.bohb(short, long, choices, rounds=2, epochs=epochs, seed=SEED)
+    assert again[0] == found[0]
+
+
+def test_bohb_without_an_epoch_to_spare(table):
+    choices, signal, _ = table
+    with pytest.raises(ValueError, match="11 epochs do not train one network for 12"):
+        search.bohb(signal, signal, choices, rounds=1, epochs=11, seed=0)
+
+
 def test_curves(table):
     _, signal, _ = table
     result = np.random.default_rng(2).random(len(signal))
@@ -458,48 +491,87 @@ CELL = {
 }
 
 
-def test_features_count_operations_and_edges_by_what_they_join():
-    page = notebook.functions("search_nasbench_nlp")
+def test_counts_of_recipes_are_operations_and_edges_by_what_they_join():
+    other = CELL | {"h_new_1": {"op": "activation_sigm", "input": ["f"]}}
+    counts = search.of_recipes([CELL, other])
     total, tanh = "elementwise_sum", "activation_tanh"
     expected = {"linear": 1, tanh: 1, total: 1, ("x", "linear"): 1, ("h", "linear"): 2}
     expected |= {("linear", tanh): 1, ("linear", total): 1, (tanh, total): 1}
     expected |= {(tanh, "new state"): 1, (total, "new state"): 1}
-    assert page["features"](CELL) == expected
-    other = CELL | {"h_new_1": {"op": "activation_sigm", "input": ["f"]}}
-    a, b = page["vectors"]([CELL, other])
+    first = counts.loc[0]
+    assert first[first > 0].to_dict() == expected
+    a, b = counts.to_numpy()
     assert np.abs(a - b).sum() == 8  # a node, the edge to it, the edge from it, a state: each twice
 
 
 @pytest.mark.parametrize("k", [1, 4, 30])
 def test_the_nearest_are_those_of_a_plain_search(k):
     points = np.random.default_rng(0).integers(0, 3, (31, 2)).astype(float)  # with many ties
-    found = notebook.functions("search_nasbench_nlp")["nearest"](points, k)
+    found = search.nearest(points, k).table
     for own, row in enumerate(found):
         following = [(own + shift) % 31 for shift in range(1, 31)]
         expected = sorted(following, key=lambda other: np.abs(points[own] - points[other]).sum())
         assert row.tolist() == expected[:k]
+    with pytest.raises(ValueError, match="31 neighbours of 31 architectures: give from 1 to 30"):
+        search.nearest(points, 31)
 
 
-def test_what_diverged_is_drawn_and_counts_as_guessing(monkeypatch):
-    loss = [4.0, np.nan, 20.0, 5.0]
-    trained = pd.DataFrame({"test_loss_last": loss, "params": [1, 4, 3, 2]})
-    monkeypatch.setattr(benchmarks, "trained", lambda *_: trained)
-    problem = experiments.Problem("nasbench_nlp", "ptb", 4, (1e-5, 1e-3))
-    problem.__dict__.update(archs=np.arange(4))
+def test_what_diverged_is_drawn_and_counts_as_guessing():
     guess = np.log(10_000)
-    page = notebook.functions(
-        "search_nasbench_nlp", problem=problem, space=range(4), unscored="zero", GUESS=guess
-    )
-    assert page["goodness"]("test_loss_last").tolist() == [-4.0, -guess, -guess, -5.0]
-    score = page["known"]("params", pool=2)["score"]
+    loss = pd.Series([4.0, np.nan, 20.0, 5.0])
+    assert search.goodness(loss, guess).tolist() == [-4.0, -guess, -guess, -5.0]
+    score = search.scored(pd.Series([1, 4, 3, 2]), "zero", loss.index)
     assert score.drawn.tolist() == [0, 1, 2, 3] and score.values.tolist() == [1, 4, 3, 2]
 
 
 def test_rounds_are_compared_each_with_each():
-    ends = {"plain": [0, 1], "warm": [1, 2]}  # one step a round
     loss = pd.Series([-5.0, -4.0, -3.0])
-    page = notebook.functions("search_nasbench_nlp", SIGNAL="", RESULT="")
-    page["goodness"] = lambda _: loss
-    page["histories"] = lambda _: {name: np.array([end]).T for name, end in ends.items()}
-    (row,) = page["against_plain"]("random search")
-    assert row["better"] == (1 + 1 + 0.5 + 1) / 4 and row["method"] == "warm"
+    plain, warm = (loss[search.chosen(np.array([ends]).T, loss)] for ends in ([0, 1], [1, 2]))
+    assert search.better(warm, plain) == (1 + 1 + 0.5 + 1) / 4
+    u = stats.mannwhitneyu(warm, plain).statistic
+    assert search.better(warm, plain) == u / 4 == 1 - search.better(plain, warm)
+
+
+RING = search.Neighbourhood([[(i - 1) % 6, (i + 1) % 6] for i in range(6)])
+VALUES = [3.0, 1.0, 2.0, 6.0, 5.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "values", [VALUES, pd.Series(VALUES, range(6, 0, -1)), torch.tensor(VALUES)]
+)
+def test_vectors_of_several_kinds_are_one(values):
+    expected = search.evolve(np.array(VALUES), RING, 2, 9, 0, 3, 2)
+    np.testing.assert_array_equal(search.evolve(values, RING, 2, 9, 0, 3, 2), expected)
+    nullable = pd.Series([3, None, 2], dtype="Int64")
+    assert search.scored(nullable, "left out").drawn.tolist() == [0, 2]
+    assert search.curves(expected, values, values).honest[:, -1].max() == 6
+    assert search.chosen(np.array([[0, 3, 1]]), values).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: search.scored([1.0, np.inf]), "score has 1 infinite"),  # it would always win
+        (lambda: search.scored(["a", "b"]), "score does not hold real numbers"),
+        (lambda: search.scored([[1.0]]), "a number for each architecture"),
+        (lambda: search.scored([1.0, 2.0], among=[2]), "positions from 0 to 1"),
+        (lambda: search.scored([1.0, 2.0], among=[True, False]), "positions from 0 to 1"),
+        (lambda: search.random(6, 1, 2, 0, search.scored([1.0, 2.0]), 2), "for each of 6"),
+        (lambda: search.random(6, 1, 2, 0, VALUES, 2), "what `scored` makes"),
+        (lambda: search.random(6, 1, 2, 0, search.Scored(np.full(6, np.inf), np.arange(6)), 2),
+         "infinite"),
+        (lambda: search.random(6, 1, 1.5, 0), "steps is 1.5, must be 1 or more, a whole number"),
+        (lambda: search.random(6, True, 1, 0), "rounds is True"),
+        (lambda: search.evolve([1.0, 2.0], RING, 1, 9, 0, 3, 2), "signal has 2 values"),
+        (lambda: search.evolve([np.inf] * 6, RING, 1, 9, 0, 3, 2), "signal has 6 infinite"),
+        (lambda: search.evolve("a word", RING, 1, 9, 0, 3, 2), "signal does not hold"),
+        (lambda: search.curves(np.array([[0, 1]]), [1.0, np.nan], [1.0, 2.0]), "has no signal"),
+        (lambda: search.chosen(np.array([[0, -1]]), [1.0, 2.0]), "signal has 2 values"),
+        (lambda: search.chosen(np.array([[0, 1]]), [1.0, np.nan]), "has no signal"),
+        (lambda: search.Neighbourhood([[1], [0]], [-1.0]), "a chance is"),
+        (lambda: search.Neighbourhood([[1], [0]], [np.inf]), "chance has 1 infinite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()

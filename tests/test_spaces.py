@@ -1,6 +1,7 @@
 """What all search spaces have in common: they are indexed as lists are."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ SPACES = [
     pytest.param(spaces.get(name), id=name, marks=needs_recipes if name == "nasbench_nlp" else ())
     for name in spaces.names()
 ]
+RECIPE = {"h_new_0": {"op": "linear", "input": ["x", "h_prev_0"]}}
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -92,3 +94,54 @@ def test_any_number_of_weights_in_one_pass(space):
     assert outputs.shape == (5, len(outputs[0])) and outputs.dtype == np.float32
     for weight, row in zip(weights, outputs, strict=True):
         np.testing.assert_array_equal(row, space.outputs(space[1462], x, [weight])[0])
+
+
+# Prepared batches ----------------------------------------------------------------------------
+
+
+def outputs(space, x, dtype=None):
+    if space.reads == "images":
+        return space.outputs(space[1462], x, (1e-3, 1.0), dtype)
+    return space.outputs(RECIPE, x, (1e-3, 1.0), dtype)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_a_prepared_batch_is_the_batch(name):
+    space = spaces.get(name)
+    kind = "normal" if space.reads == "images" else "random_tokens"
+    x = inputs.batch(kind, 4).x
+    x = x[:, :, :8, :8] if space.reads == "images" else x
+    for dtype in (None, *space.dtypes):
+        expected = outputs(space, x, dtype)
+        given = x.copy()
+        prepared = space.prepare(given, dtype)
+        given[:] = 1  # comes too late
+        np.testing.assert_array_equal(outputs(space, prepared), expected)
+        again = spaces.get(name)
+        np.testing.assert_array_equal(outputs(again, prepared, dtype), expected)
+        sent = pickle.loads(pickle.dumps(prepared))  # to another process, after use
+        np.testing.assert_array_equal(outputs(again, sent, dtype), expected)
+        assert space.prepare(prepared) is prepared
+    assert space.prepare(x, "float32").dtype == space.prepare(x).dtype == "float32"
+    other = "prepared for .* in float64, not for .* in float32: prepare it anew"
+    with pytest.raises(ValueError, match=other):
+        outputs(space, space.prepare(x, "float64"), "float32")
+
+
+def test_spaces_of_images_share_a_prepared_batch():
+    x = inputs.batch("normal", 4, image_size=8).x
+    one, other, third = (
+        spaces.get(name) for name in ("nasbench201", "nasbench101", "nasbench_macro")
+    )
+    prepared = one.prepare(x)
+    for space in (one, other, third, other, one):
+        np.testing.assert_array_equal(outputs(space, prepared), outputs(space, x))
+
+
+def test_a_batch_that_was_prepared_for_something_else_is_refused():
+    x = inputs.batch("random_tokens", 4).x
+    usual, centred = spaces.get("nasbench_nlp"), spaces.get("nasbench_nlp@uniform-centred-1")
+    with pytest.raises(ValueError, match="'uniform positive 1' in float32, not .*'uniform centred"):
+        outputs(centred, usual.prepare(x))
+    with pytest.raises(ValueError, match="prepared for tokens .*, not for images"):
+        outputs(spaces.get("nasbench201"), usual.prepare(x))

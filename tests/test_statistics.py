@@ -8,11 +8,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from epsutil import statistics
+from epsutil import initialise, inputs, noise, proxies, search, statistics
+from epsutil.spaces import get
 from epsutil.statistics import SCORES
 
 NAN = float("nan")
@@ -432,3 +434,103 @@ def test_rank_product_counts_those_below_and_half_of_the_equal_ones():
     assert result.tolist() == pytest.approx(expected)
     part = statistics.rank_product(frame.iloc[:10])
     assert not np.allclose(part, result.iloc[:10])  # it depends on the set
+
+
+TABLE = [[3.0, 0.5], [1.0, NAN], [2.0, 0.1]]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.array(TABLE),
+        TABLE,
+        torch.tensor(TABLE, requires_grad=True),
+        pd.DataFrame({"a": [3, 1, 2], "b": [5, pd.NA, 1]}, dtype="Int64"),
+        [["3", "0.5"], ["1", None], ["2", "0.1"]],
+    ],
+)
+def test_what_holds_numbers_is_taken(table):
+    """Ranks 3, 1, 2 and 3, 1, 2 of three."""
+    expected = [0, 2 * np.log(1 / 3), 2 * np.log(2 / 3)]
+    assert statistics.rank_product(table).tolist() == pytest.approx(expected)
+    found = noise.reliability(np.vstack([np.asarray([[4.0, 9.0]]), TABLE])).n
+    assert found == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pd.DataFrame({"name": ["a", "b"], "x": [1, 2]}), "does not hold real numbers: could not"),
+        ([[1.0, np.inf], [2.0, 3.0]], "1 infinite values"),
+        ([1.0, 2.0], "give a table"),
+        ([[1, 2], [3]], "does not hold real numbers"),
+        (torch.ones(2, 2, dtype=torch.bfloat16), "does not hold real numbers"),
+        (np.ones((2, 2), complex), "but complex128"),
+        ({"a": 1}, "does not hold real numbers"),
+    ],
+)
+@pytest.mark.parametrize("function", [statistics.rank_product, noise.reliability])
+def test_what_holds_none_is_refused(function, table, said):
+    with pytest.raises(ValueError, match=said) as error:
+        function(table)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70, 1.5, True, "21", None])
+def test_seeds_have_one_range(seed):
+    """At every border where one comes in; the largest is taken."""
+    network, x = torch.nn.Linear(2, 1), torch.rand(4, 2)
+    values = [1.0, 2.0, 3.0]
+    calls = [
+        lambda seed: inputs.batch("grey", 4, seed),
+        lambda seed: get("nasbench201").sample(3, seed),
+        lambda seed: search.random(3, 1, 1, seed),
+        lambda seed: statistics.bootstrap(values, values, seed=seed),
+        lambda seed: noise.expected(values, [[v, v] for v in values], seed=seed),
+        lambda seed: initialise.random_(network, seed),
+    ]
+    if seed is not None:  # the weights as they are
+        calls.append(lambda seed: proxies.compute(network, (x, None), ["params"], seed))
+    for call in calls:
+        with pytest.raises(ValueError, match=f"seed is {seed!r}, must be from 0 to 4294967295"):
+            call(seed)
+        call(2**32 - 1)
+
+
+def test_rank_shares_are_counts_of_those_below_and_half_of_the_equal_ones():
+    scores = pd.DataFrame({"a": [0.3, 0.1, 0.3, 0.2, NAN, NAN]}, index=range(10, 16))
+    shares = statistics.rank_shares(scores)
+    assert shares.index.equals(scores.index)
+    # four below 0.3 and itself, or five: 5.5 of 6
+    assert (6 * shares["a"]).tolist() == pytest.approx([5.5, 3, 5.5, 4, 0, 0])
+
+
+def test_a_lead_is_a_paired_bootstrap_and_steigers_test():
+    rng = np.random.default_rng(3)
+    target = rng.normal(size=80)
+    a, b = (target + rng.normal(0, noise, 80) for noise in (0.5, 1.5))
+    a[:5], b[3:9] = NAN, NAN
+    found = statistics.lead(a, b, target, n_resamples=200, seed=7)
+    a, b, target = (values[9:] for values in (a, b, target))
+
+    def gain(rows):
+        of_a, of_b = (slow_correlations(score[rows], target[rows])[0] for score in (a, b))
+        return of_a - of_b
+
+    plain = np.random.default_rng(7)
+    gains = [gain(plain.integers(71, size=71)) for _ in range(200)]
+    assert found.rho == pytest.approx(slow_correlations(a, target)[0])
+    assert found.gain == pytest.approx(gain(np.arange(71)))
+    assert found[2:4] == pytest.approx(tuple(np.quantile(gains, (0.025, 0.975))))
+    assert found[4:] == statistics.steiger(a, b, target)[:2]
+    few = statistics.lead(a, b, target, n_resamples=199)
+    assert few.gain == found.gain and np.isnan(few[2:4]).all()
+    assert np.isnan(statistics.lead([NAN, 1, 2], [1, 2, NAN], [1, 2, 3])).all()
+
+
+def test_rho_is_that_of_the_evaluation():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, (2, 60)).astype(float)
+    assert statistics.rho(x, y) == statistics.evaluate(x, y)["rho"]
+    assert statistics.rho(x, y) == stats.spearmanr(x, y).statistic
+    assert np.isnan(statistics.rho(x, y * 0)) and np.isnan(statistics.rho(x[:2], y[:2]))

@@ -23,8 +23,11 @@ FEW = [name for name in NAMES if not name.startswith("epsilon_") and "fisher" no
 TEXT = {"jacob_cov", "meco"}  # what refuses some modules
 NO_RELU = {"naswot", "linear_regions", "swap"}
 NO_LAYER = {"fisher", "fisher_weighted"}
-NO_WEIGHT = {"synflow", "grad_norm", "snip", "grasp", "grad_sign", "ntk", "zico", "zico_released"}
+NO_WEIGHT = {"synflow", "grad_norm", "snip", "grasp", "grad_sign", "ntk"}
+NO_WEIGHT |= {"zico", "zico_released", "zico_signed"}
 CONSTANT = {"epsilon"}
+UNDRAWN = {"params", "flops", "epsilon"}  # these take no draw
+MASK = (torch.arange(40) % 3 > 0).reshape(8, 5)
 
 
 @pytest.fixture(autouse=True)
@@ -352,8 +355,8 @@ ZOO = {
     ),
     "orthogonal": Case(weight_normed(parametrizations.orthogonal), undefined=CONSTANT),
     "pruned": Case(
-        weight_normed(lambda layer: prune.l1_unstructured(layer, "weight", 0.5)),
-        undefined=set(NAMES),
+        weight_normed(lambda layer: prune.custom_from_mask(layer, "weight", MASK)),
+        undefined=set(NAMES) - UNDRAWN,
     ),
     "tied": Case(Tied, "tokens", TEXT | NO_RELU),
     "shared": Case(shared),
@@ -387,8 +390,8 @@ ZOO = {
         chain(nn.Flatten, nn.ReLU), undefined=NO_WEIGHT | NO_LAYER
     ),
     "by_hand": Case(Rescaled),
-    "by_hand_drawn": Case(partial(Rescaled, drawn=True), undefined=set(NAMES)),
-    "by_hand_number": Case(partial(Rescaled, number=True), undefined=set(NAMES)),
+    "by_hand_drawn": Case(partial(Rescaled, drawn=True), undefined=set(NAMES) - UNDRAWN),
+    "by_hand_number": Case(partial(Rescaled, number=True), undefined=set(NAMES) - UNDRAWN),
     "by_hand_reset": Case(Kernel, undefined=NO_RELU | NO_LAYER),
     "values_decide": Case(
         own(lambda self, x: self.layers(x) * (2 if x.sum() > 0 else 1), layers=MLP)
@@ -586,11 +589,107 @@ def _square(x: torch.Tensor) -> torch.Tensor:
         (lambda self, x: x.new_ones(len(x), 5).mv(x[0])[:, None] + x, 5),
         (lambda self, x: torch.einsum("bi,ij->bj", x, x.new_ones(5, 3)), 15),
         (lambda self, x: torch.cat([x, x * x, x.softmax(1)], 1).cumsum(1), 0),
+        (lambda self, x: torch.linalg.svdvals(x[:, :, None] * x[:, None]), "aten._linalg_svd"),
+        (lambda self, x: torch.linalg.inv(x.new_ones(5, 5).tril())[:1] + x, "aten.linalg_inv_ex"),
+        (lambda self, x: F.normalize(x, dim=1) + torch.linalg.vector_norm(x) + x.norm(dim=0), 0),
+        (lambda self, x: x * F.cosine_similarity(x, x + 1)[:, None] + torch.dist(x, x * x), 0),
+        (lambda self, x: x.masked_fill(x > 0, x.new_tensor(2)) + x.clone().fill_(x[0, 0]), 0),
+        (lambda self, x: x + torch.isin(x, x[:1]) + F.nll_loss(x, x.argmax(1)), 0),
+        (lambda self, x: x + F.mse_loss(x, x * x) + F.huber_loss(x, x) + F.l1_loss(x, x * x), 0),
+        (lambda self, x: x + F.binary_cross_entropy(x.sigmoid(), x.sigmoid().round()), 0),
     ],
 )
 def test_an_operation_is_counted_or_named(function, expected):
     (value,) = each(Own(function), batch("vectors"), ["flops"]).values()
     assert expected in value if isinstance(expected, str) else value == expected
+
+
+SIDE, WINDOW, C, HEADS, HIDDEN, POSITIONS = 6, 3, 4, 2, 8, 5  # POSITIONS: of hidden units
+
+
+class Swin(nn.Module):
+    """The block of torchvision's swin_t or swin_v2_t, with shifted windows, by their operators."""
+
+    def __init__(self, second):
+        super().__init__()
+        self.second = second
+        self.norm, self.qkv, self.proj = nn.LayerNorm(C), nn.Linear(C, 3 * C), nn.Linear(C, C)
+        self.mlp = nn.Sequential(nn.Linear(C, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, C))
+        self.table = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, HEADS))
+        self.scale = nn.Parameter(torch.full((HEADS, 1, 1), 2.0))
+        self.bias_mlp = nn.Sequential(
+            nn.Linear(2, POSITIONS), nn.ReLU(inplace=True), nn.Linear(POSITIONS, HEADS, bias=False)
+        )
+        steps = torch.arange(WINDOW)
+        places = torch.stack(torch.meshgrid(steps, steps, indexing="ij")).flatten(1)
+        apart = places[:, :, None] - places[:, None] + WINDOW - 1
+        self.register_buffer("index", (apart[0] * (2 * WINDOW - 1) + apart[1]).flatten())
+        steps = torch.arange(1.0 - WINDOW, WINDOW)
+        places = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1)
+        self.register_buffer("places", places.sign() * torch.log2(places.abs() + 1))
+
+    def windows(self, x):
+        n = SIDE // WINDOW
+        x = x.view(-1, n, WINDOW, n, WINDOW, *x.shape[3:]).transpose(2, 3)
+        return x.reshape(-1, WINDOW**2, *x.shape[5:])
+
+    def mask(self, x, shift):
+        mask = x.new_zeros(SIDE, SIDE)
+        parts = (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None))
+        for number, (rows, columns) in enumerate((r, c) for r in parts for c in parts):
+            mask[rows, columns] = number
+        mask = self.windows(mask[None, ..., None])[..., 0]
+        mask = mask[:, None] - mask[:, :, None]
+        return mask.masked_fill(mask != 0, -100.0).masked_fill(mask == 0, 0.0)
+
+    def attention(self, x, shift=1):
+        n, tokens = len(x), WINDOW**2
+        x = self.windows(torch.roll(F.pad(x, (0, 0, 0, 0)), (-shift, -shift), (1, 2)))
+        bias = self.qkv.bias
+        if self.second:
+            bias = bias.clone()
+            bias[C : 2 * C].zero_()
+        qkv = F.linear(x, self.qkv.weight, bias).reshape(len(x), tokens, 3, HEADS, C // HEADS)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if self.second:
+            table = self.bias_mlp(self.places).view(-1, HEADS)
+            weights = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+            weights = weights * self.scale.clamp(max=math.log(100.0)).exp()
+        else:
+            table, weights = self.table, q.matmul(k.transpose(-2, -1))
+        bias = table[self.index].view(tokens, tokens, HEADS).permute(2, 0, 1)[None]
+        weights = weights + (16 * bias.sigmoid() if self.second else bias)
+        weights = weights.view(n, -1, HEADS, tokens, tokens) + self.mask(x, shift)[:, None]
+        weights = F.dropout(weights.view(-1, HEADS, tokens, tokens).softmax(-1), 0.0)
+        x = self.proj(weights.matmul(v).transpose(1, 2).reshape(-1, tokens, C))
+        x = x.view(n, SIDE // WINDOW, SIDE // WINDOW, WINDOW, WINDOW, C).transpose(2, 3)
+        return torch.roll(x.reshape(n, SIDE, SIDE, C), (shift, shift), (1, 2)).contiguous()
+
+    def forward(self, x):
+        with torch.profiler.record_function("swin"):
+            x = (
+                x + self.norm(self.attention(x))
+                if self.second
+                else x + self.attention(self.norm(x))
+            )
+            return (x + self.mlp(x)).mean((1, 2))
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_flops_of_swin_are_those_counted_by_hand(second):
+    """For one image: the bias of positions is computed once for a whole batch."""
+    pixels, places = SIDE**2, (2 * WINDOW - 1) ** 2
+    macs = pixels * C * (3 * C + C + 2 * HIDDEN)  # qkv and projection, both layers of the MLP
+    macs += 2 * pixels * WINDOW**2 * C  # each pixel with those of its window: weights, values
+    macs += second * places * (2 * POSITIONS + POSITIONS * HEADS)
+    x = torch.rand(N, SIDE, SIDE, C)
+    assert proxies.compute(Swin(second), (x, None), ["flops"], seed=None) == {"flops": macs}
+
+
+def test_flops_where_a_network_takes_no_single_input():
+    """BatchNorm has no statistics of one value: then the batch is counted."""
+    network = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    assert each(network, batch("vectors"), ["flops"]) == {"flops": 5 * 8 + 8 * CLASSES}
 
 
 def test_the_rows_of_ntk_are_sequences_of_tokens():
@@ -745,7 +844,7 @@ def test_labels_may_be_of_any_whole_numbers_and_for_a_loss_of_ones_own_of_any_ki
 )
 def test_what_is_wrong_with_a_module_is_said(name, message):
     with pytest.raises(ValueError, match=message):
-        proxies.compute(made(name), inputs(name), ["params"])
+        proxies.compute(made(name), inputs(name), ["snip" if "draws" in message else "params"])
 
 
 def test_what_is_wrong_with_a_metric_is_said():
@@ -810,6 +909,7 @@ def test_a_batch_of_one_has_scores_but_where_inputs_are_compared():
         "jacob_cov",
         "zico",  # compares two halves of a batch
         "zico_released",
+        "zico_signed",
     }
     assert "jacob_cov compares inputs, and the batch has only one" in values["jacob_cov"]
     assert math.isnan(values["epsilon"]) and values["ntk"] == pytest.approx(1)

@@ -3,7 +3,7 @@
 papermill only warns about a parameter that a notebook does not have. So names and types are checked
 against the cell tagged ``parameters``, and values against one rule for each name, the same on every
 page: before a kernel starts where `epsutil run` gets them, and where a notebook's first cell runs
-by :class:`epsutil.book.results.Page`.
+by :class:`epsutil.book.page.Page`.
 """
 
 import ast
@@ -16,8 +16,9 @@ import nbformat
 import yaml
 
 from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces, weights
+from epsutil.names import LARGEST_SEED, jobs
+from epsutil.names import SCALES as SCALES
 
-SCALES = ("paper", "check", "test")
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
 
 # How many architectures each has; the length of a space may need its data, a check must not.
@@ -29,8 +30,6 @@ SIZES = {
 }
 LEAST_ARCHS = 10  # of which a table of rank correlations is made
 LARGEST_BATCH = 10_240  # as many images as there are of each dataset
-LARGEST_SEED = 2**32 - 1  # that numpy, pandas and torch all take
-MOST_JOBS = 1024
 
 
 class ParameterError(ValueError):
@@ -369,12 +368,6 @@ def _weights(count: int | None) -> Rule:
         return f"{words}, of at most six digits each"
 
     return rule
-
-
-def jobs(value: int) -> str | None:
-    """Say what a number of processes must be, None where it is so."""
-    fits = value and abs(value) <= MOST_JOBS
-    return None if fits else f"a number of processes up to {MOST_JOBS:,}, or -1 for one per core"
 
 
 def _arch(value: str) -> str | None:

@@ -27,6 +27,7 @@ LABELS = {  # where the names of names.METRICS are too long; what is better when
     "flops": "FLOPs",
     "zico": "ZiCo",
     "zico_released": "ZiCo rel.",
+    "zico_signed": "ZiCo 2023",
     "meco": "MeCo",
     "swap": "SWAP",
     "az_nas": "AZ-NAS",

@@ -138,6 +138,12 @@ ROUNDING = ("dataset", "n", *(f"{mark} share" for mark in MARKS))
 RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(
     ["largest_difference", "unscored_differ", "stored", "stored_seconds"], ""
 )
+VALUES = ("score", "paper", "ours", "difference", "ours interval", "last")
+SPREAD = ("dataset", "score", "batches", "n_scored range", "lowest", "median", "highest_of")
+SPREAD += ("paper",)
+SAME = ("metric", "rho_common", "tau_common", "rho_last", "tau_last")
+COVERAGE = ("dataset", "metric", "n", "n_scored", "coverage", "top10_unscored", "rho", "rho_all")
+WITH_UNSCORED = "source == 'computed' and (n_scored < n or metric == 'epsilon')"  # its rows
 _RANKED = (*SCORES, "rho_common", "tau_common", "rho_last", "tau_last")  # have a best value
 # Of a table whose rows are scores; see `values` and `spread`.
 BY_SCORE = {name: name.capitalize() for name in ("paper", "ours", "difference", "lowest", "median")}

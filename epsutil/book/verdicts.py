@@ -107,6 +107,21 @@ def ablation(
     return compare(item, named, ("rho", "tau"), tolerance, n_least)
 
 
+def searches(item: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare test accuracies with the reported ones within their deviations, epsilon's first.
+
+    `table` has the columns ``dataset``, ``method``, ``pool``, ``n``, ``n_scored``, ``test``,
+    ``test_paper`` and ``test_paper_std``.
+    """
+    rows = table.dropna(subset=["test", "test_paper"]).reset_index(drop=True)
+    pool = rows["pool"].map(lambda n: f" of {n:,.0f}" if n else "")
+    names = {"test": "test accuracy", "test_paper": "test accuracy_paper"}
+    rows = rows.assign(row=rows["method"] + pool + ", " + rows["dataset"]).rename(columns=names)
+    board = compare(item, rows, ["test accuracy"], rows["test_paper_std"])
+    board["of"] = rows["method"].where(rows["method"] == "epsilon", "others")
+    return board.sort_values("of", ignore_index=True, kind="stable")
+
+
 # In words ------------------------------------------------------------------------------------
 
 NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding aside, in {agree} cases"
@@ -250,6 +265,14 @@ def per_dataset(answers: pd.Series) -> str:
 def listed(texts: Sequence[str]) -> str:
     """Join several texts as a sentence does: one, another and a third."""
     return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+
+
+def above_reported(table: pd.DataFrame) -> str:
+    """Name the metrics whose ρ is above the reported one on every dataset, chance aside."""
+    both = table.set_index(["dataset", "metric"]).groupby("source")["rho"]
+    difference = (both.get_group("computed") - both.get_group("reported")).dropna()
+    above = (difference > COMPETITORS_TOLERANCE).groupby("metric", sort=False).all()
+    return ", ".join(above.index[above & (above.index != "epsilon")]) or "none"
 
 
 def inside(reported: pd.Series, ours: pd.DataFrame) -> str:

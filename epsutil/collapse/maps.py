@@ -30,10 +30,8 @@ NO_MOMENTS: Moments = (0.0, 0.0, 0.0)
 def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
     """Check a batch of images, see `Space.outputs`, and sum its colours: [H, W, B], read-only.
 
-    The sum is all that the first layer sees of them. The last batch is remembered, for a search
-    space is scored on one and the same. Extended range is float64 here.
+    The sum is all that the first layer sees of them. Extended range is float64 here.
     """
-    global _last
     images = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images have the shape (batch, 3, height, width), not {images.shape}")
@@ -45,17 +43,12 @@ def colours(x: Tensor | NDArray, dtype: str | None = None) -> Map:
         raise ValueError(f"images are float32 or float64, not {images.dtype}")
     known = {"float32": np.float32, "float64": np.float64, EXTENDED: np.float64}
     images = images.astype(known[dtype] if dtype else images.dtype, copy=False)
-    before, summed = _last
-    if images.dtype != before.dtype or not np.array_equal(images, before):
-        if not np.isfinite(images.sum()):
-            raise ValueError("the images hold NaN or infinite values")
-        summed = np.ascontiguousarray(images.sum(1).transpose(1, 2, 0))  # H, W, B
-        summed.flags.writeable = False
-        _last = (images.copy(), summed)
+    if not np.isfinite(images.sum()):
+        raise ValueError("the images hold NaN or infinite values")
+    summed = np.ascontiguousarray(images.sum(1).transpose(1, 2, 0))  # H, W, B
+    summed.flags.writeable = False
     return summed
 
-
-_last: tuple[NDArray, Map] = (np.zeros(0), np.zeros(0))  # images, their summed colours
 
 # Sums may be reordered, so that they vectorise; NaN and infinities keep their meaning.
 compiled = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

@@ -1,4 +1,7 @@
-"""What BatchNorm does to each map of a network, for kernels that apply it where a map is read."""
+"""What BatchNorm does to each map of a network, for kernels that apply it where a map is read.
+
+A batch keeps what all networks of a space make of it alike, see :class:`Prepared`.
+"""
 
 import copy
 import functools
@@ -102,32 +105,48 @@ def is_zero(x: maps.Map, moments: maps.Moments) -> bool:
     return moments[1:] == (0, 0) and not x.any()
 
 
-def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
-    """Keep what a function of a batch's colours and a weight returns until the next batch.
+class Prepared:
+    """A batch as a space's first layer reads it; `epsutil.spaces.Space.prepare` makes it.
 
-    The first layers are the same for all architectures of a space.
+    Several threads may use one at once, for nothing that it holds is changed.
     """
-    kept: dict[Any, tuple[maps.Map, Norms]] = {}
-    last: maps.Map | None = None
+
+    def __init__(self, values: NDArray[np.floating], dtype: str, reader: str) -> None:
+        self.values, self.dtype, self.reader = values, dtype, reader
+        self.made: dict[Any, tuple[maps.Map, Norms]] = {}  # by `once_a_batch`
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prepared, (self.values, self.dtype, self.reader)  # the rest is made again there
+
+    def checked(self, dtype: str | None, reader: str) -> "Prepared":
+        """Return the batch itself; ValueError where it was prepared for something else."""
+        if self.reader != reader or dtype not in (None, self.dtype):
+            raise ValueError(
+                f"the batch was prepared for {self.reader} in {self.dtype}, not for {reader} in "
+                f"{dtype or 'its own precision'}: prepare it anew"
+            )
+        return self
+
+
+def once_a_batch(compute: Callable[..., tuple[maps.Map, Norms]]) -> Callable[..., Any]:
+    """Let a batch keep what a function makes of it with some numbers.
+
+    The first layers are the same for all architectures of a space. Of threads that come at once
+    each computes the same, and all take the result of the first to be done.
+    """
 
     @functools.wraps(compute)
-    def remembered(colours: maps.Map, *args: Any) -> tuple[maps.Map, Norms]:
-        nonlocal last
-        if colours is not last:  # `maps.colours` gives one array for one batch
-            kept.clear()
-            last = colours
-        if args not in kept:
-            kept[args] = compute(colours, *args)
-        first, norms = kept[args]
-        return first, copy.deepcopy(norms)  # to which the maps of one network are added
+    def kept(batch: Prepared, *args: Any) -> tuple[maps.Map, Norms]:
+        key = compute, args
+        made = batch.made.get(key) or batch.made.setdefault(key, compute(batch, *args))
+        return made[0], copy.deepcopy(made[1])  # to which the maps of one network are added
 
-    return remembered
+    return kept
 
 
 @once_a_batch
-def of_stem(
-    colours: maps.Map, weight: float, n_slots: int, extended: bool
-) -> tuple[maps.Map, Norms]:
-    """Return the stem's map for the colours that `maps.colours` sums, and norms for all maps."""
-    norms = (ScaledNorms if extended else Norms)(n_slots, weight, colours.dtype)
-    return norms.stem(colours), norms
+def of_stem(batch: Prepared, weight: float, n_slots: int) -> tuple[maps.Map, Norms]:
+    """Return the stem's map for a batch of images, and norms for all maps."""
+    kind = ScaledNorms if batch.dtype == maps.EXTENDED else Norms
+    norms = kind(n_slots, weight, batch.values.dtype)
+    return norms.stem(batch.values), norms

@@ -1,6 +1,7 @@
 """What every search space can do, and what ``space[i]`` means in all of them."""
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
@@ -10,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from epsutil import metric
+from epsutil import metric, networks
 from epsutil.collapse import maps, scaled
+from epsutil.collapse.norms import Prepared
+from epsutil.names import check_seed
 
 Arch = TypeVar("Arch")
-Inputs = Tensor | NDArray
+Inputs = Tensor | NDArray | Prepared
 Networks = Mapping[str, Callable[[Any, int], nn.Module]]  # of a valid architecture
 
 
@@ -54,6 +57,12 @@ class Space(ABC, Generic[Arch]):
     0.457
     >>> round(metric.epsilon(space.build(arch), torch.from_numpy(x), (1e-7, 1.0)), 3)
     0.457
+
+    What is the same for all architectures can be prepared once:
+
+    >>> prepared = space.prepare(x)
+    >>> [round(space.score(arch, prepared), 3) for arch in space[:2]]
+    [0.218, 0.457]
 
     The network that was trained has an output for each class, and these parameters:
 
@@ -111,6 +120,7 @@ class Space(ABC, Generic[Arch]):
         ValueError
             `n_archs` is not from 1 to the size of the space.
         """
+        check_seed(seed)
         size = len(self)
         if not 1 <= n_archs <= size:
             raise ValueError(f"n_archs is {n_archs}; {self.name} has 1 to {size:,} to choose from")
@@ -173,6 +183,16 @@ class Space(ABC, Generic[Arch]):
             )
         return self.variants[variant](self.parse(arch), num_classes)
 
+    def prepare(self, x: Inputs, dtype: str | None = None) -> Inputs:
+        """Check a batch and make of it, once, what all architectures share.
+
+        What is returned is given to `outputs` and `score` in place of `x`, in any thread. It keeps
+        what it was made of: later changes of `x` have no effect on it. A space that is evaluated at
+        full width shares nothing, and returns `x`. Parameters are those of `outputs`.
+        """
+        self.check_dtype(dtype)
+        return x
+
     def outputs(
         self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
@@ -184,7 +204,7 @@ class Space(ABC, Generic[Arch]):
         Parameters
         ----------
         arch : as `parse` takes it
-        x : Tensor or ndarray
+        x : Tensor, ndarray, or what `prepare` returns
             What the space reads. Images: float32 or float64, shape (batch, 3, height, width), with
             sides that are multiples of 4. Tokens: integers from 0 to 9,999, shape (time, batch).
         weights : sequence of float
@@ -192,7 +212,8 @@ class Space(ABC, Generic[Arch]):
         dtype : str, optional
             What to compute in, one of the space's `dtypes`: "float32", "float64" or "extended",
             which is float64 with each map's power of two kept apart, so that nothing under- or
-            overflows. By default the precision of the images, for tokens float32.
+            overflows. By default the precision of the images, for tokens float32; of a prepared
+            batch, that which it was prepared in.
 
         Returns
         -------
@@ -203,14 +224,15 @@ class Space(ABC, Generic[Arch]):
         Raises
         ------
         ValueError
-            The architecture, the dtype, or the shape, dtype or a value of `x` is none of those.
+            The architecture, the dtype, or the shape, dtype or a value of `x` is none of those; or
+            `x` was prepared for another space or dtype.
         """
         self.check_dtype(dtype)
-        network, x = self.build(arch), torch.as_tensor(x)
-        if dtype is None or not x.is_floating_point():
-            return metric.outputs(network, x, weights)
-        precision = getattr(torch, dtype)
-        return metric.outputs(network.to(precision), x.to(precision), weights)
+        network, x = self.build(arch), networks.numbers(x)
+        if dtype is not None:
+            precision = getattr(torch, dtype)
+            network, x = network.to(precision), x.to(precision) if x.is_floating_point() else x
+        return metric.outputs(network, x, weights)
 
     def score(
         self, arch: Any, x: Inputs, weights: Sequence[float] | None = None, dtype: str | None = None
@@ -232,6 +254,9 @@ class Space(ABC, Generic[Arch]):
             )
 
 
+_thread = threading.local()  # `last`: images, and what was prepared of them
+
+
 class ImageSpace(Space[Arch]):
     """A space of networks that convolve images and end in a global average and a linear layer."""
 
@@ -245,7 +270,7 @@ class ImageSpace(Space[Arch]):
         """Add up what :func:`conv_size` returns for all but the linear layer."""
 
     @abstractmethod
-    def _collapsed(self, arch: Arch, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+    def _collapsed(self, arch: Arch, batch: Prepared, weight: float) -> NDArray:
         """Evaluate the one-channel network: summed colours [H, W, B] -> outputs [B]."""
 
     def parameters(self, arch: Any, num_classes: int = 10) -> int:
@@ -259,17 +284,32 @@ class ImageSpace(Space[Arch]):
         """
         return int(self._sizes(self.parse(arch), image_size)[1]) + self.features * num_classes
 
+    def prepare(self, x: Inputs, dtype: str | None = None) -> Prepared:
+        """Sum the colours of images, see :meth:`Space.prepare`; any space of images takes them.
+
+        Each thread remembers its last batch, for loops over architectures that give `x` as it is.
+        """
+        self.check_dtype(dtype)
+        if isinstance(x, Prepared):
+            return x.checked(dtype, self.reads)
+        images = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+        precision = dtype or images.dtype.name
+        last: tuple[NDArray, Prepared] | None = getattr(_thread, "last", None)
+        if last and (last[0].dtype, last[1].dtype) == (images.dtype, precision):
+            if np.array_equal(last[0], images):
+                return last[1]
+        batch = Prepared(maps.colours(images, dtype), precision, self.reads)
+        _thread.last = images.copy(), batch
+        return batch
+
     def outputs(
         self, arch: Any, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
         """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), batch]."""
-        arch = self.parse(arch)
-        self.check_dtype(dtype)
-        extended = dtype == maps.EXTENDED
-        colours = maps.colours(x, dtype)  # H, W, B
+        arch, batch = self.parse(arch), self.prepare(x, dtype)
         # One weight at a time, for more maps to stay in the processor's cache.
-        rows = np.stack([self._collapsed(arch, colours, float(w), extended) for w in weights])
-        return scaled.outputs(rows) if extended else rows
+        rows = np.stack([self._collapsed(arch, batch, float(w)) for w in weights])
+        return scaled.outputs(rows) if batch.dtype == maps.EXTENDED else rows
 
 
 def conv_size(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
-from epsutil.collapse.norms import Norms, Scalars, of_stem, once_a_batch
+from epsutil.collapse.norms import Norms, Prepared, Scalars, of_stem, once_a_batch
 from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, md5, one_line
 
@@ -144,10 +144,11 @@ class NASBench101(ImageSpace[Arch]):
         columns = [0, *map(OPERATIONS.index, ops[1:-1])]
         return _table(matrix, image_size)[:, range(len(columns)), columns].sum(1)
 
-    def _collapsed(self, arch: Arch, colours: maps.Map, weight: float, extended: bool) -> NDArray:
-        kept = np.empty((SLOTS, *colours.shape), colours.dtype)
-        kept[0], norms = _first_projection(colours, weight, extended)
-        groups, widths = np.array([[0]]), np.array([STACKS[0]], colours.dtype)
+    def _collapsed(self, arch: Arch, batch: Prepared, weight: float) -> NDArray:
+        dtype = batch.values.dtype
+        kept = np.empty((SLOTS, *batch.values.shape), dtype)
+        kept[0], norms = _first_projection(batch, weight)
+        groups, widths = np.array([[0]]), np.array([STACKS[0]], dtype)
         for stack, cells in enumerate(_cells(arch)):
             for place, cell in enumerate(cells):
                 before = kept
@@ -159,7 +160,7 @@ class NASBench101(ImageSpace[Arch]):
                     norms.normalise(0, 1, moments, kept)
                 for vertex, operation in enumerate(arch[1][1:-1], start=1):
                     _vertex(operation, vertex, cell, kept, norms)
-                groups, widths = _groups(cell, colours.dtype)
+                groups, widths = _groups(cell, dtype)
         return graphs.means(kept, groups, widths, norms.reading(groups), norms.w)
 
 
@@ -461,11 +462,11 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
 
 
 @once_a_batch
-def _first_projection(colours: maps.Map, weight: float, extended: bool) -> tuple[maps.Map, Norms]:
+def _first_projection(batch: Prepared, weight: float) -> tuple[maps.Map, Norms]:
     """Return stem and first projection."""
-    stem, norms = of_stem(colours, weight, SLOTS, extended)
-    kept = np.empty((1, *colours.shape), colours.dtype)
-    width, groups = np.array([STACKS[0]], colours.dtype), np.array([[0]])
+    stem, norms = of_stem(batch, weight, SLOTS)
+    kept = np.empty((1, *stem.shape), stem.dtype)
+    width, groups = np.array([STACKS[0]], stem.dtype), np.array([[0]])
     norm = norms.reading(groups)
     moments = graphs.project(stem[None], groups, width, norm, kept, norms.w)
     norms.normalise(0, 1, moments, kept)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps
-from epsutil.collapse.norms import Norms, Slots, of_stem
+from epsutil.collapse.norms import Norms, Prepared, Slots, of_stem
 from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, Networks, conv_bn, conv_size, edited, stripped
 
@@ -129,10 +129,11 @@ class NASBench201(ImageSpace[str]):
                 sizes += CELLS * conv_size(pixels * channels, channels, image_size)
         return sizes
 
-    def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+    def _collapsed(self, arch: str, batch: Prepared, weight: float) -> NDArray:
         steps, ends = _plan(arch)
+        colours = batch.values
         kept = np.empty((1 + len(steps) + BLOCK, *colours.shape), colours.dtype)
-        kept[0], norms = of_stem(colours, weight, 1 + len(EDGES) + BLOCK, extended)
+        kept[0], norms = of_stem(batch, weight, 1 + len(EDGES) + BLOCK)
         for stage, channels in enumerate(STAGES):
             if stage:
                 before, kept = kept, np.empty_like(kept[:, ::2, ::2], order="C")

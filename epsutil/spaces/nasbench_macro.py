@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from epsutil.collapse import maps, scaled
+from epsutil.collapse.norms import Prepared
 from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, edited, one_line, stripped
 
 BLOCKS = "012"
@@ -103,7 +104,8 @@ class NASBenchMacro(ImageSpace[str]):
                 sizes += conv_size(place.hidden, place.outputs, image_size)
         return sizes + conv_size(place.outputs, LAST, image_size)
 
-    def _collapsed(self, arch: str, colours: maps.Map, weight: float, extended: bool) -> NDArray:
+    def _collapsed(self, arch: str, batch: Prepared, weight: float) -> NDArray:
+        extended, colours = batch.dtype == maps.EXTENDED, batch.values
         kernels: Any = scaled if extended else maps  # which has the same functions
         w, one = colours.dtype.type(weight), colours.dtype.type(1)
         h = kernels.relu(kernels.stem(colours, w), one)

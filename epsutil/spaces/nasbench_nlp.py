@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from epsutil import sources
 from epsutil.collapse import recurrent
+from epsutil.collapse.norms import Prepared
 from epsutil.names import check_known
 from epsutil.spaces.base import Inputs, Networks, Space, md5, one_line
 
@@ -190,14 +191,21 @@ class NASBenchNLP(Space[Recipe]):
         """The network as it was trained, with its decoder; returns logits of the word to follow."""
         return {"language_model": LanguageModel}
 
+    def prepare(self, x: Inputs, dtype: str | None = None) -> Prepared:
+        """Sum the embeddings of tokens, see :meth:`Space.prepare`."""
+        self.check_dtype(dtype)
+        reader = f"tokens with the embedding {self.embedding!r}"
+        if isinstance(x, Prepared):
+            return x.checked(dtype, reader)
+        dtype = dtype or "float32"
+        return Prepared(_token_sums(self.embedding)[_tokens(x)].astype(dtype), dtype, reader)
+
     def outputs(
         self, arch: Given, x: Inputs, weights: Sequence[float], dtype: str | None = None
     ) -> NDArray[np.floating]:
         """Evaluate by width collapse, see :meth:`Space.outputs`: [len(weights), time * batch]."""
         program = _program(self.parse(arch))
-        self.check_dtype(dtype)
-        tokens = _tokens(x)
-        inputs = _token_sums(self.embedding)[tokens].astype(dtype or "float32")  # time, batch
+        inputs = self.prepare(x, dtype).values  # time, batch
         weight, units = (np.array(values, dtype=inputs.dtype) for values in (weights, LAYERS))
         rows = recurrent.run(program.code, program.states, inputs, weight, units)
         return rows.reshape(len(weight), -1)

@@ -145,3 +145,37 @@ def test_a_batch_that_was_prepared_for_something_else_is_refused():
         outputs(centred, usual.prepare(x))
     with pytest.raises(ValueError, match="the batch is for tokens .*, not for images"):
         outputs(spaces.get("nasbench201"), usual.prepare(x))
+
+
+CELL201 = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
+C, S, N = "nor_conv_3x3", "skip_connect", "none"
+GATE = {
+    "r": {"op": "linear", "input": ["x", "h_prev_0"]},
+    "p": {"op": "elementwise_prod", "input": ["r", "h_prev_0"]},
+    "g": {"op": "linear", "input": ["x", "p"]},
+    "h_new_0": {"op": "activation_tanh", "input": ["g"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "depth"),
+    [
+        ("nasbench201", CELL201.format(C, C, C, C, C, C), 3),
+        ("nasbench201", CELL201.format(C, S, C, S, S, N), 1),  # the 2 of node 2 lead nowhere
+        ("nasbench201", CELL201.format(S, S, N, C, N, "nor_conv_1x1"), 1),
+        ("nasbench201", CELL201.format(N, N, N, N, N, "avg_pool_3x3"), 0),
+        ("nasbench101", ([[0, 1], [0, 0]], ["input", "output"]), 0),
+        (
+            "nasbench101",  # a chain of three, one a pool, and an edge past it
+            (
+                [[0, 1, 0, 0, 1], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0] * 5],
+                ["input", "conv3x3-bn-relu", "maxpool3x3", "conv1x1-bn-relu", "output"],
+            ),
+            2,
+        ),
+        ("nasbench_nlp", RECIPE, 1),
+        ("nasbench_nlp", GATE, 2),
+    ],
+)
+def test_depth_is_the_layers_with_weights_of_the_longest_path(name, arch, depth):
+    assert spaces.get(name).depth(arch) == depth

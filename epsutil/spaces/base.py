@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
@@ -358,6 +358,11 @@ def conv_bn(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
     ]
+
+
+def longest_path(edges: Collection[tuple[Any, Any, int]], end: Any) -> int:
+    """Return the length of the longest path to a node; an edge is from, to, and its length."""
+    return max((longest_path(edges, u) + n for u, v, n in edges if v == end), default=0)
 
 
 def md5(text: str) -> str:

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from epsutil.collapse import graphs, maps
 from epsutil.collapse.norms import Norms, Prepared, Scalars, of_stem
 from epsutil.names import check_known
-from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, md5, one_line
+from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, longest_path, md5, one_line
 
 INPUT, OUTPUT = "input", "output"
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
@@ -117,6 +117,13 @@ class NASBench101(ImageSpace[Arch]):
                 continue
             if np.sum(mutant[0]) <= MAX_EDGES and _hash(*mutant) != before:
                 return mutant
+
+    def depth(self, arch: Any) -> int:
+        """Count the convolutions on a cell's longest path; projections of its input are none."""
+        matrix, ops = self.parse(arch)
+        read = enumerate(_sources(matrix))
+        edges = [(u, v, ops[v] in KERNELS) for v, sources in read for u in sources]
+        return longest_path(edges, len(ops) - 1)
 
     def sizes(self, image_size: int = 32, num_classes: int = 10) -> NDArray[np.int64]:
         """Return `parameters` and `flops` of all architectures at once: [len(self), 2]."""

@@ -25,7 +25,16 @@ from torch.utils.flop_counter import register_flop_formula
 from epsutil.collapse import cells, maps
 from epsutil.collapse.norms import Norms, Prepared, Slots, of_stem
 from epsutil.names import check_known
-from epsutil.spaces.base import ImageSpace, Network, Networks, conv_bn, conv_size, edited, stripped
+from epsutil.spaces.base import (
+    ImageSpace,
+    Network,
+    Networks,
+    conv_bn,
+    conv_size,
+    edited,
+    longest_path,
+    stripped,
+)
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -98,6 +107,11 @@ class NASBench201(ImageSpace[str]):
     def mutate(self, arch: str, rng: np.random.Generator) -> str:
         """Change the operation on one edge, drawn uniformly, to another one."""
         return string_of(edited(operations_of(self.parse(arch)), OPERATIONS, rng))
+
+    def depth(self, arch: str) -> int:
+        """Count the convolutions on a cell's longest path."""
+        edges = zip(EDGES, operations_of(self.parse(arch)), strict=True)
+        return longest_path([(u, v, op in KERNELS) for (v, u), op in edges if op != "none"], 3)
 
     def build(self, arch: str, num_classes: int = 1) -> nn.Module:
         """Build the full-width network, for images whose sides are multiples of 4."""

@@ -28,7 +28,7 @@ from epsutil import sources
 from epsutil.collapse import recurrent
 from epsutil.collapse.norms import Prepared
 from epsutil.names import check_known
-from epsutil.spaces.base import Inputs, Networks, Space, md5, one_line
+from epsutil.spaces.base import Inputs, Networks, Space, longest_path, md5, one_line
 
 WORDS = 10_000  # in the vocabulary of Penn Treebank
 EMBEDDING = 400  # units
@@ -164,6 +164,13 @@ class NASBenchNLP(Space[Recipe]):
             direct = any(name.startswith("h_prev_") for name in read)
             if len(recipe) <= MAX_NODES and _complete(recipe) and not direct:
                 return recipe
+
+    def depth(self, arch: Given) -> int:
+        """Count the linear layers on the longest path to a cell's last hidden state."""
+        recipe = self.parse(arch)
+        nodes = recipe.items()
+        edges = [(u, v, node["op"] == "linear") for v, node in nodes for u in node["input"]]
+        return longest_path(edges, max(node for node in recipe if node.startswith("h_new")))
 
     def parameters(self, arch: Given) -> int:
         """Count the trainable parameters of the benchmark's network.

@@ -258,9 +258,8 @@ def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(items, "weights", total, unit="network", leave=False, delay=2)
 
 
-def scored(problem: Problem, exponents: Sequence[int]) -> pd.DataFrame:
-    """Return a problem's scores under all pairs of some powers of ten, as `Problem.epsilon`."""
-    weights = [float(f"1e{exponent}") for exponent in exponents]
+def scored(problem: Problem, weights: Sequence[float]) -> pd.DataFrame:
+    """Return a problem's scores under all pairs of some weights, as `Problem.epsilon`."""
     scores = problem.scores(weights)
     pairs = combinations(sorted(weights), 2)
     return pd.DataFrame({scoring.pair(two): problem.scored(scores, two) for two in pairs})

@@ -3,7 +3,6 @@
 import json
 import math
 
-import notebook
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from epsutil import initialise, inputs, metric, sources, spaces
+from epsutil import agreement, initialise, inputs, metric, sources, spaces
 from epsutil.collapse import recurrent
 from epsutil.spaces import nasbench_nlp
 
@@ -470,14 +469,14 @@ def test_wrong_number_of_weights():
 @pytest.mark.needs(FILE)
 def test_passing_over_outputs_that_overflow_changes_no_other_score():
     """What Table 7's page computes as the authors do: equal to epsilon where all is finite."""
-    archs, x = range(0, 14_000, 140), inputs.batch("random_tokens", 4).x
+    archs, batch = range(0, 14_000, 140), inputs.batch("random_tokens", 4)
     weights = (1e-5, 1e-3, 1.0)
-    page = notebook.functions("table07_weights_nasbench_nlp", weights=weights)
-    with np.errstate(all="ignore"):
-        lenient = page["lenient"](archs, x)
-    strict, finite = [], []
+    lenient = agreement.lenient(SPACE, batch, weights, archs, n_jobs=1)
+    assert list(lenient) == ["1e-05,0.001", "1e-05,1", "0.001,1"]
+    assert list(lenient.index) == list(archs)
+    lenient, strict, finite = lenient.to_numpy(), [], []
     for index in archs:
-        rows = SPACE.outputs(SPACE[index], x, weights)
+        rows = SPACE.outputs(SPACE[index], batch.x, weights)
         pairs = [rows[[0, 1]], rows[[0, 2]], rows[[1, 2]]]
         strict.append([metric.from_outputs(pair) for pair in pairs])
         finite.append([np.isfinite(pair).all() for pair in pairs])

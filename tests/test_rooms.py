@@ -1,11 +1,11 @@
-"""The order of the rooms, which import downwards only, and how long each may become."""
+"""The order of the rooms, which import downwards only, and how long the house may become."""
 
 import ast
-import re
 
 import pytest
 
 from epsutil import paths
+from epsutil.book import page, parameters
 
 # From top to bottom: a module imports only from those after it. So there is no circle, and the
 # library, which is all below the book, imports nothing of the book.
@@ -28,19 +28,11 @@ ORDER = """
     statistics
     names paths
 """.split()
-BUDGETS = {  # the most lines of a room, with its packages' modules; a room that grows is split
-    "metric initialise noise statistics names paths": 1340,
-    "collapse": 850,
-    "spaces": 2100,
-    "sources inputs pools benchmarks": 960,
-    "proxies passes user_modules networks": 1310,
-    "store scoring": 590,
-    "experiments agreement weights user_tables": 1160,
-    "search": 440,
-    "book": 3010,
-    "cli": 500,
-}
-EXAMPLES = re.compile(r'\n *Examples\n +-+\n.*?(?="""$)', re.DOTALL | re.MULTILINE)  # not counted
+# Lines of the package, of the notebooks' code, of JavaScript and CSS, docstrings included:
+# the sum only falls, where no issue allows more. The goal is 16,500, with 11,000 in the package.
+MOST_LINES = 19_000
+MOST_IN_NOTEBOOKS = 3_200
+MOST_HIDDEN = 0.55  # of the notebooks' code; the goal is 0.4
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {
     ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file
@@ -70,8 +62,6 @@ def upwards(name, text):
 
 def test_every_module_has_its_place():
     assert set(MODULES) <= set(ORDER) and len(ORDER) == len(set(ORDER))
-    of_a_room = {name for rooms in BUDGETS for name in rooms.split()}
-    assert {name.partition(".")[0] for name in ORDER} == of_a_room
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -87,24 +77,20 @@ def test_an_import_upwards_is_found_wherever_it_stands():
     assert upwards("spaces.nasbench101", "from epsutil.spaces import get") == {"spaces"}
 
 
-@pytest.mark.parametrize("rooms", BUDGETS)
-def test_rooms_keep_to_their_lines(rooms):
-    lines = {
-        name: len(EXAMPLES.sub("", file.read_text("utf-8")).splitlines())
-        for name, file in MODULES.items()
-        if name.partition(".")[0] in rooms.split()
-    }
-    assert sum(lines.values()) <= BUDGETS[rooms], lines
+def lines(files):
+    return sum(len(file.read_text("utf-8").splitlines()) for file in files)
 
 
-def test_only_examples_are_not_counted():
-    text = '''def f():
-    """Do.
-
-    Examples
-    --------
-    >>> f()
-    """
-    return 1
-'''
-    assert EXAMPLES.sub("", text).splitlines()[-2:] == ['"""', "    return 1"]
+def test_the_house_does_not_grow():
+    code = [
+        (len(cell.source.splitlines()), {*cell.metadata.get("tags", ())})
+        for name in parameters.names()
+        for cell in page.read(name).cells
+        if cell.cell_type == "code"
+    ]
+    in_notebooks = sum(count for count, _ in code)
+    hidden = sum(count for count, tags in code if tags & {"hide-input", "remove-input"})
+    web = [file for kind in ("js", "css") for file in paths.BOOK.rglob(f"*.{kind}")]
+    assert in_notebooks <= MOST_IN_NOTEBOOKS
+    assert hidden <= MOST_HIDDEN * in_notebooks
+    assert lines(PACKAGE.rglob("*.py")) + in_notebooks + lines(web) <= MOST_LINES

@@ -562,9 +562,13 @@ def test_agreement_counts_what_can_be_judged():
 def test_the_best_pair_of_weights():
     rows = {"w1": [1e-7, 1e-3], "w2": [1.0, 1.0], "rho": [0.5, -0.25], "archs": [7, 9], "n": 10}
     table = pd.DataFrame(rows)
-    assert verdicts.best_pair(table) == "0.50, with 1e-07 and 1 (7 of 10 scored)"
-    assert verdicts.best_pair(table, of_loss=True) == "-0.25, with 0.001 and 1 (9 of 10 scored)"
-    assert verdicts.best_pair(table.assign(rho=np.nan)).startswith("unknown")
+    assert verdicts.best_pair(table).to_list() == [1e-7, 1, 0.5, 7, 10]
+    assert verdicts.best_pair(table, of_loss=True).to_list() == [1e-3, 1, -0.25, 9, 10]
+    for unknown in (table.assign(rho=np.nan), table[:0]):
+        assert verdicts.best_pair(unknown).isna().all()
+    off = table.assign(rho_paper=[0.52, -0.2])
+    assert verdicts.largest_difference(off)["difference"] == pytest.approx(-0.05)
+    assert verdicts.largest_difference(off.assign(rho_paper=np.nan)).isna().all()
     named = pd.DataFrame({"dataset": ["cifar10", "cifar100"], "rho": [0.5, np.nan]})
     assert verdicts.by_dataset(named) == "0.50 on CIFAR-10 and unknown on CIFAR-100"
     assert verdicts.scored(named.assign(n_scored=1234.0, n=5000)) == "1,234 of 5,000"

@@ -122,15 +122,6 @@ def searches(item: str, table: pd.DataFrame) -> pd.DataFrame:
     return board.sort_values("of", ignore_index=True, kind="stable")
 
 
-def powers(item: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Compare the powers of ten that a rule selects with the paper's, see Table 8's page."""
-    paper, rule = (table[table["chosen_by"] == name] for name in ("paper", "rule"))
-    both = rule.merge(paper, on=["space", "dataset"], suffixes=("", "_paper"))
-    both = both.join(np.log10(both[["w1", "w2", "w1_paper", "w2_paper"]]).add_prefix("log10 "))
-    both["row"] = both["space"] + ", " + both["dataset"]
-    return compare(item, both, ["log10 w1", "log10 w2"], tolerance=0)
-
-
 # In words ------------------------------------------------------------------------------------
 
 NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding aside, in {agree} cases"

@@ -453,6 +453,36 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     return beside_paper(both, reported(table), ["w1", "w2"])
 
 
+def settings(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
+    """Put the reported values of Table 9, 10 or 11 beside an evaluation of its settings.
+
+    Parameters
+    ----------
+    evaluated : pandas.DataFrame
+        A row per setting, named as in the table, in capitals or not; those that it lacks stay.
+    table : {"table09", "table10", "table11"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table's first column, with the names of `evaluated`; the columns of `evaluated`;
+        ``_paper``: as reported.
+
+    Examples
+    --------
+    >>> evaluated = pd.DataFrame({"rho": [0.2, 0.9]}, index=["uniform", "constant"])
+    >>> settings(evaluated, "table09")[["initialisation", "rho", "rho_paper"]]
+      initialisation  rho  rho_paper
+    0        uniform  0.2       0.14
+    1       constant  0.9        NaN
+    """
+    paper = reported(table)
+    name, named = paper.columns[0], {str(setting).lower(): setting for setting in evaluated.index}
+    spelled = paper[name].str.lower().str.replace("centered", "centred")
+    paper[name] = spelled.map(named).fillna(spelled)
+    return beside_paper(evaluated.rename_axis(name).reset_index(), paper, [name])
+
+
 def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
 
@@ -691,6 +721,44 @@ def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+# Random weights ------------------------------------------------------------------------------
+
+
+def draws(problem: Problem, group: str) -> pd.DataFrame:
+    """Return epsilon from two random draws of the weights: a column per scheme, and ``seconds``.
+
+    `group` is ``"draws"`` or ``"draws_averaged"``, the latter with a mean in place of the linear
+    layer. Schemes are named as in Table 9.
+    """
+    scores = problem.group(group, parameter="n_draws")
+    return scores.rename(columns=lambda name: name.removeprefix("epsilon_").replace("_", " "))
+
+
+def like_for_like(
+    scores: pd.DataFrame, others: pd.DataFrame, target: pd.Series, suffix: str
+) -> pd.DataFrame:
+    """Evaluate scores and others of the same names, each on the architectures that have both.
+
+    Returns a row per score, as :func:`epsutil.statistics.evaluate_each`, also with `suffix`.
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"a": [1.0, 2, 3, 4]})
+    >>> others = pd.DataFrame({"a": [3.0, 2, 1]})
+    >>> found = like_for_like(scores, others, pd.Series([1.0, 2, 3, 0]), "_other")
+    >>> found[["n", "archs", "rho", "rho_other"]]
+       n  archs  rho  rho_other
+    a  3    3.0  1.0       -1.0
+    """
+    index = scores.index.intersection(others.index)
+    scores, others = scores.loc[index], others.loc[index]
+    both = scores.notna() & others.notna()
+    first, second = (
+        statistics.evaluate_each(of.where(both), target[index]) for of in (scores, others)
+    )
+    return first.join(second, rsuffix=suffix)
 
 
 # Agree ---------------------------------------------------------------------------------------

@@ -9,7 +9,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from epsutil import benchmarks, experiments, inputs, names, paths, proxies, scoring, search, spaces
+from epsutil import (
+    benchmarks,
+    experiments,
+    inputs,
+    names,
+    paths,
+    proxies,
+    scoring,
+    search,
+    spaces,
+    statistics,
+)
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
 
@@ -413,8 +424,8 @@ def test_fisher_with_and_without_biases(found, monkeypatch):
 
 
 @pytest.fixture
-def table09(found, monkeypatch):
-    """Table 9's functions, on 40 architectures with draws and 30 of them averaged."""
+def drawn(found, monkeypatch):
+    """A problem with scores by draws of 40 architectures, of 30 of them averaged."""
     schemes = [n for n in proxies.names() if n.startswith("epsilon_")]
     stores = {
         group: pd.DataFrame(dict.fromkeys(schemes, scores) | {"seconds": 5.0}).iloc[:size]
@@ -426,41 +437,80 @@ def table09(found, monkeypatch):
     stores["draws"] = stores["draws"].copy()
     stores["draws"].iloc[0, 0] = np.nan
     monkeypatch.setattr(scoring, "score_group", lambda _, __, g, *___, **____: stores[g])
-    paper = experiments.reported("table09")
-    paper["initialisation"] = paper["initialisation"].str.lower()
-    known = solved(found.frame, found.metrics.evaluated)
-    page = notebook.functions("table09_initialisations", problem=known, paper=paper)
-    page["replace"] = lambda problem, **_: problem  # which would forget what is known
-    return page
+    return found
 
 
-def test_table_9_has_the_constants_last(table09):
-    table = table09["table09"]()
+def test_table_9_has_the_constants_last(drawn):
+    draws = experiments.draws(drawn, "draws")
+    assert (draws.pop("seconds") == 5).all()
+    scores = draws.assign(constant=drawn.frame["epsilon"])
+    evaluated = statistics.evaluate_each(scores, drawn.result[draws.index])
+    table = experiments.settings(evaluated, "table09")
     assert list(table["initialisation"])[-1] == "constant" and (table["n"] == 40).all()
     assert table["archs"].tolist() == [39, 40, 40, 40, 40, 0]
-    assert table["rho_paper"].tolist()[:2] == [0.14, 0.44] and table["seconds"].iloc[0] == 1
+    assert table["rho_paper"].tolist()[:2] == [0.14, 0.44] and len(table) == 6
     board = verdicts.ablation("Table 9", table, "initialisation")
     assert len(board) == 10 and set(board["row"]) == set(table["initialisation"][:-1])
 
 
-def test_the_linear_layer_of_table_9(found, table09):
-    table = table09["linear_layer"]()
-    frame = found.frame.iloc[:30]
+def test_the_linear_layer_of_table_9(drawn):
+    linear, mean = (
+        experiments.draws(drawn, group).drop(columns="seconds")
+        for group in ("draws", "draws_averaged")
+    )
+    of_both = experiments.like_for_like(linear, mean, drawn.result, "_averaged")
+    table = experiments.settings(of_both, "table09")
+    frame = drawn.frame.iloc[:30]
     rho = stats.spearmanr(frame["synflow"], frame["test_accuracy"]).statistic
     assert table["rho"].to_list()[1:] == pytest.approx([rho] * 4) and (table["n"] == 30).all()
+    assert table["archs"].to_list() == table["archs_averaged"].to_list() == [29, 30, 30, 30, 30]
     assert (table["rho_averaged"] == -table["rho"]).all()
     assert table["tau_paper"].to_list() == [0.09, 0.30, 0.21, 0.33, 0.28]
     between = verdicts.inside(table["rho_paper"], table[["rho", "rho_averaged"]])
     expected = (table["rho_paper"].abs() <= table["rho"].abs()).sum()
     assert between == f"{expected} of 5"
-    assert table09["differences"](table[1:], "rho_averaged", "rho") == f"{-2 * rho:+.2f}"
+    gain = verdicts.span((table["rho_averaged"] - table["rho"])[1:], "+.2f")
+    assert gain == f"{-2 * rho:+.2f}"
 
 
-def test_table_9_without_scores_says_how_to_get_them(table09, monkeypatch):
+def test_table_9_without_scores_says_how_to_get_them(found, monkeypatch):
     monkeypatch.setattr(scoring, "score_group", lambda *_, **__: None)
-    for name in ("table09", "linear_layer"):
+    for group in ("draws", "draws_averaged"):
         with pytest.raises(ValueError, match="give n_draws"):
-            table09[name]()
+            experiments.draws(found, group)
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("table10", ["random 1", "uniform centred 0.1", "another"]),
+        ("table11", ["Grey scale", "Random uniform (+)", "CIFAR-100's images"]),
+    ],
+)
+def test_settings_keep_their_names_beside_the_paper(table, names):
+    evaluated = pd.DataFrame({"rho": [0.1, 0.2, 0.3]}, names)
+    both = experiments.settings(evaluated, table)
+    paper = experiments.reported(table)
+    spelled = paper.iloc[:, 0].str.replace("centered", "centred").str.lower()
+    expected = paper.set_axis(spelled)["rho"].reindex([name.lower() for name in names])
+    assert both.iloc[:, 0].to_list() == names and both["rho"].to_list() == [0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(both["rho_paper"], expected)
+    assert both["rho_paper"].isna().to_list() == [False, False, True]
+
+
+def test_values_with_intervals():
+    table = pd.DataFrame({"data": ["a", "b"], "n": 9, "archs": [8, 7]})
+    for score, ours, paper in (("rho", [0.5, 0.9], 0.5), ("tau", [0.3, 0.1], 0.4)):
+        table[score], table[f"{score}_paper"] = ours, paper
+        table[f"{score}_low"], table[f"{score}_high"] = table[score] - 0.1, table[score] + 0.2
+    board = verdicts.ablation("Table 11", table, "data")
+    values = verdicts.with_intervals(board, table, "data").set_index(["data", "score"])
+    assert values.loc[("b", "tau"), ["low", "ours", "high"]].tolist() == pytest.approx(
+        [0, 0.1, 0.3]
+    )
+    assert values["difference"].tolist() == pytest.approx([0, -0.1, 0.4, -0.3])
+    assert values["verdict"].tolist() == ["reproduced", "differs", "differs", "differs"]
+    assert values["n_scored"].tolist() == [8, 8, 7, 7] and "item" not in values
 
 
 # Search --------------------------------------------------------------------------------------

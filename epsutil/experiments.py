@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from epsutil import benchmarks, inputs, noise, paths, proxies, scoring, search, statistics, store
 from epsutil.inputs import Batch
-from epsutil.names import CEILING, check_known
+from epsutil.names import CEILING, CORRELATIONS, check_known
 from epsutil.spaces import Space
 from epsutil.statistics import SCORES
 
@@ -526,6 +526,68 @@ def batches(
             rows.append({"dataset": problem.dataset, "seed": seed, **other.evaluate()})
     paper = reported(table, [problem.dataset for problem in problems])
     return beside_paper(pd.DataFrame(rows), paper.query("metric == 'epsilon'"), ["dataset"])
+
+
+def by_batch_size(batches: pd.DataFrame) -> pd.DataFrame:
+    """Summarise evaluations with several batches of each size, as the paper's Figure 4 does.
+
+    Parameters
+    ----------
+    batches : pandas.DataFrame
+        A row per batch: ``dataset``, ``batch_size`` and what :func:`epsutil.statistics.evaluate`
+        returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and size: ``n``, ``batches``, the least and the most architectures that
+        have a score, ``n_scored`` and ``n_scored_most``; for each of the six scores its median and
+        quartiles, for example ``rho_low``, ``rho`` and ``rho_high``.
+    """
+    groups = batches.groupby(["dataset", "batch_size"], sort=False)
+    rows = groups["n_scored"].agg(n_scored="min", n_scored_most="max")
+    rows.insert(0, "n", groups["n"].first())
+    rows.insert(1, "batches", groups.size())
+    for score in SCORES:
+        quartiles = groups[score].quantile([0.25, 0.5, 0.75]).unstack()
+        rows[[f"{score}_low", score, f"{score}_high"]] = quartiles.to_numpy()
+    return rows.reset_index()
+
+
+def batch_size_claims(
+    medians: pd.DataFrame, size: int = 256, no_gain: float = 0.01
+) -> pd.DataFrame:
+    """Judge what Section 3.3 of the paper says of larger batches.
+
+    Parameters
+    ----------
+    medians : pandas.DataFrame
+        See :func:`by_batch_size`.
+    size : int
+        What the paper recommends; the largest that is not above it is taken.
+    no_gain : float
+        What counts as almost no improvement, by default a last digit of the paper's tables.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per dataset and correlation: ``gain`` of the median from the smallest batch to the
+        largest, at how many of the ``steps`` between it ``rises``, ``width_change`` of the distance
+        between the quartiles, the gain ``beyond`` `size`; and whether the claims hold: ``better``,
+        more ``stable``, ``enough`` with `size` images.
+    """
+    rows = []
+    for dataset, sizes in medians.sort_values("batch_size").groupby("dataset", sort=False):
+        first, last = sizes.iloc[0], sizes.iloc[-1]
+        chosen = sizes[sizes["batch_size"] <= size].iloc[-1]
+        for score in CORRELATIONS:
+            gain, beyond = last[score] - first[score], last[score] - chosen[score]
+            narrow, wide = (end[f"{score}_high"] - end[f"{score}_low"] for end in (last, first))
+            row = {"dataset": dataset, "score": score, "gain": gain, "steps": len(sizes) - 1}
+            row |= {"rises": int((sizes[score].diff() > 0).sum()), "width_change": narrow - wide}
+            row |= {"beyond": beyond, "better": gain > 0, "stable": narrow < wide}
+            rows.append(row | {"enough": beyond <= no_gain})
+    return pd.DataFrame(rows)
 
 
 def counts(problems: Sequence[Problem]) -> pd.DataFrame:

@@ -738,3 +738,34 @@ def test_a_budget_is_clear_where_epsilon_leads_all_others():
     rows = {"step": [1, 10, 1, 10, 30], "lead_low": [0.5, -0.4, 0.1, 0.2, np.nan]}
     page = notebook.functions("search_budget")
     assert page["budgets_ahead"](pd.DataFrame(rows)).to_dict() == {1: True, 10: False, 30: False}
+
+
+# Batches of several sizes --------------------------------------------------------------------
+
+
+def test_medians_and_claims_of_batch_sizes():
+    """Three sizes, three batches each: by hand, with a gain beyond the second of 0.02."""
+    values = {8: (0.1, 0.3, 0.5), 256: (0.68, 0.70, 0.71), 512: (0.71, 0.72, 0.73)}
+    columns = [*SCORES, "n"]
+    batches = pd.DataFrame(
+        {"dataset": "cifar10", "batch_size": size, "n_scored": 50 + i}
+        | dict.fromkeys(columns, value)
+        for size, of_size in values.items()
+        for i, value in enumerate(of_size)
+    )
+    medians = experiments.by_batch_size(batches)
+    assert medians["batch_size"].tolist() == [8, 256, 512]
+    first = medians.iloc[0]
+    assert (first["batches"], first["n_scored"], first["n_scored_most"]) == (3, 50, 52)
+    np.testing.assert_allclose(first[["tau_low", "tau", "tau_high"]].astype(float), [0.2, 0.3, 0.4])
+
+    judged = experiments.batch_size_claims(medians.iloc[::-1])  # in any order
+    assert len(judged) == 4 and judged[["better", "stable"]].all(axis=None)
+    assert not judged["enough"].any() and set(judged["rises"]) == {2} == set(judged["steps"])
+    np.testing.assert_allclose(judged["gain"], 0.42)
+    np.testing.assert_allclose(judged["beyond"], 0.02)
+    np.testing.assert_allclose(judged["width_change"], 0.01 - 0.2)
+    assert experiments.batch_size_claims(medians, no_gain=0.03)["enough"].all()
+    assert experiments.batch_size_claims(medians, size=1024)["enough"].all()  # nothing beyond
+    turned = experiments.batch_size_claims(medians.assign(batch_size=[512, 256, 8]))
+    assert not turned["better"].any() and not turned["stable"].any() and set(turned["rises"]) == {0}

@@ -23,6 +23,7 @@ from epsutil import (
 )
 from epsutil.book import plots, tables, verdicts
 from epsutil.experiments import Metrics, Problem
+from epsutil.statistics import SCORES
 
 N = 300
 COMPUTED, FEW = "source == 'computed'", "n_scored < n or metric == 'epsilon'"

@@ -18,7 +18,13 @@ from epsutil.spaces import nasbench_nlp
 SPACE = nasbench_nlp.NASBenchNLP()
 FILE = "nas-bench-nlp/ptb_single_run.csv.gz"
 SEEDS = st.integers(0, 2**32 - 1)
-RECIPES = SEEDS.map(lambda seed: SPACE.generate(np.random.default_rng(seed)))
+
+
+def drawn(seed):
+    return SPACE.generate(np.random.default_rng(seed))
+
+
+RECIPES = SEEDS.map(drawn)
 WEIGHTS = st.floats(-7, 0).map(lambda exponent: 10**exponent)
 
 
@@ -338,17 +344,83 @@ def test_collapse_equals_full_width():
 
 
 def assert_close(arch, x, weights, full, collapsed):
-    """Compare outputs; how far they may be apart, float32's distance from float64 tells."""
-    unit = np.finfo(full.dtype).eps
-    single, double = (SPACE.outputs(arch, x, weights, dtype) for dtype in ("float32", "float64"))
-    with np.errstate(invalid="ignore", over="ignore"):
-        lost = np.abs(single - double) / np.finfo(np.float32).eps
-        lost = lost.max(axis=1, keepdims=True)  # NaN where float32 overflows
-        allowed = unit * (100 * lost + 1000 * np.abs(double)) + 100 * np.finfo(full.dtype).tiny
-        off = np.abs(collapsed.astype(float) - full)
-    assert not (off > allowed).any(), SPACE.text(arch)
-    if np.isfinite(lost).all():
-        np.testing.assert_array_equal(np.isfinite(collapsed), np.isfinite(full))
+    """Compare outputs: each is within the rounding errors of one evaluation, see `error_bound`."""
+    for weight, one, other in zip(weights, full, collapsed, strict=True):
+        bound = error_bound(arch, x, weight, full.dtype)
+        known = np.isfinite(bound)  # nothing overflows
+        assert np.isfinite(one[known]).all() and np.isfinite(other[known]).all()
+        off = np.abs(other[known].astype(float) - one[known])
+        assert (off <= 2 * bound[known]).all(), SPACE.text(arch)
+
+
+FUNCTIONS = {
+    "activation_tanh": np.tanh,
+    "activation_sigm": lambda a: 1 / (1 + np.exp(-a)),
+    "activation_leaky_relu": lambda a: np.where(a > 0, a, recurrent.SLOPE * a),
+}
+
+
+def error_bound(recipe, x, weight, dtype):
+    """Bound what rounding does to each output: a running error analysis, node by node.
+
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), Section 3.3. Each rounding of a
+    number adds a unit of its largest possible size, and a sum of n products has at most n + 2, in
+    any order; errors of the inputs pass as the operation lets them. So where a blend takes the
+    difference of large numbers, the bound is as large as what it loses. Infinite where a number
+    may overflow.
+    """
+    finfo, w = np.finfo(dtype), abs(weight)
+    unit = finfo.eps / 2
+
+    def passed(a, b):  # what the errors of two factors do to their product
+        return abs(a[0]) * b[1] + abs(b[0]) * a[1] + a[1] * b[1]
+
+    def rounded(*factors):
+        return unit * np.prod([abs(value) + error for value, error in factors], axis=0)
+
+    def evaluated(operation, inputs, sums):
+        first = inputs[0]
+        if operation == "linear":
+            scales = [times * weight for times, _ in sums]
+            parts = [(s * a[0], abs(s) * a[1]) for s, a in zip(scales, inputs, strict=True)]
+            value, error = weight + sum(v for v, _ in parts), sum(e for _, e in parts)
+            # All that is added up, the bias too, may be rounded with every product of a sum.
+            roundings = max(n for _, n in sums) + 5
+            error = error + roundings * sum(rounded(part) for part in (*parts, (weight, 0)))
+        elif operation == "elementwise_sum":
+            value = first[0] + inputs[1][0]
+            error = sum(a[1] + rounded(a) for a in inputs)
+        elif operation == "elementwise_prod":
+            value, error = first[0] * inputs[1][0], passed(*inputs) + rounded(*inputs)
+        elif operation == "blend":
+            pairs = (first, inputs[1]), ((1 - first[0], first[1]), inputs[2])
+            value = sum(a[0] * b[0] for a, b in pairs)
+            error = sum(passed(a, b) + 3 * rounded(a, b) for a, b in pairs)
+        else:  # none of the functions ever falls; 8 units in the last place
+            low, value, high = (FUNCTIONS[operation](first[0] + s * first[1]) for s in (-1, 0, 1))
+            error = np.maximum(high - value, value - low)
+            error = error + 8 * unit * np.maximum(abs(low), abs(high))
+        error = error + finfo.tiny  # where numbers are smaller than that
+        return value, np.where(abs(value) + error < finfo.max, error, np.inf)
+
+    with np.errstate(all="ignore"):
+        # The first layer reads one number, made of 400; each of the others what the last one wrote.
+        series = [(sums, 0 * sums) for sums in nasbench_nlp._token_sums(SPACE.embedding)[x]]
+        reading, order = (1, nasbench_nlp.EMBEDDING), nasbench_nlp._in_order(recipe)
+        for units in nasbench_nlp.LAYERS:
+            initial = np.full(x.shape[1], weight), np.full(x.shape[1], unit * w)
+            nodes = {f"h_prev_{i}": initial for i in range(nasbench_nlp._n_states(recipe))}
+            for step, nodes["x"] in enumerate(series):
+                for node in order:
+                    names = recipe[node]["input"]
+                    sums = [reading if name == "x" else (units, units) for name in names]
+                    inputs = [nodes[name] for name in names]
+                    nodes[node] = evaluated(recipe[node]["op"], inputs, sums)
+                series[step] = nodes["h_new_0"]
+                for i in range(nasbench_nlp._n_states(recipe)):
+                    nodes[f"h_prev_{i}"] = nodes[f"h_new_{i}"]
+            reading = units, units
+    return np.concatenate([error for _, error in series])
 
 
 def compare_scores(full, collapsed):
@@ -374,7 +446,10 @@ def compare_scores(full, collapsed):
 
 
 @given(RECIPES, WEIGHTS, WEIGHTS, st.integers(2, 4), st.integers(2, 5), SEEDS)
-@example(SPACE.generate(np.random.default_rng(7552)), 1.0, 7.352744426651598e-05, 2, 5, 8190284)
+@example(drawn(7552), 1.0, 7.352744426651598e-05, 2, 5, 8190284)
+# A blend that loses nearly all digits: 1 beside 1e14. Both evaluations are off alike.
+@example(drawn(1711526146), 1.0, 0.0288967, 2, 5, 2335765382)
+@example(drawn(1575564783), 1e-7, 1.0, 3, 4, 243960860)
 @settings(
     max_examples=6,
     phases=(Phase.explicit, Phase.generate),  # shrinking would take minutes

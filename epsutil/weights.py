@@ -5,7 +5,7 @@ else. It counts **comparisons** between two of the architectures: one without a 
 compared with none. With a share u unscored, about (1 - u)^2 of the comparisons are left.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import nn
 from tqdm.auto import tqdm
 
-from epsutil import metric, networks, scoring, spaces
+from epsutil import metric, networks, scoring, spaces, statistics
 from epsutil.experiments import Problem
 from epsutil.names import check_known
 
@@ -263,3 +264,97 @@ def scored(problem: Problem, weights: Sequence[float]) -> pd.DataFrame:
     scores = problem.scores(weights)
     pairs = combinations(sorted(weights), 2)
     return pd.DataFrame({scoring.pair(two): problem.scored(scores, two) for two in pairs})
+
+
+# How good the rules are, for which accuracies are needed ---------------------------------------
+
+
+def choices(
+    scores: pd.DataFrame, n_archs: int, n_rounds: int, seed: int
+) -> dict[str, list[str | None]]:
+    """Let each of `RULES` choose from random samples of the architectures.
+
+    Returns what each chooses from `n_rounds` samples of `n_archs`, named as the columns of
+    `scores`, see :func:`describe`; None where no pair satisfies it.
+    """
+    chosen: dict[str, list[str | None]] = {rule: [] for rule in RULES}
+    for number in range(n_rounds):
+        rng = np.random.default_rng([seed, number])
+        rows = rng.choice(len(scores), min(n_archs, len(scores)), replace=False)
+        table = describe(scores.iloc[rows])
+        for rule, choose in RULES.items():
+            two = choose(table)
+            chosen[rule].append(two and scoring.pair(two))
+    return chosen
+
+
+def judge(
+    chosen: Mapping[str, Sequence[str | None]],
+    scores: pd.DataFrame,
+    result: pd.Series,
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Judge what rules choose by what training gave.
+
+    Parameters
+    ----------
+    chosen : mapping of str to sequence of str or None
+        Of each rule, as :func:`choices` returns them.
+    scores : pandas.DataFrame
+        As for :func:`describe`.
+    result : pandas.Series
+        Of some of the architectures; more is better.
+    n_resamples, seed : int
+        As for :func:`epsutil.statistics.bootstrap`, but that all architectures are drawn from.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per rule, and one for the ``"best pair"``, which has the highest ``rho_last``.
+        ``times``: how often a rule makes its most frequent choice, and ``none``: how often it makes
+        none, in per cent. Of that choice: ``w1``, ``w2``, ``n``, ``n_scored``; Spearman's ``rho``
+        over the scored, and ``rho_last`` with the others last, 0 where undefined; the ends of
+        their 95% intervals. ``rho_share``: the median of all choices' ``rho_last``, in per cent of
+        the best pair's.
+    """
+    scores, results = scores.reindex(result.index), result.to_numpy(float)
+    every = pd.DataFrame({name: _rhos(scores[name].to_numpy(float), results) for name in scores})
+    every = every.T.set_axis(["rho", "rho_last"], axis=1)
+    every.insert(0, "n_scored", scores.notna().sum())
+    every.insert(0, "n", len(scores))
+    last, ends, rows = every["rho_last"], {}, []
+    for name, pairs in {**chosen, "best pair": [last.idxmax()]}.items():
+        counted = pd.Series(pairs, dtype=object).value_counts(dropna=False)
+        row = {"chosen_by": name, "times": 100 * counted.iloc[0] / len(pairs)}
+        row["none"] = 100 * np.mean([pair is None for pair in pairs])
+        row["rho_share"] = 100 * (last.reindex(pairs).fillna(0) / last.max()).median()
+        if (often := counted.index[0]) is not None:
+            if often not in ends:  # several rules choose the same
+                given = (scores[often].to_numpy(float), results, n_resamples, seed)
+                ends[often] = _intervals(*given)
+            row |= zip(("w1", "w2"), map(float, often.split(",")), strict=True)
+            row |= every.loc[often].to_dict() | ends[often]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _rhos(score: NDArray[np.float64], result: NDArray[np.float64]) -> list[float]:
+    ok = ~np.isnan(score)
+    ranks = stats.rankdata(np.where(ok, score, -np.inf))
+    pairs = ((score[ok], result[ok]), (ranks, result))
+    return [
+        float(stats.spearmanr(a, b).statistic) if len(a) > 2 and np.ptp(a) and np.ptp(b) else 0.0
+        for a, b in pairs
+    ]
+
+
+def _intervals(
+    score: NDArray[np.float64], result: NDArray[np.float64], n_resamples: int, seed: int
+) -> dict[str, float]:
+    samples = np.random.default_rng(seed).integers(len(score), size=(n_resamples, len(score)))
+    ends = np.full((2, 2), np.nan)
+    if n_resamples >= statistics.LEAST_RESAMPLES:
+        ends = np.quantile([_rhos(score[i], result[i]) for i in samples], (0.025, 0.975), axis=0)
+    names = ("rho_low", "rho_last_low", "rho_high", "rho_last_high")
+    return dict(zip(names, ends.ravel().tolist(), strict=True))

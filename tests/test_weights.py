@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from epsutil import inputs, metric, spaces, weights
@@ -171,3 +172,62 @@ def test_mistakes_are_named(given, message):
     usual = {"source": modules(), "x": torch.randn(4, 6), "weights": [1e-3, 1.0], "rule": "apart"}
     with pytest.raises(ValueError, match=message):
         weights.select(**usual | given)
+
+
+def few_scores():
+    random = np.random.default_rng(3)
+    names = [f"{a:g},{b:g}" for a, b in combinations((0.01, 0.1, 1.0), 2)]
+    scores = pd.DataFrame(random.random((30, 3)), columns=names)
+    return scores.mask(random.random((30, 3)) < [0.5, 0.7, 0.0])
+
+
+def test_rules_choose_from_samples():
+    """Two of the three pairs leave too many without a score for the published rule."""
+    scores = few_scores()
+    chosen = weights.choices(scores, 12, 3, seed=5)
+    assert list(chosen) == list(weights.RULES)
+    for number in range(3):
+        rows = np.random.default_rng([5, number]).choice(30, 12, replace=False)
+        table = weights.describe(scores.iloc[rows])
+        for name, rule in weights.RULES.items():
+            two = rule(table)
+            assert chosen[name][number] == (two and f"{two[0]:g},{two[1]:g}")
+    assert chosen["published"] == ["0.1,1"] * 3
+    nothing = weights.choices(scores * np.nan, 40, 2, seed=5)  # more than there are
+    assert all(names == [None, None] for names in nothing.values())
+
+
+def test_choices_are_judged_by_what_training_gave():
+    scores, random = few_scores(), np.random.default_rng(0)
+    result = pd.Series(random.random(25), range(2, 27))  # of some of the architectures
+    wide, narrow = "0.01,1", "0.1,1"
+    chosen = {"a": [narrow, wide, narrow], "b": [None, None, wide], "c": [wide]}
+    table = weights.judge(chosen, scores, result, 200, seed=1).set_index("chosen_by")
+    scores = scores.loc[result.index]
+    last = scores.fillna(-1).corrwith(result, method="spearman")
+    share = 100 * last / last.max()
+    expected = {"a": share[[narrow, wide, narrow]].median(), "b": 0, "c": share[wide]}
+    assert table["rho_share"].to_dict() == pytest.approx(expected | {"best pair": 100})
+    assert table["times"].tolist() == pytest.approx([200 / 3, 200 / 3, 100, 100])
+    assert table["none"].tolist() == pytest.approx([0, 200 / 3, 0, 0])
+    assert table.loc["a", ["w1", "w2", "n", "n_scored"]].tolist() == [0.1, 1, 25, 25]
+    assert table.drop(columns=["times", "none", "rho_share"]).loc["b"].isna().all()
+    assert table.loc["c", "n_scored"] == scores[wide].count() < 25
+    assert table.loc["c", "rho"] == pytest.approx(scores[wide].corr(result, method="spearman"))
+    assert table.loc["c", "rho_last"] == pytest.approx(last[wide])
+    drawn = np.random.default_rng(1).integers(25, size=(200, 25))
+    values, target = scores[narrow].to_numpy(), result.to_numpy()
+    rhos = [stats.spearmanr(values[i], target[i]).statistic for i in drawn]
+    ends = table.loc["a", ["rho_low", "rho_high"]].tolist()
+    assert ends == pytest.approx(np.quantile(rhos, [0.025, 0.975]).tolist())
+    assert ends == table.loc["a", ["rho_last_low", "rho_last_high"]].tolist()  # scores all
+    few = weights.judge(chosen, scores, result, 199, seed=1)
+    assert few[["rho_low", "rho_last_high"]].isna().all(axis=None) and few["rho"].notna().any()
+
+
+def test_what_cannot_be_ranked_has_a_rho_of_0():
+    scores = pd.DataFrame({"1,2": [0.5, 0.5, 0.5, np.nan], "1,3": [np.nan] * 4})
+    table = weights.judge({"a": ["1,3"]}, scores, pd.Series([1.0, 2, 3, 0]), 0, seed=0)
+    assert table.loc[0, ["n_scored", "rho", "rho_last"]].tolist() == [0, 0, 0]
+    best = table.loc[1]
+    assert best["rho"] == 0 and best["rho_last"] > 0 and best["n_scored"] == 3

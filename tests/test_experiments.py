@@ -72,75 +72,63 @@ def found():
 # How the metrics relate ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def relation(found):
-    """The functions of the page, on one dataset and on a sample of any size."""
-    return notebook.functions("metrics_relation", problems=[found], n_least=0)
+@pytest.mark.parametrize(("n_least", "there"), [(N, False), (N // 2, True), (N + 1, False)])
+def test_metrics_of_few_architectures_are_left_out(found, n_least, there):
+    names = found.metrics.names(n_least)
+    assert ("fisher" in names) == there
+    assert {"epsilon", "synflow", *experiments.SIZES} <= set(names)
 
 
-def test_correlations_are_those_of_pandas(found, relation):
-    table = relation["correlations"](found).set_index(["a", "b"])
-    expected = found.frame[list(found.metrics.evaluated)].corr("spearman")
-    for a in expected:
-        for b in expected:
-            assert table.loc[(a, b), "rho"] == pytest.approx(expected.loc[a, b], abs=1e-12)
+def test_sentences_name_the_right_metrics_and_tell_datasets_apart():
+    table = pd.DataFrame(
+        {
+            "dataset": ["cifar10"] * 4 + ["cifar100"] * 3,
+            "metric": ["epsilon", "fisher", "flops", "naswot", "epsilon", "fisher", "flops"],
+            "rho": [0.8, 0.3, 0.1, np.nan, 0.2, 0.3, 0.1],
+            "b": list("xyzwxyz"),
+            "other": [1.0, 0.5, 0.0, np.nan, 1.0, 0.5, 0.0],
+        }
+    )
+    assert verdicts.highest(table, "rho") == "epsilon on CIFAR-10 and fisher on CIFAR-100"
+    assert verdicts.highest(table, "other") == "epsilon"
+    assert verdicts.highest(table, "rho", "b") == "x on CIFAR-10 and y on CIFAR-100"
+    assert verdicts.highest(table[3:4], "rho") == "none"
+    assert verdicts.always(table, table["rho"] <= 0.3) == "fisher"  # in one of two is not enough
+    assert verdicts.always(table, table["rho"] <= 0.8) == "epsilon; fisher"
+    assert verdicts.always(table, table["rho"] > 1) == "none"
 
 
-def test_correlations_count_what_both_metrics_score(found, relation):
-    table = relation["correlations"](found).set_index(["a", "b"])["n"]
-    assert table["synflow", "params"] == N
-    assert table["epsilon", "synflow"] == N - 100
-    assert table["fisher", "synflow"] == N // 2
-    assert table["fisher", "epsilon"] == table["epsilon", "fisher"] == N // 2 - 50
+@pytest.fixture(scope="module")
+def relation():
+    folder = paths.RECORDED_RESULTS / "metrics_relation"
+    return [pd.read_csv(folder / f"{name}.csv") for name in ("pairs", "size")]
 
 
-@pytest.mark.parametrize(("n_least", "there"), [(N, False), (N // 2, True)])
-def test_metrics_of_few_architectures_are_left_out(found, relation, n_least, there):
-    relation["n_least"] = n_least
-    assert ("fisher" in set(relation["correlations"](found)["a"])) == there
-    assert ("fisher" in set(relation["table"]()["metric"])) == there
+def test_correlations_are_of_what_both_metrics_score(relation):
+    pairs, size = relation
+    table = pairs.set_index(["dataset", "a", "b"])
+    assert table.index.is_unique and table["rho"].between(-1, 1 + 1e-12).all()
+    turned = table.rename_axis(["dataset", "b", "a"]).reorder_levels(["dataset", "a", "b"])
+    assert table["n"].equals(turned["n"].reindex(table.index))
+    assert np.allclose(table["rho"], turned["rho"].reindex(table.index), rtol=0, atol=1e-12)
+    for row in size.itertuples():  # computed in another way
+        assert table.loc[(row.dataset, row.metric, "params"), "n"] == row.n
+        rho = table.loc[(row.dataset, row.metric, "params"), "rho"]
+        assert rho == pytest.approx(row.rho_size, abs=1e-12)
+        assert table.loc[(row.dataset, row.metric, "epsilon"), "n"] == row.n_epsilon
 
 
-def test_what_ranks_as_size_does_has_nothing_left(found, relation):
-    table = relation["table"]().set_index("metric")
-    assert "params" not in table.index
-    assert np.isnan(table.loc["flops", "partial"])
-    assert table.loc["epsilon", "partial"] > table.loc["synflow", "partial"] > 0.3
-    assert table.loc["fisher", "partial"] < table.loc["synflow", "partial"]
-
-
-def test_size_itself_and_the_architectures_of_epsilon(found, relation):
-    table = relation["table"]().set_index("metric")
-    scored = found.frame.dropna(subset=["epsilon"])
-    assert (table["dataset"] == "cifar10").all()
-    for name in SIGNAL:
-        frame = found.frame.dropna(subset=name)
-        expected = stats.spearmanr(frame["params"], frame["test_accuracy"]).statistic
-        assert table.loc[name, "rho_params"] == pytest.approx(expected)
-        assert table.loc[name, "n_epsilon"] == scored[name].notna().sum()
-    assert table.loc["epsilon", "partial_epsilon"] == table.loc["epsilon", "partial"]
-
-
-def test_sentences_name_the_right_metrics(found, relation):
-    pairs = relation["correlations"](found)
-    rho = pairs.set_index(["a", "b"])["rho"]
-    mine = pairs[(pairs["a"] == "epsilon") & (pairs["b"] != "epsilon")]
-    nearest = relation["closest"](mine).loc["cifar10"]
-    assert nearest["b"] == rho["epsilon"].drop("epsilon").idxmax()
-    relation["size"] = size = relation["table"]()
-    assert relation["best"]("partial") == "epsilon"
-    assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
-    fewest = int(size["n_epsilon"].min())
-    assert relation["sampling_error"]().endswith(f"for {fewest:,} architectures")
-
-
-def test_sentences_tell_datasets_apart(found, relation):
-    worse = found.frame.assign(epsilon=found.frame["fisher"])
-    other = solved(worse, found.metrics.evaluated, "cifar100")
-    relation["problems"] = [found, other]
-    relation["size"] = size = relation["table"]()
-    assert relation["best"]("partial") == "epsilon on CIFAR-10 and synflow on CIFAR-100"
-    assert relation["always"](size["rho"] <= size["rho_params"]) == "fisher"
+def test_what_is_left_beyond_size_is_the_formula_of_the_page(relation):
+    _, size = relation
+    assert "params" not in set(size["metric"])
+    given, of_accuracy = size["rho_size"], size["rho_params"]
+    left = np.sqrt((1 - given**2) * (1 - of_accuracy**2))
+    expected = (size["rho"] - given * of_accuracy) / left.where(left > 1e-4)
+    assert np.allclose(size["partial"], expected, equal_nan=True)
+    assert size.loc[size["metric"] == "flops", "partial"].isna().all()  # ranks as params do
+    epsilon = size[size["metric"] == "epsilon"]
+    assert (epsilon["partial_epsilon"] == epsilon["partial"]).all()
+    assert (epsilon["n_epsilon"] == epsilon["n"]).all()
 
 
 # What the figures show -----------------------------------------------------------------------
@@ -182,10 +170,13 @@ def test_an_axis_is_logarithmic_where_scores_would_crowd(found, score, scale):
     plots.plt.close(figure)
 
 
-def test_the_heat_map_has_a_number_in_every_cell(found, relation):
-    figure = relation["matrix"](relation["correlations"](found))
+def test_the_heat_map_has_a_number_in_every_cell(found):
+    names = list(found.metrics.evaluated)
+    rho = found.frame[names].corr("spearman").rename_axis(index="a", columns="b")
+    pairs = rho.unstack().rename("rho").reset_index()
+    figure = notebook.functions("metrics_relation")["matrix"](pairs)
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert len(shown) == len(found.metrics.evaluated) ** 2 and all(shown)
+    assert len(shown) == len(names) ** 2 and all(shown)
     plots.plt.close(figure)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from epsutil import benchmarks, experiments, inputs, proxies
 from epsutil.book.tables import SCOREBOARD, beside_reported
-from epsutil.names import DATASETS
+from epsutil.names import DATASETS, metric_name
 
 TOLERANCE = 0.02  # of a correlation, on top of the rounding of the printed value
 COMPETITORS_TOLERANCE = 0.05  # of metrics that depend on random weights
@@ -284,6 +284,20 @@ def per_dataset(answers: pd.Series) -> str:
     if answers.nunique() == 1:
         return f"{answers.iloc[0]}"
     return listed([f"{answer} on {DATASETS[str(name)]}" for name, answer in answers.items()])
+
+
+def highest(table: pd.DataFrame, column: str, name: str = "metric") -> str:
+    """Say per dataset in which row, called by the column `name`, another column is highest."""
+    known = table.dropna(subset=column)
+    first = known.loc[known.groupby("dataset", sort=False)[column].idxmax()]
+    return per_dataset(first.set_index("dataset")[name].map(metric_name))
+
+
+def always(table: pd.DataFrame, is_so: pd.Series) -> str:
+    """Name the metrics, sizes aside, for which something is so in all of a table's rows."""
+    every = is_so.groupby(table["metric"], sort=False).all()
+    names = every.index[every].difference(experiments.SIZES, sort=False)
+    return "; ".join(map(metric_name, names)) or "none"
 
 
 def listed(texts: Sequence[str]) -> str:

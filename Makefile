@@ -50,7 +50,7 @@ pdf: install  ## the book as last built as one PDF, _build/epsilon-reproduced.pd
 	@test -f _build/html/index.html || { echo "No site in _build/html; run make book first" >&2; exit 1; }
 	@$(BIN)/epsutil pdf
 
-record: install  ## recompute at the paper's scale and keep the results in data/
+record: install  ## execute all pages anew and keep them and their scores in data/
 	@$(BIN)/epsutil record
 
 test: install  ## the whole test suite

@@ -184,16 +184,16 @@ def few_scores():
 def test_rules_choose_from_samples():
     """Two of the three pairs leave too many without a score for the published rule."""
     scores = few_scores()
-    chosen = weights.choices(scores, 12, 3, seed=5)
+    chosen = weights.choices(scores, 12, 3, seed=7)
     assert list(chosen) == list(weights.RULES)
     for number in range(3):
-        rows = np.random.default_rng([5, number]).choice(30, 12, replace=False)
+        rows = np.random.default_rng([7, number]).choice(30, 12, replace=False)
         table = weights.describe(scores.iloc[rows])
         for name, rule in weights.RULES.items():
             two = rule(table)
             assert chosen[name][number] == (two and f"{two[0]:g},{two[1]:g}")
     assert chosen["published"] == ["0.1,1"] * 3
-    nothing = weights.choices(scores * np.nan, 40, 2, seed=5)  # more than there are
+    nothing = weights.choices(scores * np.nan, 40, 2, seed=7)  # more than there are
     assert all(names == [None, None] for names in nothing.values())
 
 

@@ -129,7 +129,7 @@ def _reasons(results: Mapping[str, Path]) -> str:
         others = {name for name in parameters.names() if name.startswith(f"{_short(own)}_")}
         for name in (own, *sorted(others - {own})):
             if why := _said(results, name, "why"):
-                items.append(f"- [{item}](../notebooks/{name}.ipynb): {why}")
+                items.append(f"- [{item}](../notebooks/{name}.ipynb): {readable(why)}")
     return "\n".join(items) + "\n"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from epsutil import agreement, inputs, networks, scoring, spaces
+from epsutil import agreement, inputs, networks, proxies, scoring, spaces
 from epsutil.collapse import maps
 
 SOME = list(range(0, 15_600, 312))  # 50 of NAS-Bench-201
@@ -171,3 +171,18 @@ def test_nor_do_threads_that_come_at_once_change_it(three_threads):
         assert other.result() == 3
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == 3
+
+
+def test_threads_score_networks_of_a_users_own_as_one_thread_does():
+    """Torch's random states and switches are the process's: networks take turns."""
+    space = spaces.get("nasbench201")
+    x, labels = torch.rand(8, 3, 8, 8), torch.arange(8) % 3
+    archs = [space[i] for i in (1, 700, 5000, 9930)] * 2
+
+    def score(arch):
+        names = ["grad_norm", "synflow", "snip"]
+        return proxies.compute(space.network(arch, 3), (x, labels), names, seed=1)
+
+    expected = [score(arch) for arch in archs]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(score, archs)) == expected

@@ -270,7 +270,7 @@ def _execute_cached(
 ) -> Path:
     output = paths.BUILD / "executed" / f"{name}.ipynb"
     record = output.with_suffix(".json")
-    key = _key(name, {**values, **environment})
+    key = _key(name, values)
     if reuse and output.exists() and record.exists():
         if json.loads(record.read_text("utf-8")) == {"key": key, "results": _results_of(name)}:
             log.info("%s: unchanged, not executed again", name)
@@ -296,7 +296,7 @@ def _key(name: str, values: dict[str, Any]) -> str:
     sources = {file for file in package.rglob("*") if file.suffix != ".pyc"}
     sources -= {package / file for file in of_the_site}
     sources |= {paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"}
-    for folder in (paths.RECORDED_SCORES, paths.RECORDED_RESULTS / name, paths.PAPER):
+    for folder in (paths.RECORDED_SCORES, paths.PAPER):
         sources |= {*folder.rglob("*")}
     data = [folder for folder in (paths.data(), paths.cache() / "data") if folder]
     given = [file for folder in data for file in sorted(folder.rglob("*")) if file.is_file()]

@@ -42,7 +42,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
 
 @networks.one_thread()
 def compare(
-    space_name: str,
+    space: spaces.Space | str,
     batch: inputs.Batch,
     n_archs: int,
     seed: int,
@@ -60,7 +60,7 @@ def compare(
     ``dropped_differ``: whether the two disagree on which entries Eq. 1 makes 0 and drops, where
     outputs tie with the smallest one.
     """
-    space, rng, rows = spaces.get(space_name), np.random.default_rng(seed), []
+    space, rng, rows = spaces.get(space), np.random.default_rng(seed), []
     for index in rng.choice(len(space), n_archs, replace=False):
         arch = space[int(index)]
         weights = sorted(map(float, 10 ** rng.uniform(*exponents, 2)))

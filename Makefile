@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed-from
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf record test site-test lint speed serve lock clean clean-all
+.PHONY: help install book lab pdf record test site-test lint speed serve lock clean clean-all
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -46,6 +46,10 @@ book: install  ## recompute what the data at hand allows, build the site into _b
 	@$(BIN)/epsutil book
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
+lab: install  ## the notebooks in JupyterLab, where text cells show formulas and citations
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "jupyterlab>=4" "jupyterlab-myst>=2"
+	@$(BIN)/python -m jupyterlab --notebook-dir notebooks
+
 pdf: install  ## the book as last built as one PDF, _build/epsilon-reproduced.pdf; needs Chromium
 	@test -f _build/html/index.html || { echo "No site in _build/html; run make book first" >&2; exit 1; }
 	@$(BIN)/epsutil pdf
@@ -73,7 +77,7 @@ serve:  ## the built site on localhost
 # torch's local version (+cpu) is dropped, so that each machine takes the build it can use.
 lock: install  ## resolve pyproject.toml and requirements.in into requirements.txt
 	@$(BIN)/python -m pip install --quiet pip-tools
-	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m piptools compile --quiet --upgrade --all-extras \
+	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m piptools compile --quiet --upgrade --extra book --extra test \
 		--strip-extras --allow-unsafe --no-emit-options --annotation-style=line \
 		--output-file requirements.txt pyproject.toml requirements.in
 	@sed -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/; /^(nvidia-|cuda-|triton)/d' requirements.txt > requirements.txt.part

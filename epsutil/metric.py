@@ -148,7 +148,7 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
     The slow reference: the network is evaluated at full width. It is left as it was: a copy is
     evaluated, see :func:`epsutil.networks.private`. Embeddings keep their values, see
     :func:`epsutil.initialise.constant_`; so do buffers that are not running statistics, and plain
-    tensors, which :func:`epsutil.networks.kept` names.
+    tensors, which `epsutil.networks.kept` names.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def private(network: nn.Module, x: Tensor, sized: bool = False) -> nn.Module:
 
     BatchNorm, and InstanceNorm, take the statistics of the batch, everything else is in evaluation
     mode, so that dropout is off. Other buffers, and plain tensors, are kept as they are, see
-    :func:`kept`. Activations do not work in place; float16 and bfloat16 become float32; lazy layers
+    `kept`. Activations do not work in place; float16 and bfloat16 become float32; lazy layers
     get their sizes from one pass. Of a compiled module, the original is taken; the older
     ``weight_norm`` and ``spectral_norm`` become the parametrisations of today. Hooks on the way
     forward belong to the network, with copies of all that they hold; those on the way back do not.

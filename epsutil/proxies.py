@@ -110,7 +110,7 @@ def compute(
     network : torch.nn.Module
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
         Left as it was: a copy is scored, see :func:`epsutil.networks.private`. Buffers that are not
-        running statistics, and plain tensors, are kept: see :func:`epsutil.networks.kept`.
+        running statistics, and plain tensors, are kept: see `epsutil.networks.kept`.
     batch : tuple of inputs and labels
         Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str

@@ -118,7 +118,7 @@ def score(
     weights : sequence of float, default (1e-7, 1.0)
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
-        Indices in the space, by default all. See :func:`sample`.
+        Indices in the space, by default all. See :meth:`epsutil.spaces.Space.sample`.
     dtype : {"float32", "float64", "extended"}
         What to evaluate in, see :meth:`epsutil.spaces.Space.outputs`.
     n_jobs : int, default -1
@@ -135,7 +135,7 @@ def score(
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. A column per pair of weights, see
         :func:`pair`; NaN where epsilon is undefined. ``attrs["run"]`` holds the metadata of the
-        store, joined as :func:`epsutil.store.union` says.
+        store, joined as `epsutil.store.union` says.
 
     Raises
     ------

@@ -129,7 +129,7 @@ class Page:
         ----------
         key : str
         columns, **options
-            See :func:`epsutil.book.tables.render`.
+            See `epsutil.book.tables.render`.
         caption : str
             Text, in which fields are filled as in text cells.
         label : str, optional

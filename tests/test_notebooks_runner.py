@@ -440,6 +440,16 @@ def test_of_a_slow_page_a_small_part_is_computed_again(project):
         execution._make("table", None)
 
 
+def test_of_a_page_without_a_small_part_only_the_record_is_shown(project):
+    (paths.NOTEBOOKS / "scales.yml").write_text("table: {check: None}")
+    folder = record_of(ANALOG)
+    made = execution._make("table", None)
+    assert made.results == folder and made.status.endswith(
+        "execution** of 2026-01-02: it takes minutes. `epsutil run table` makes it anew."
+    )
+    assert not (project / "runs.log").exists()
+
+
 def test_a_page_is_recorded_with_its_scores_elsewhere(project, tmp_path):
     show = "import os\nprint(os.environ.get('EPSUTIL_SCORES'))"
     write_notebook("table", "# T", "n = 1", f"{WRITE_PAGE.replace('n_archs', 'n')}\n{show}")

@@ -147,6 +147,8 @@ def _make(name: str, scores: Path | None) -> Made:
         needs = f"the machine that built the site does not have {listed}. With the data, {again}"
         return recorded._replace(status=said + needs)
     small = parameters.scale(name, "check")
+    if not small and "check" in parameters.scales(name):
+        return recorded._replace(status=f"{said}it takes minutes. {again}")
     try:
         executed = _execute_cached(name, small, environment)
     except NotebookError as error:

@@ -161,10 +161,14 @@ def scale(name: str, scale: str) -> dict[str, Any]:
         There is no such scale or notebook, or the file has what `check` refuses.
     """
     _check_name("scale", scale, SCALES)
+    return check(name, scales(name).get(scale) or {})
+
+
+def scales(name: str) -> dict[str, Any]:
+    """Return what ``notebooks/scales.yml`` says of a notebook; "check" is that it takes minutes."""
     file = paths.NOTEBOOKS / "scales.yml"
-    scales = _yaml(file.read_text("utf-8")) if file.exists() else None
-    of_notebook = (scales or {}).get(name) or {}
-    return check(name, of_notebook.get(scale) or {})
+    everything = _yaml(file.read_text("utf-8")) if file.exists() else None
+    return (everything or {}).get(name) or {}
 
 
 # What a cell says ----------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_a_notebook_shows_what_it_computes(name):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     first = next(i for i, c in enumerate(code) if "parameters" in c.metadata.get("tags", []))
     seen = [c.source for c in code[first + 1 :] if not HIDDEN & {*c.metadata.get("tags", ())}]
-    assert re.search(r"spaces\.get\(|statistics\.|benchmarks\.", seen[0]), seen[0]
+    assert re.search(r"spaces\.get\b|statistics\.|benchmarks\.", seen[0]), seen[0]
     assert not re.search(r"globals\(\)|lambda: experiments", "".join(c.source for c in code))
 
 
@@ -321,3 +321,20 @@ def test_the_landing_page_begins_with_results(tmp_path):
     assert f"that of FLOPs is {rho['flops']:.2f}" in " ".join(text.split())
     site.generate(tmp_path, {})
     assert (tmp_path / "findings.md").read_text() == "\n"
+
+
+def test_an_item_counts_once_and_may_have_undefined_values(tmp_path, monkeypatch):
+    """A renamed notebook leaves its results; odd parameters leave all values undefined."""
+    board = pd.DataFrame(
+        [["Table 6", "epsilon", "1e-07, 1", "rho", 0.5, float("nan"), 0, 100, "differs"]],
+        columns=list(tables.SCOREBOARD),
+    )
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
+    for name in ("table06_weights_nasbench201", "table06_former_name"):
+        (tmp_path / name).mkdir()
+        board.to_csv(tmp_path / name / "scoreboard.csv", index=False)
+    name = "table06_weights_nasbench201"
+    site.generate(tmp_path, {name: tmp_path / name})
+    text = (tmp_path / "scoreboard.md").read_text().replace(tables.NO_BREAK, " ")
+    (line,) = [line for line in text.splitlines() if "Table 6]" in line]
+    assert "0 of 1<" in line and "undefined (0.50)" in line and ">differs<" in line

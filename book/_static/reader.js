@@ -31,7 +31,7 @@ function makeSortable(table) {
   const headings = [...table.querySelectorAll("thead th")];
   const body = table.tBodies[0];
   const rows = [...body.rows];
-  if (rows.length < 3 || table.querySelector("[colspan], [rowspan]")) return;
+  if (rows.length < 3 || table.tHead.rows.length > 1 || table.querySelector("[colspan], [rowspan]")) return;
   headings.forEach((heading, column) => {
     if (!heading.textContent.trim()) return;
     const keys = new Map(rows.map((row) => [row, sortKey(row.cells[column].textContent)]));

@@ -343,7 +343,9 @@ def test_the_execution_cache_notices_every_change(project, monkeypatch, tmp_path
     for count, name in enumerate(("cifar10.txt", "sources.toml", "spaces.parquet"), 11):
         (package / name).write_text("0123456789abcdef\n")
         assert changed() == count
-    (package / "metric.pyc").write_text("compiled")
+    (package / "__pycache__").mkdir()
+    for compiled in ("metric.pyc", "maps.nbi"):
+        (package / "__pycache__" / compiled).write_text("compiled")
     assert changed() == 13
     for group, count in (("epsilon", 13), ("synflow", 14)):  # pages show what a user has computed
         part = paths.scores() / f"nasbench201-cifar10-{group}-b1" / "part-1.parquet"

@@ -192,9 +192,13 @@ def test_a_run_names_unwritable_places_before_the_notebook(run, monkeypatch, tmp
 def test_a_notebooks_own_complaint_is_one_line(run, monkeypatch, tmp_path):
     """Of data that only its cells ask for."""
     monkeypatch.setenv("EPSUTIL_DATA", str(tmp_path))
+    altered = tmp_path / "images" / "cifar-10-python.tar.gz"
+    altered.parent.mkdir()
+    altered.write_bytes(b"cut off")
     code, _, err = run("run", "table06_weights_nasbench201", "--scale", "test")
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith("Error: table06_weights_nasbench201 needs ")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("Error: ") and str(altered) in last and "SHA-256" in last
 
 
 def test_missing_data_are_named(run, monkeypatch, tmp_path):

@@ -23,7 +23,16 @@ from epsutil import paths
 if TYPE_CHECKING:
     import pandas as pd
 
-    from epsutil import inputs, pools, proxies, scoring, sources, spaces, user_modules, user_tables
+    from epsutil import (
+        image_files,
+        inputs,
+        proxies,
+        scoring,
+        sources,
+        spaces,
+        table_search,
+        user_modules,
+    )
     from epsutil import metric as metric_
     from epsutil import weights as weights_
     from epsutil.book import execution, parameters, site
@@ -39,9 +48,10 @@ else:
         def __getattr__(self, attribute: str) -> Any:
             return getattr(import_module(self._name, "epsutil"), attribute)
 
-    pd, inputs, metric_, pools = map(_Later, ("pandas", ".inputs", ".metric", ".pools"))
+    pd, inputs, metric_ = map(_Later, ("pandas", ".inputs", ".metric"))
     proxies, scoring, sources = map(_Later, (".proxies", ".scoring", ".sources"))
-    spaces, user_modules, user_tables = map(_Later, (".spaces", ".user_modules", ".user_tables"))
+    spaces, user_modules = map(_Later, (".spaces", ".user_modules"))
+    image_files, table_search = map(_Later, (".image_files", ".table_search"))
     weights_, execution = map(_Later, (".weights", ".book.execution"))
     parameters, site, pdf_ = map(_Later, (".book.parameters", ".book.site", ".book.pdf"))
 
@@ -255,8 +265,8 @@ def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
 def _check_labels(names: list[str], kind: str) -> None:
     """Refuse metrics that need labels on synthetic images."""
     needy = [name for name in names if proxies.get(name).labels]
-    if needy and kind in inputs.IMAGES and kind not in pools.FILES:
-        have = ", ".join(pools.FILES)
+    if needy and kind in inputs.IMAGES and kind not in image_files.FILES:
+        have = ", ".join(image_files.FILES)
         raise ValueError(f"{needy[0]} needs labels, and {kind} images have none; {have} have")
 
 
@@ -455,8 +465,8 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     method = given["method"]
     taken = f"file accuracy signal method {names_.METHODS[method]} rounds seed"
     _refuse_others(ctx, f"--method {method}", taken)
-    table = user_tables.read(file, given["accuracy"], given["score"], given["signal"])
-    found = user_tables.run(table, **given)
+    table = table_search.read(file, given["accuracy"], given["score"], given["signal"])
+    found = table_search.run(table, **given)
     shown = [n for n in (1, 3, 10, 30, 64, 100, 300, 1000, 3000) if n < len(found)]
     click.echo(found.loc[[*shown, len(found)]].to_string(float_format="{:.3f}".format))
     what = f"{given['accuracy']} by {method}"

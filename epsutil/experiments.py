@@ -253,7 +253,7 @@ def order(space: Space | str) -> tuple[str, ...]:
     return (*(name for name in (*paper, *more) if name in known), *SIZES, "epsilon")
 
 
-def known(problem: Problem, metric: str, unscored: str = "worst") -> search.Scored:
+def search_score(problem: Problem, metric: str, unscored: str = "worst") -> search.Scored:
     """Return what a search over the whole space knows by one of :attr:`Problem.metrics`.
 
     `unscored` is as in :func:`epsutil.search.scored`; what it was not computed for is not drawn.
@@ -272,7 +272,7 @@ def picked(
     out, lest every round draws the same.
     """
     names = [name for name, index in problem.metrics.evaluated.items() if len(index) >= 3 * pool]
-    each = ((name, known(problem, name, unscored)) for name in names)
+    each = ((name, search_score(problem, name, unscored)) for name in names)
     return {name: search.pick(score, pool, rounds, seed) for name, score in each}
 
 
@@ -759,7 +759,7 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def drawn(problems: Sequence[Problem]) -> pd.DataFrame:
+def plotted(problems: Sequence[Problem]) -> pd.DataFrame:
     """Count what scatter plots of all metrics show, dataset by dataset.
 
     Returns a row per dataset and metric: ``n``, the architectures that it was computed for;

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from epsutil import pools, sources, spaces
+from epsutil import image_files, sources, spaces
 from epsutil.names import check_known, check_seed
 from epsutil.spaces.nasbench_nlp import WORDS
 
@@ -102,8 +102,9 @@ def batch(kind: str, batch_size: int = 256, seed: int = 21, image_size: int | No
     """Draw a batch, always the same one for the same arguments.
 
     Real images are drawn without replacement from a pool, which does not depend on the file
-    (`epsutil.pools`), divided by 255 and normalised per channel as in the benchmark. Synthetic
-    images stay as they are. Text is cut into `batch_size` columns, whose first 70 tokens are taken.
+    (`epsutil.image_files`), divided by 255 and normalised per channel as in the benchmark.
+    Synthetic images stay as they are. Text is cut into `batch_size` columns, whose first 70 tokens
+    are taken.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ def needs(kind: str) -> tuple[str, ...]:
     _kind(kind)
     if kind not in _REAL:
         return _PTB if kind == "ptb" else ()
-    files = pools.FILES[kind]
+    files = image_files.FILES[kind]
     return (next((name for name in files if sources.available(name)), files[-1]),)
 
 
@@ -197,7 +198,7 @@ def _kind(kind: str) -> _Kind:
 def _real(kind: str, batch_size: int, seed: int) -> Batch:
     real = _REAL[kind]
     (name,) = needs(kind)
-    images, labels, n_equal = pools.read(kind, sources.path(name))
+    images, labels, n_equal = image_files.read(kind, sources.path(name))
     if batch_size > len(images):
         raise ValueError(
             f"batch_size is {batch_size}; batches of {kind} are drawn from only {len(images)} "

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from epsutil import initialise, networks
+from epsutil import initialise, network_copy
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,9 @@ def epsilon(network: nn.Module, x: torch.Tensor, weights: Sequence[float] = (1e-
     """Score an untrained network by its outputs under two constant shared weights (Algorithm 1).
 
     The slow reference: the network is evaluated at full width. It is left as it was: a copy is
-    evaluated, see :func:`epsutil.networks.private`. Embeddings keep their values, see
+    evaluated, see :func:`epsutil.network_copy.private`. Embeddings keep their values, see
     :func:`epsutil.initialise.constant_`; so do buffers that are not running statistics, and plain
-    tensors, which `epsutil.networks.kept` names.
+    tensors, which `epsutil.network_copy.kept` names.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def explain(
     """
     rows: dict[Any, dict[str, Any]] = {}  # by module and number of call
     states: list[dict[Any, str]] = []  # the same, under each weight
-    x = networks.numbers(x)
+    x = network_copy.numbers(x)
 
     def watch(constant: nn.Module) -> None:
         states.append({})
@@ -331,13 +331,13 @@ def _outputs(
         if not finite:
             raise ValueError(f"weights are finite numbers, not {weight!r}")
     rows = []
-    with networks.isolated():
-        x = networks.numbers(x)
+    with network_copy.isolated():
+        x = network_copy.numbers(x)
         if len(x) == 1:
             log.warning("a batch of one input: the outputs do not vary and epsilon is undefined")
-        copied = networks.private(network, x)
+        copied = network_copy.private(network, x)
         for weight in weights:
-            constant = initialise.constant_(networks.duplicate(copied), float(weight))
+            constant = initialise.constant_(network_copy.duplicate(copied), float(weight))
             watch(constant)
-            rows.append(networks.call(constant, x, check=True).flatten().cpu().numpy())
+            rows.append(network_copy.call(constant, x, check=True).flatten().cpu().numpy())
     return np.stack(rows)

@@ -8,8 +8,8 @@ a function of :class:`Passes` and register it with :func:`proxy`.
 of convolutions, linear and recurrent layers and the projections of attention; not embeddings, also
 where a linear layer shares them, nor the parameters of torch's normalisation layers, biases and
 initial states. A parametrised weight (``weight_norm``, ``spectral_norm``, ...) counts as the
-weight that it gives, a frozen one like any other. :func:`epsutil.networks.private` tells in which
-form a network is scored: BatchNorm takes the statistics of the batch, dropout is off.
+weight that it gives, a frozen one like any other. :func:`epsutil.network_copy.private` tells in
+which form a network is scored: BatchNorm takes the statistics of the batch, dropout is off.
 
 *Inputs* are images or other real numbers, which lie along the first axis, or tokens: whole
 numbers (time, batch). Logits then are (time, batch, classes) or (batch, classes).
@@ -31,11 +31,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from epsutil import initialise, metric, networks
+from epsutil import initialise, metric, network_copy
 from epsutil.names import BATCH_SIZE as BATCH_SIZE
 from epsutil.names import SEED as SEED
 from epsutil.names import check_known, check_seed
-from epsutil.passes import Loss, Passes, backward, named_weights
+from epsutil.network_passes import Loss, Passes, backward, named_weights
 
 Metric = Callable[[Passes], float]
 
@@ -109,8 +109,8 @@ def compute(
     ----------
     network : torch.nn.Module
         Any module that returns a tensor of logits, (batch, classes) or (time, batch, classes).
-        Left as it was: a copy is scored, see :func:`epsutil.networks.private`. Buffers that are not
-        running statistics, and plain tensors, are kept: see `epsutil.networks.kept`.
+        Left as it was: a copy is scored, see :func:`epsutil.network_copy.private`. Buffers that are
+        not running statistics, and plain tensors, are kept: see `epsutil.network_copy.kept`.
     batch : tuple of inputs and labels
         Arrays or tensors; labels are None, or a class, counted from 0, for each row of logits.
     names : sequence of str
@@ -152,8 +152,8 @@ def compute(
     if seed is not None:
         check_seed(seed)
     values = {}
-    with networks.isolated():
-        x = networks.numbers(batch[0])
+    with network_copy.isolated():
+        x = network_copy.numbers(batch[0])
         labels = batch[1]
         if labels is not None:
             labels = torch.as_tensor(labels).detach().clone().to(x.device)
@@ -161,7 +161,7 @@ def compute(
         if labelled and labels is None:
             fix = "give an array of them beside x"
             raise ValueError(f"{labelled[0]} needs labels, and the batch has none; {fix}")
-        private = networks.private(network, x, sized={*names} <= {"params", "flops"})
+        private = network_copy.private(network, x, sized={*names} <= {"params", "flops"})
         if any(parameter.is_meta for parameter in private.parameters()):
             x = x.to("meta")
         passes = Passes(private, x, labels, loss, seed, weights, names, labelled)
@@ -169,9 +169,9 @@ def compute(
             try:
                 values[chosen.name] = chosen.function(passes)
             except Exception as error:  # whatever torch says to an unusual network
-                told = networks.cause(error, kind=not isinstance(error, ValueError))
+                told = network_copy.cause(error, kind=not isinstance(error, ValueError))
                 what = f"{chosen.name} of {type(private).__name__}"
-                raise ValueError(f"{what} fails on {networks.described(x)}: {told}") from error
+                raise ValueError(f"{what} fails on {network_copy.described(x)}: {told}") from error
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
 
@@ -201,7 +201,7 @@ def flops(passes: Passes) -> float:
 
 def _products(passes: Passes, n: int) -> float:
     """Count the multiply-accumulates for some inputs, and divide by their number."""
-    network, products = networks.plain(passes.given), _Products()
+    network, products = network_copy.plain(passes.given), _Products()
     with products, torch.no_grad():
         passes.call(network, passes.part(n))
     if products.unknown:
@@ -470,7 +470,7 @@ def _signs_together(passes: Passes) -> list[Tensor] | None:
     weights = {name: weight.detach() for name, weight in named_weights(network).items()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, label: Tensor) -> Tensor:
-        with networks.Precision(network, x):
+        with network_copy.Precision(network, x):
             logits = functional_call(network, weights, (x.unsqueeze(axes[0]).clone(),))
         return passes.loss(logits, label.unsqueeze(axes[1]))
 

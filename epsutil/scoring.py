@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from epsutil import inputs, metric, networks, paths, proxies, spaces, store
+from epsutil import inputs, metric, network_copy, paths, proxies, spaces, store
 from epsutil.inputs import Batch
 from epsutil.names import DTYPES as DTYPES
 from epsutil.spaces import Space
@@ -448,7 +448,7 @@ def _fitting(space: Space, run: Run, n_jobs: int) -> int:
     return max(1, min(room, wanted))
 
 
-@networks.one_thread()
+@network_copy.one_thread()
 def _score_chunk(
     space: Space, run: Run, x: NDArray, labels: NDArray | None, chunk: Sequence[tuple[str, int]]
 ) -> dict[str, Row]:

@@ -227,7 +227,7 @@ class Choices:
         return Neighbourhood(np.stack(tables, axis=1), chances)
 
 
-def of_cells(archs: Sequence[str]) -> Choices:
+def cell_choices(archs: Sequence[str]) -> Choices:
     """Return NAS-Bench-201's choices: an operation for each of six edges, grouped by their end.
 
     `archs` are all architectures, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
@@ -235,7 +235,7 @@ def of_cells(archs: Sequence[str]) -> Choices:
     Examples
     --------
     >>> from epsutil import spaces
-    >>> of_cells(spaces.get("nasbench201")[:]).sizes
+    >>> cell_choices(spaces.get("nasbench201")[:]).sizes
     (5, 5, 5, 5, 5, 5)
     """
     names = np.array([re.findall(r"[^|+~]+(?=~)", arch) for arch in archs])

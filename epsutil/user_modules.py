@@ -18,7 +18,7 @@ from torch import nn
 
 from epsutil import inputs, proxies
 from epsutil.inputs import Batch
-from epsutil.networks import cause, kept
+from epsutil.network_copy import cause, kept
 
 log = logging.getLogger(__name__)
 

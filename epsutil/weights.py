@@ -18,7 +18,7 @@ from scipy import stats
 from torch import nn
 from tqdm.auto import tqdm
 
-from epsutil import metric, networks, scoring, spaces, statistics
+from epsutil import metric, network_copy, scoring, spaces, statistics
 from epsutil.experiments import Problem
 from epsutil.names import check_known
 
@@ -198,7 +198,7 @@ def select(
     weights = scoring.checked_weights(weights)
     if weights[0] <= 0:
         raise ValueError(f"weights are above 0, not {weights[0]:g}")
-    batch = networks.numbers(x)
+    batch = network_copy.numbers(x)
     if len(batch) < 2 or bool((batch == batch[:1]).all()):
         raise ValueError("the batch needs two or more inputs that differ: no score is defined else")
     if isinstance(source, str | spaces.Space):

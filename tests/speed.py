@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from epsutil import agreement, inputs, proxies, scoring, sources, spaces
+from epsutil import cross_checks, inputs, proxies, scoring, sources, spaces
 from epsutil.spaces import nasbench101, nasbench201
 from epsutil.spaces.nasbench201 import STAGES, AveragePool
 
@@ -136,8 +136,8 @@ def ratio(name: str, plan: Plan) -> None:
     """Compare the time of both evaluations on one core, by torch and by the collapse."""
     kind, _, image_size = plan.agree
     batch = inputs.batch(kind, plan.full_batch, 1, 32 if image_size else None)
-    agreement.compare(name, batch, 1, 1, ["float32"], plan.exponents)
-    rows = agreement.compare(name, batch, plan.n_full, 2, ["float32"], plan.exponents)
+    cross_checks.compare(name, batch, 1, 1, ["float32"], plan.exponents)
+    rows = cross_checks.compare(name, batch, plan.n_full, 2, ["float32"], plan.exponents)
     full, collapsed = rows["seconds_full"].mean(), rows["seconds_collapsed"].mean()
     text = f"{name}: full width {1e3 * full:.0f} ms, collapse {1e3 * collapsed:.1f} ms, one core"
     times = full / collapsed
@@ -231,8 +231,8 @@ def agrees(name: str, plan: Plan) -> None:
     """Hold the collapse to full width on random architectures and weights, in both precisions."""
     kind, size, image_size = plan.agree
     batch = inputs.batch(kind, size, 3, image_size)
-    rows = agreement.compare(name, batch, plan.n_agree, 3, exponents=plan.exponents)
-    for row in agreement.summary(rows, plan.tolerance, plan.rounding_errors).itertuples():
+    rows = cross_checks.compare(name, batch, plan.n_agree, 3, exponents=plan.exponents)
+    for row in cross_checks.summary(rows, plan.tolerance, plan.rounding_errors).itertuples():
         title = f"{name}: {row.n} architectures in {row.dtype}"
         beyond = row.unscored_differ - row.at_limit
         report(f"{title}, scored by one only (not at its limit)",

@@ -135,7 +135,7 @@ def test_what_is_left_beyond_size_is_the_formula_of_the_page(relation):
 
 
 def test_drawn_counts_and_finds_the_first_place(found):
-    table = experiments.drawn([found]).set_index("metric")
+    table = experiments.plotted([found]).set_index("metric")
     assert table.loc["epsilon", ["n", "n_scored"]].tolist() == [N, N - 100]
     assert table.loc["fisher", ["n", "n_scored"]].tolist() == [N // 2, N // 2]
     scored = found.frame.dropna(subset="epsilon")
@@ -511,11 +511,11 @@ def test_values_with_intervals():
 def test_what_a_search_knows_is_what_was_computed(found):
     """Positions are the space's; what a metric was not computed for is not drawn."""
     scores = found.frame["fisher"]
-    known = experiments.known(found, "fisher")
+    known = experiments.search_score(found, "fisher")
     assert len(known.values) == 15_625 and known.drawn.tolist() == found.frame.index[::2].tolist()
     np.testing.assert_array_equal(known.values[known.drawn], scores[known.drawn])
     assert np.isneginf(np.delete(known.values, known.drawn)).all()
-    left_out = experiments.known(found, "epsilon", "left out")
+    left_out = experiments.search_score(found, "epsilon", "left out")
     assert left_out.drawn.tolist() == found.frame.index[100:].tolist()
 
 

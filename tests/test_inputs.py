@@ -4,7 +4,7 @@ import numpy as np
 import official_layout
 import pytest
 
-from epsutil import inputs, pools, sources
+from epsutil import image_files, inputs, sources
 
 REAL = {
     "cifar10": "images/cifar10-train-10240.npz",
@@ -172,8 +172,8 @@ def test_official_archive(kind, monkeypatch, tmp_path):
     """Made-up images in the official layout, all of them in a made-up pool, in another order."""
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     order = np.random.default_rng(1).permutation(20)
-    (tmp_path / f"{kind}.txt").write_text("\n".join(pools.checksums(images[order], order)))
-    monkeypatch.setattr(pools, "CHECKSUMS", tmp_path)
+    (tmp_path / f"{kind}.txt").write_text("\n".join(image_files.checksums(images[order], order)))
+    monkeypatch.setattr(image_files, "CHECKSUMS", tmp_path)
     name = official_layout.ARCHIVES[kind]
     official_layout.write_cifar(tmp_path / name, kind, images, np.arange(20))  # label: position
     use(name, monkeypatch, tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from epsutil import agreement, benchmarks, inputs, metric, sources, spaces
+from epsutil import benchmarks, cross_checks, inputs, metric, sources, spaces
 from epsutil.collapse import maps
 
 SPACE = spaces.get("nasbench_macro")
@@ -141,8 +141,8 @@ def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
 
 def test_scores_and_their_absences_agree_in_both_precisions():
     batch = inputs.batch("normal", 16, 0, 16)
-    rows = agreement.compare("nasbench_macro", batch, 8, seed=0, exponents=(-7, 1))
-    summary = agreement.summary(rows)
+    rows = cross_checks.compare("nasbench_macro", batch, 8, seed=0, exponents=(-7, 1))
+    summary = cross_checks.summary(rows)
     assert (summary["outside"] == 0).all()
     assert (summary["unscored_differ"] == summary["at_limit"]).all()
 

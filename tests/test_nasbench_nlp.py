@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from epsutil import agreement, initialise, inputs, metric, sources, spaces
+from epsutil import cross_checks, initialise, inputs, metric, sources, spaces
 from epsutil.collapse import recurrent
 from epsutil.spaces import nasbench_nlp
 
@@ -546,7 +546,7 @@ def test_passing_over_outputs_that_overflow_changes_no_other_score():
     """What Table 7's page computes as the authors do: equal to epsilon where all is finite."""
     archs, batch = range(0, 14_000, 140), inputs.batch("random_tokens", 4)
     weights = (1e-5, 1e-3, 1.0)
-    lenient = agreement.lenient(SPACE, batch, weights, archs, n_jobs=1)
+    lenient = cross_checks.lenient(SPACE, batch, weights, archs, n_jobs=1)
     assert list(lenient) == ["1e-05,0.001", "1e-05,1", "0.001,1"]
     assert list(lenient.index) == list(archs)
     lenient, strict, finite = lenient.to_numpy(), [], []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import epsutil
 from epsutil import cli, paths
-from epsutil.book import execution, meta, page, parameters, site
+from epsutil.book import execution, page, parameters, provenance, site
 
 ROOT = paths.ROOT
 PARAMETERS = """
@@ -499,9 +499,9 @@ def test_repository_is_a_public_address_or_none(project, monkeypatch, remote, ur
     monkeypatch.delenv("EPSUTIL_REPOSITORY", raising=False)
     subprocess.run(["git", "init", "-q", str(project)], check=True)
     subprocess.run(["git", "-C", str(project), "remote", "add", "origin", remote], check=True)
-    assert meta.repository()[0] == url
+    assert provenance.repository()[0] == url
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/other/name/")
-    assert meta.repository()[0] == "https://github.com/other/name"
+    assert provenance.repository()[0] == "https://github.com/other/name"
 
 
 def test_build_makes_a_site_and_a_warning_stops_it(project, monkeypatch):

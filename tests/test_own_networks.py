@@ -22,7 +22,7 @@ from test_zoo import (  # noqa: F401  a fixture
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from epsutil import metric, networks, proxies
+from epsutil import metric, network_copy, proxies
 
 DATA = batch("vectors")
 
@@ -262,11 +262,11 @@ def test_a_product_in_a_closure_is_refused():
 def test_constants_are_kept_as_they_are_and_named():
     for value in (lambda: torch.full((8,), 2.0), lambda: nn.Buffer(torch.full((8,), 2.0))):
         network = made("", make=own(scaled, a=LINEAR, relu=nn.ReLU, b=OUT, by=value))
-        assert networks.kept(network) == ["by"]
+        assert network_copy.kept(network) == ["by"]
         same(each(network, DATA, EACH), scores(lambda self, x: self.b(self.relu(self.a(x)) * 2)))
     norm = nn.Sequential(nn.BatchNorm1d(3), nn.InstanceNorm1d(3, track_running_stats=True))
     norm[0].register_buffer("index", torch.arange(3))
-    assert networks.kept(norm) == []
+    assert network_copy.kept(norm) == []
 
 
 def test_a_generator_of_ones_own_draws_the_same_in_every_pass():

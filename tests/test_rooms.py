@@ -11,19 +11,19 @@ from epsutil.book import page, parameters
 # library, which is all below the book, imports nothing of the book.
 ORDER = """
     cli
-    book.pdf book.site book.play book.meta book.execution book.extension
+    book.pdf book.site book.interactive_data book.provenance book.execution book.extension
     book.page book.verdicts book.tables book.plots book.parameters book
-    agreement weights experiments user_tables
+    cross_checks weights experiments table_search
     search
     scoring store
-    user_modules proxies passes
-    benchmarks inputs pools
+    user_modules proxies network_passes
+    benchmarks inputs image_files
     spaces spaces.nasbench101 spaces.nasbench201 spaces.nasbench_macro spaces.nasbench_nlp
     spaces.base spaces.indexing
     sources
     collapse.cells collapse.graphs collapse.norms collapse.scaled collapse.maps
     collapse.recurrent collapse
-    metric networks initialise
+    metric network_copy initialise
     noise
     statistics
     names paths
@@ -70,7 +70,7 @@ def test_imports_go_down(name):
 
 
 def test_an_import_upwards_is_found_wherever_it_stands():
-    assert upwards("metric", "from epsutil import initialise, networks") == set()
+    assert upwards("metric", "from epsutil import initialise, network_copy") == set()
     assert upwards("paths", "def f():\n    from epsutil import names") == {"names"}
     assert upwards("scoring", "import epsutil.book.site") == {"book.site"}
     assert upwards("store", "from epsutil.book.tables import SCORES") == {"book.tables"}

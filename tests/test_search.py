@@ -373,7 +373,7 @@ def test_a_known_chain_is_climbed():
 
 @pytest.fixture(scope="module")
 def cells():
-    return search.of_cells(spaces.get("nasbench201")[:])
+    return search.cell_choices(spaces.get("nasbench201")[:])
 
 
 def test_nasbench201_has_24_neighbours_at_distance_one(cells):

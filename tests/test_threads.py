@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from epsutil import agreement, inputs, networks, proxies, scoring, spaces
+from epsutil import cross_checks, inputs, network_copy, proxies, scoring, spaces
 from epsutil.collapse import maps
 
 SOME = list(range(0, 15_600, 312))  # 50 of NAS-Bench-201
@@ -140,9 +140,9 @@ def test_the_number_of_torchs_threads_stays(three_threads, tmp_path, monkeypatch
     assert torch.get_num_threads() == 3
     scoring.score_group("nasbench201", "normal", "synflow", 2, n_jobs=1, folder=tmp_path)
     assert torch.get_num_threads() == 3 and set(seen) == {1}
-    agreement.compare("nasbench201", batch, 1, 0, ["float32"])
+    cross_checks.compare("nasbench201", batch, 1, 0, ["float32"])
     assert torch.get_num_threads() == 3
-    with pytest.raises(ZeroDivisionError), networks.one_thread():
+    with pytest.raises(ZeroDivisionError), network_copy.one_thread():
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == 3
 
@@ -152,14 +152,14 @@ def test_nor_do_threads_that_come_at_once_change_it(three_threads):
     inside, left = threading.Barrier(2), threading.Event()
 
     def first():
-        with networks.one_thread():
+        with network_copy.one_thread():
             inside.wait()
             inside.wait()
         left.set()
 
     def second():
         inside.wait()
-        with networks.one_thread():
+        with network_copy.one_thread():
             inside.wait()
             left.wait()
             assert torch.get_num_threads() == 1

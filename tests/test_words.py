@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from epsutil import (
-    agreement,
     benchmarks,
+    cross_checks,
     experiments,
     inputs,
     paths,
@@ -105,7 +105,7 @@ def test_rounding_counts_zeros_as_its_space_does(space, expected, monkeypatch):
     problem = experiments.Problem(
         spaces.get(space), inputs.batch("random_tokens", 2), np.arange(7), PAIR
     )
-    row = agreement.rounding(problem).iloc[0]
+    row = cross_checks.rounding(problem).iloc[0]
     assert row.drop(["dataset", "n"]).to_dict() == expected and row["n"] == 7
 
 
@@ -122,7 +122,7 @@ def test_rounding_marks_are_those_of_single_scores(tmp_path, monkeypatch):
         near = all(known) and abs(single / double - 1) <= 0.01
         mark = {(True, False): "float32 only", (False, True): "float64 only"}.get(known, "no score")
         expected[("agree" if near else "differ") if all(known) else mark] += 1
-    row = agreement.rounding(problem).iloc[0].drop(["dataset", "n"])
+    row = cross_checks.rounding(problem).iloc[0].drop(["dataset", "n"])
     assert row.to_dict() == {mark: count for mark, count in expected.items() if count}
     assert {"agree", "float64 only", "no score"} <= set(row.index)
 

@@ -294,9 +294,9 @@ def _key(name: str, values: dict[str, Any]) -> str:
     """Return a digest of everything that an executed notebook depends on."""
     package = Path(__file__).parent.parent
     # What is made of executed notebooks is not imported by them.
-    of_the_site = [f"book/{name}.py" for name in ("extension", "meta", "pdf", "play", "site")]
+    site_only = ("extension", "interactive_data", "pdf", "provenance", "site")
     sources = {file for file in package.rglob("*") if file.parent.name != "__pycache__"}
-    sources -= {package / file for file in of_the_site}
+    sources -= {package / f"book/{name}.py" for name in site_only}
     sources |= {paths.NOTEBOOKS / f"{name}.ipynb", paths.ROOT / "requirements.txt"}
     for folder in (paths.RECORDED_SCORES, paths.PAPER):
         sources |= {*folder.rglob("*")}

@@ -23,7 +23,7 @@ import yaml
 from PIL import Image
 
 from epsutil import paths, sources
-from epsutil.book import execution, meta, page, parameters, play, tables
+from epsutil.book import execution, interactive_data, page, parameters, provenance, tables
 from epsutil.book.execution import BuildError
 from epsutil.book.page import MYST, PLOTLY, readable
 from epsutil.names import ITEMS
@@ -78,7 +78,7 @@ def _stage(made: Mapping[str, execution.Made]) -> Path:
         _take_plots(notebook, stage / "_extra" / "plots" / name)
         notebook = publishable(notebook)
         _open(notebook, shown.status)
-        notebook.cells.append(meta.run_box(name))
+        notebook.cells.append(provenance.run_box(name))
         nbformat.write(notebook, stage / "notebooks" / f"{name}.ipynb")
         if shown.results.is_dir():
             shutil.copytree(shown.results, stage / "results" / name)
@@ -86,7 +86,7 @@ def _stage(made: Mapping[str, execution.Made]) -> Path:
     # Interactive plots load this one copy by a relative address.
     (stage / "_extra" / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), "utf-8")
     if (paths.BOOK / "_play").is_dir():
-        play.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
+        interactive_data.write(stage / "_extra" / "play")  # loaded by the pages to play with alone
     generate(stage / "book" / "_generated", {name: shown.results for name, shown in made.items()})
     return stage
 
@@ -282,9 +282,9 @@ def _folders() -> list[tuple[str, str]]:
 def _write_config(stage: Path) -> None:
     """Write ``_config.yml`` with the repository's address, where there is one."""
     config = yaml.safe_load((paths.ROOT / "_config.yml").read_text("utf-8"))
-    url, branch = meta.repository()
-    config["html"]["extra_footer"] += meta.footer()
-    if address := meta.site_url():
+    url, branch = provenance.repository()
+    config["html"]["extra_footer"] += provenance.footer()
+    if address := provenance.site_url():
         config["html"]["baseurl"] = address
         config["sphinx"]["config"]["extensions"].append("sphinx_sitemap")
         config["sphinx"]["config"] |= {

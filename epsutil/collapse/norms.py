@@ -133,7 +133,7 @@ class Prepared:
         return made[0], copy.deepcopy(made[1])  # to which the maps of one network are added
 
 
-def of_stem(batch: Prepared, weight: float, n_slots: int) -> tuple[maps.Map, Norms]:
+def stem_map(batch: Prepared, weight: float, n_slots: int) -> tuple[maps.Map, Norms]:
     """Return the stem's map for a batch of images, and norms for all maps."""
     kind = ScaledNorms if batch.dtype == maps.EXTENDED else Norms
     norms = kind(n_slots, weight, batch.values.dtype)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from epsutil import metric, networks
+from epsutil import metric, network_copy
 from epsutil.collapse import maps, scaled
 from epsutil.collapse.norms import Prepared
 from epsutil.names import check_seed
@@ -223,7 +223,7 @@ class Space(ABC, Generic[Arch]):
             The architecture, the dtype, or the shape, dtype or a value of `x` is none of those.
         """
         self.check_dtype(dtype)
-        network, x = self.build(arch), networks.numbers(x)
+        network, x = self.build(arch), network_copy.numbers(x)
         if dtype is not None:
             precision = getattr(torch, dtype)
             network, x = network.to(precision), x.to(precision) if x.is_floating_point() else x

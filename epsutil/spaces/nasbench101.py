@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
-from epsutil.collapse.norms import Norms, Prepared, Scalars, of_stem
+from epsutil.collapse.norms import Norms, Prepared, Scalars, stem_map
 from epsutil.names import check_known
 from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, longest_path, md5, one_line
 
@@ -470,7 +470,7 @@ def _groups(cell: Cell, dtype: np.dtype) -> tuple[NDArray[np.int64], Scalars]:
 
 def _first_projection(batch: Prepared, weight: float) -> tuple[maps.Map, Norms]:
     """Return stem and first projection."""
-    stem, norms = batch.once(of_stem, weight, SLOTS)
+    stem, norms = batch.once(stem_map, weight, SLOTS)
     kept = np.empty((1, *stem.shape), stem.dtype)
     width, groups = np.array([STACKS[0]], stem.dtype), np.array([[0]])
     norm = norms.reading(groups)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from epsutil.collapse import cells, maps
-from epsutil.collapse.norms import Norms, Prepared, Slots, of_stem
+from epsutil.collapse.norms import Norms, Prepared, Slots, stem_map
 from epsutil.names import check_known
 from epsutil.spaces.base import (
     ImageSpace,
@@ -147,7 +147,7 @@ class NASBench201(ImageSpace[str]):
         steps, ends = _plan(arch)
         colours = batch.values
         kept = np.empty((1 + len(steps) + BLOCK, *colours.shape), colours.dtype)
-        kept[0], norms = batch.once(of_stem, weight, 1 + len(EDGES) + BLOCK)
+        kept[0], norms = batch.once(stem_map, weight, 1 + len(EDGES) + BLOCK)
         for stage, channels in enumerate(STAGES):
             if stage:
                 before, kept = kept, np.empty_like(kept[:, ::2, ::2], order="C")

@@ -149,4 +149,4 @@ def _choices(table: pd.DataFrame, archs: str, method: str) -> search.Choices:
     if set(found) != known or len(found) != len(known):
         n = len(known & {*found})
         raise ValueError(f"{reason}; {archs!r} has {n:,} of the {len(known):,}, in {len(found):,}")
-    return search.of_cells(found)
+    return search.cell_choices(found)

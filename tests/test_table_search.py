@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from epsutil import search, spaces, user_tables
+from epsutil import search, spaces, table_search
 from epsutil.cli import cli
 
 SPACE = spaces.get("nasbench201")
@@ -37,11 +37,11 @@ def call(file, *arguments):
 
 def used(method, **values):
     """Return the options of these values that a method takes."""
-    taken = user_tables.METHODS[method].split()
+    taken = table_search.METHODS[method].split()
     return [word for key in values if key in taken for word in (f"--{key}", values[key])]
 
 
-@pytest.mark.parametrize("method", user_tables.METHODS)
+@pytest.mark.parametrize("method", table_search.METHODS)
 def test_every_method_is_that_of_the_library(file, table, tmp_path, method):
     output = tmp_path / "curves.csv"
     options = used(method, score="epsilon", pool=200, population=20, steps=90)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from epsutil import inputs, metric, networks, scoring, spaces
+from epsutil import inputs, metric, network_copy, scoring, spaces
 from epsutil.experiments import Problem
 
 AT_LIMIT = 100
@@ -40,7 +40,7 @@ def rounding(problem: Problem) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-@networks.one_thread()
+@network_copy.one_thread()
 def compare(
     space: spaces.Space | str,
     batch: inputs.Batch,

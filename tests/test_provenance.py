@@ -11,12 +11,12 @@ from pybtex.database import parse_string
 
 import epsutil
 from epsutil import cli, paths, sources
-from epsutil.book import execution, meta, parameters
+from epsutil.book import execution, parameters, provenance
 
 LANDING = (paths.BOOK / "index.md").read_text("utf-8")
 BIBTEX = "\n".join(re.findall(r"```bibtex\n(.*?)```", LANDING, re.DOTALL))
 CITED = parse_string(BIBTEX, "bibtex").entries
-BOXES = {name: meta.run_box(name).source for name in parameters.names()}
+BOXES = {name: provenance.run_box(name).source for name in parameters.names()}
 
 
 def plain(text):
@@ -66,7 +66,7 @@ def test_the_footer_says_version_commit_and_date(monkeypatch, tmp_path):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     start = f'<p class="built">epsutil {epsutil.__version__}'
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert meta.footer() == f"{start}, built on 1970-01-02.</p>"  # not a repository
+    assert provenance.footer() == f"{start}, built on 1970-01-02.</p>"  # not a repository
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     (tmp_path / "a").write_text("1")
     for command in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
@@ -74,12 +74,12 @@ def test_the_footer_says_version_commit_and_date(monkeypatch, tmp_path):
     found = re.fullmatch(
         re.escape(start) + r', commit <a href="https://github.com/someone/companion/commit/'
         r'([0-9a-f]{7,})">\1</a>, built on 1970-01-02\.</p>',
-        meta.footer(),
+        provenance.footer(),
     )
     assert found
     (tmp_path / "a").write_text("2")
-    assert "</a> + changes, built on" in meta.footer()
-    assert str(tmp_path) not in meta.footer()
+    assert "</a> + changes, built on" in provenance.footer()
+    assert str(tmp_path) not in provenance.footer()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_footer_says_version_commit_and_date(monkeypatch, tmp_path):
 )
 def test_the_address_of_the_site(monkeypatch, given, url):
     monkeypatch.setenv("EPSUTIL_SITE_URL", given)
-    assert meta.site_url() == url
+    assert provenance.site_url() == url
 
 
 # How to run a page ---------------------------------------------------------------------------
@@ -116,20 +116,20 @@ def test_commands_are_valid(name):
 
 def test_what_a_page_needs_is_fetched_or_named(monkeypatch):
     monkeypatch.setenv("EPSUTIL_RESULTS", str(paths.RECORDED_RESULTS))
-    box = meta.run_box("figure03_search_epsilon").source
+    box = provenance.run_box("figure03_search_epsilon").source
     (fetched,) = re.findall(r"^\$ epsutil fetch (.*)$", box, re.MULTILINE)
     assert all(sources.SOURCES[file].url for file in fetched.split())
     assert {"images/cifar-10-python.tar.gz", "nas-bench-201/nats_bench.csv"} <= {*fetched.split()}
     assert "`nas-bench-201/naslib-200epochs-validation.csv`" in box.partition("cannot be")[0]
-    assert "fetch" not in meta.run_box("algorithm01_epsilon").source
+    assert "fetch" not in provenance.run_box("algorithm01_epsilon").source
 
 
 def test_a_reader_from_the_web_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "https://github.com/someone/companion")
-    box = meta.run_box("algorithm01_epsilon").source
+    box = provenance.run_box("algorithm01_epsilon").source
     assert "$ git clone https://github.com/someone/companion.git\n$ cd companion\n" in box
     monkeypatch.setenv("EPSUTIL_REPOSITORY", "nowhere")
-    box = meta.run_box("algorithm01_epsilon").source
+    box = provenance.run_box("algorithm01_epsilon").source
     assert "git clone" not in box and "copy of this book's repository" in box
     targets = re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {word for word in re.findall(r"^\$ make (\S+)", box, re.MULTILINE)} <= {*targets}
@@ -160,4 +160,4 @@ def test_a_page_built_without_its_data_tells_how_to_fetch_them(monkeypatch, tmp_
     page.parent.mkdir()
     page.write_text('{"sources": {}}')
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
-    assert "epsutil fetch images/cifar-10-python.tar.gz" in str(meta.run_box(name))
+    assert "epsutil fetch images/cifar-10-python.tar.gz" in str(provenance.run_box(name))

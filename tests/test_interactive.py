@@ -12,7 +12,7 @@ from browser import PHONE
 from scipy import stats
 
 from epsutil import benchmarks, inputs, metric, paths, scoring, sources, spaces
-from epsutil.book import play
+from epsutil.book import interactive_data
 
 SPACE = spaces.get("nasbench201")
 DEEP = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|".replace("op", "nor_conv_3x3")
@@ -39,13 +39,13 @@ def recorded(dataset, dtype="float32"):
 
 @pytest.fixture(scope="module")
 def scores():
-    return play.scores()
+    return interactive_data.scores()
 
 
 @pytest.fixture(scope="module")
 def metrics(scores):
     """By dataset, with the order that samples are drawn in, which all datasets share."""
-    found = {dataset: play.metrics(dataset) for dataset in benchmarks.DATASETS}
+    found = {dataset: interactive_data.metrics(dataset) for dataset in benchmarks.DATASETS}
     return {name: {"order": scores["order"], "metrics": of} for name, of in found.items()}
 
 
@@ -53,7 +53,7 @@ def metrics(scores):
 
 
 def test_cells_are_those_of_the_space():
-    cells = play.cells()
+    cells = interactive_data.cells()
     codes = unpacked(cells["cells"], "<u2")
     names = [[cells["operations"][int(d)] for d in np.base_repr(c, 5).zfill(6)] for c in codes]
     given = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
@@ -73,12 +73,12 @@ def test_epsilon_is_what_is_stored_to_seven_digits(scores, dataset, dtype):
 @pytest.mark.parametrize("dataset", benchmarks.DATASETS)
 def test_accuracies_are_rounded_to_a_600th_of_a_per_cent(scores, dataset):
     ours = unpacked(scores["datasets"][dataset]["accuracy"], "<u2") / scores["unit"]
-    np.testing.assert_allclose(ours, trained(dataset), atol=0.5 / play.UNIT + 1e-9)
+    np.testing.assert_allclose(ours, trained(dataset), atol=0.5 / interactive_data.UNIT + 1e-9)
 
 
 def test_without_data_accuracies_are_absent_and_the_files_are_named(monkeypatch):
     monkeypatch.setattr(sources, "available", lambda *names: False)
-    for dataset, values in play.scores()["datasets"].items():
+    for dataset, values in interactive_data.scores()["datasets"].items():
         assert values["accuracy"] is None
         assert values["needs"] == benchmarks.needs(dataset)
 
@@ -143,12 +143,12 @@ def decoded(metrics, name, dataset):
         archs = unpacked(metrics[dataset]["order"], "<u2")[: found["n"]]
     seen: dict = {}
     values = unpacked(found["values"], "<f4").astype(float) * found["scale"]
-    keys = archs if len(values) == len(archs) else play._networks()[archs]
+    keys = archs if len(values) == len(archs) else interactive_data._networks()[archs]
     return values[[seen.setdefault(key, len(seen)) for key in keys]], archs
 
 
 def test_all_that_is_loaded_is_small(tmp_path):
-    play.write(tmp_path / "play")
+    interactive_data.write(tmp_path / "play")
     own = {file.name for file in (paths.BOOK / "_play").iterdir()}
     written = {file.name: file.stat().st_size for file in (tmp_path / "play").iterdir()}
     numbers = {name: size for name, size in written.items() if name not in own}
@@ -172,7 +172,7 @@ def scripts(browser):
     """A page without content in which the scripts run that are no page's own."""
     page = browser.new_page()
     page.add_script_tag(path=paths.BOOK / "_play" / "common.js")
-    page.add_script_tag(content=f"PLAY.data.cells = {json.dumps(play.cells())}")
+    page.add_script_tag(content=f"PLAY.data.cells = {json.dumps(interactive_data.cells())}")
     page.add_script_tag(path=paths.BOOK / "_play" / "collapse.js")
     yield page
     page.close()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import nbformat
 
 import epsutil
-from epsutil import paths, pools, sources
+from epsutil import image_files, paths, sources
 from epsutil.book import parameters
 
 
@@ -93,7 +93,7 @@ def _data(name: str) -> tuple[list[str], list[str]]:
     pages = [folder / name / "page.json" for folder in (paths.RECORDED_RESULTS, paths.results())]
     read = [json.loads(page.read_text("utf-8")) for page in pages if page.exists()]
     used = dict.fromkeys(source for page in read for source in page.get("sources", {}))
-    archive = {file: files[-1] for files in pools.FILES.values() for file in files}
+    archive = {file: files[-1] for files in image_files.FILES.values() for file in files}
     names = [archive.get(file, file) for file in used if file != sources.ANALOG]
     public = [file for file in names if sources.SOURCES[file].url]
     return public, [file for file in names if file not in public]

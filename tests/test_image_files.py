@@ -11,7 +11,7 @@ import official_layout
 import pytest
 from PIL import Image
 
-from epsutil import inputs, paths, pools, scoring, sources, store
+from epsutil import image_files, inputs, paths, scoring, sources, store
 
 COMPACT = official_layout.COMPACT | {"ImageNet16-120": "images/tinyimagenet16-train-10240.npz"}
 ZIP = "images/tiny-imagenet-200.zip"
@@ -27,15 +27,15 @@ def compact(kind):
 
 
 def listed(kind):
-    return (pools.CHECKSUMS / f"{kind}.txt").read_text("ascii").splitlines()
+    return (image_files.CHECKSUMS / f"{kind}.txt").read_text("ascii").splitlines()
 
 
 @pytest.fixture(autouse=True)
 def forget():
     """Read every file anew: an archive of one test may have the path of another's."""
-    pools.read.cache_clear()
+    image_files.read.cache_clear()
     yield
-    pools.read.cache_clear()
+    image_files.read.cache_clear()
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_list_names_every_image_once(kind):
     assert len(lines) == 10_240
     for column in zip(*map(str.split, lines), strict=True):
         assert len(set(column)) == 10_240
-    assert {path.stem for path in pools.CHECKSUMS.iterdir()} == set(COMPACT)
+    assert {path.stem for path in image_files.CHECKSUMS.iterdir()} == set(COMPACT)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_list_names_every_image_once(kind):
 )
 def test_a_list_is_that_of_the_compact_file(kind):
     arrays = compact(kind)
-    expected = pools.checksums(arrays["images"], arrays["labels"])
+    expected = image_files.checksums(arrays["images"], arrays["labels"])
     if kind == "ImageNet16-120":
         names = [name.removesuffix(".JPEG") for name in arrays["files"]]
         assert [arrays["classes"][i] for i in arrays["labels"]] == [n[:9] for n in names]
@@ -94,7 +94,10 @@ def test_a_list_is_that_of_the_compact_file(kind):
 def test_a_checksum_tells_pixels_and_labels_apart():
     images = np.zeros((3, 2, 2, 3), np.uint8)
     images[1, 0, 0, 0] = 1
-    assert len({*pools.checksums(images, [0, 0, 1]), *pools.checksums(images, [1, 1, 1])}) == 4
+    assert (
+        len({*image_files.checksums(images, [0, 0, 1]), *image_files.checksums(images, [1, 1, 1])})
+        == 4
+    )
 
 
 # CIFAR ----------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ def test_an_official_archive_gives_the_same_batches(kind, only, archive):
     only(*archive(kind))
 
     assert inputs.needs(kind) == (official_layout.ARCHIVES[kind],)
-    pool = pools.read(kind, sources.path(*inputs.needs(kind)))
+    pool = image_files.read(kind, sources.path(*inputs.needs(kind)))
     np.testing.assert_array_equal(pool.images, arrays["images"])
     np.testing.assert_array_equal(pool.labels, arrays["labels"])
     for case, expected in zip(cases, before, strict=True):
@@ -211,10 +214,10 @@ def tiny(only, tmp_path, monkeypatch):
         expected = shrink(np.stack(decoded))
         kept = expected.copy()
         kept[:altered] ^= 1
-        checksums = pools.checksums(kept, LABELS)
+        checksums = image_files.checksums(kept, LABELS)
         lines = [" ".join(pair) for pair in zip(checksums, NAMES, strict=True)]
         (tmp_path / "ImageNet16-120.txt").write_text("\n".join(lines) + "\n")
-        monkeypatch.setattr(pools, "CHECKSUMS", tmp_path)
+        monkeypatch.setattr(image_files, "CHECKSUMS", tmp_path)
         only(official_layout.named(ZIP, file))
         return expected
 
@@ -224,7 +227,7 @@ def tiny(only, tmp_path, monkeypatch):
 @pytest.mark.parametrize("shrink", [box, rounded, truncated])
 def test_tiny_imagenet_is_shrunk_as_the_checksums_want(tiny, shrink):
     expected = tiny(shrink)
-    pool = pools.read("ImageNet16-120", sources.path(ZIP))
+    pool = image_files.read("ImageNet16-120", sources.path(ZIP))
     np.testing.assert_array_equal(pool.images, expected)
     assert pool.labels.tolist() == LABELS and pool.n_equal == 4
     batch = inputs.batch("ImageNet16-120", 4)
@@ -234,8 +237,10 @@ def test_tiny_imagenet_is_shrunk_as_the_checksums_want(tiny, shrink):
 
 def test_images_that_were_decoded_otherwise_are_counted(tiny):
     expected = tiny(box, altered=1)
-    assert pools.read("ImageNet16-120", sources.path(ZIP)).n_equal == 3
-    np.testing.assert_array_equal(pools.read("ImageNet16-120", sources.path(ZIP)).images, expected)
+    assert image_files.read("ImageNet16-120", sources.path(ZIP)).n_equal == 3
+    np.testing.assert_array_equal(
+        image_files.read("ImageNet16-120", sources.path(ZIP)).images, expected
+    )
     assert inputs.batch("ImageNet16-120", 2).source.endswith("(only 3 as in the recorded results)")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epsutil import initialise, networks
+from epsutil import initialise, network_copy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[int, Tensor], Tensor | None]
@@ -27,8 +27,8 @@ class Passes:
 
     Every pass starts from the same state of the network's buffers and of the random numbers. The
     arguments are those of :func:`epsutil.proxies.compute`, with the network as
-    :func:`epsutil.networks.private` returns it; `wanted` are the metrics that will ask, so that one
-    pass serves all, `labelled` those of them that need labels.
+    :func:`epsutil.network_copy.private` returns it; `wanted` are the metrics that will ask, so that
+    one pass serves all, `labelled` those of them that need labels.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Passes:
         name, many = type(self.given).__name__, min(3, self.size)
 
         def shape(n: int) -> torch.Size:
-            return networks.call(self.fresh(self.given), self.part(n), check=True).shape
+            return network_copy.call(self.fresh(self.given), self.part(n), check=True).shape
 
         if many == 1:
             only = shape(1)
@@ -123,7 +123,7 @@ class Passes:
     @cached_property
     def network(self) -> nn.Module:
         """Return `drawn` with parametrised weights as plain ones."""
-        return networks.plain(self.drawn)
+        return network_copy.plain(self.drawn)
 
     @cached_property
     def used(self) -> nn.Module:
@@ -132,15 +132,15 @@ class Passes:
 
     def fresh(self, network: nn.Module | None = None) -> nn.Module:
         """Return a copy of the network, or of another one, that may be changed and called."""
-        return networks.duplicate(network or self.network)
+        return network_copy.duplicate(network or self.network)
 
     def part(self, n: int) -> Tensor:
         """Return the first inputs of the batch."""
         return self.x.narrow(self.axis, 0, n)
 
     def call(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Return the logits of a network, see :func:`epsutil.networks.call`."""
-        logits = networks.call(network, x, self.seed)
+        """Return the logits of a network, see :func:`epsutil.network_copy.call`."""
+        logits = network_copy.call(network, x, self.seed)
         if torch.is_grad_enabled() and not logits.requires_grad:
             what = f"{type(network).__name__} returns outputs without gradients"
             raise ValueError(f"{what}: does it compute under torch.no_grad, or detach?")

@@ -150,6 +150,12 @@ class Problem:
         return self.trained.assign(epsilon=self.epsilon().reindex(self.trained.index))
 
     @cached_property
+    def networks(self) -> pd.Series:
+        """A label for each of these architectures, the same for copies of one network."""
+        index = self.trained.index
+        return pd.Series(self.space.networks(index), index)
+
+    @cached_property
     def metrics(self) -> "Metrics":
         """Every metric of these architectures, among them sizes and epsilon."""
         usual, later = shown_groups(self.space), shown_groups(self.space, LATER)
@@ -388,15 +394,27 @@ def evaluation(
     seed: int = 21,
     minimise: bool = False,
     unscored_last: bool = False,
+    networks: pd.Series | None = None,
 ) -> dict[str, Any]:
-    """Return the six scores, what the unscored change, and intervals if asked for, as one row."""
+    """Return the six scores, what the unscored change, and intervals if asked for, as one row.
+
+    With `networks`, see :attr:`Problem.networks`, a network is what intervals draw; ``n_networks``
+    of them have a score, and over these, one row each, is ``rho_networks``.
+    """
     covered = statistics.coverage(score, result, minimise).to_dict()
     if unscored_last:  # what ranks last has no score all the same
         score = score.rank(method="dense").fillna(0)
     row = covered | statistics.evaluate(score, result, minimise)[list(SCORES)].to_dict()
+    if networks is not None:
+        networks = networks[score.index]
+        both = pd.DataFrame({"score": score, "result": result})
+        row["n_networks"] = len(each := statistics.per_network(both, networks))
+        row["rho_networks"] = statistics.rho(*each.to_numpy().T)
     if n_resamples is None:
         return row
-    interval = statistics.bootstrap(score, result, n_resamples, seed, minimise=minimise)
+    interval = statistics.bootstrap(
+        score, result, n_resamples, seed, minimise=minimise, networks=networks
+    )
     return row | {f"{k}_{side}": interval.loc[k, side] for k in interval.index for side in interval}
 
 
@@ -666,7 +684,8 @@ def metrics_table(
             frame = metrics.together([name] if architectures == "own" else names)
             if architectures == "common":
                 frame = frame.dropna(subset=names)
-            given = (n_resamples, problem.seed, problem.minimise, architectures == "last")
+            last = architectures == "last"
+            given = (n_resamples, problem.seed, problem.minimise, last, problem.networks)
             work.append(joblib.delayed(evaluation)(frame[name], frame[target], *given))
             asked.append((problem, name))
     results = joblib.Parallel(n_jobs=problems[0].n_jobs, return_as="generator")(work)
@@ -694,8 +713,8 @@ def evaluate_metrics(
         for name in (name for name in metrics.evaluated if name in names):
             frame = metrics.together([name])
             row = {"dataset": problem.dataset, "metric": name, "seconds": metrics.seconds[name]}
-            of_result = frame[name], frame[problem.target]
-            rows.append(row | evaluation(*of_result, n_resamples, problem.seed, problem.minimise))
+            given = (n_resamples, problem.seed, problem.minimise, False, problem.networks)
+            rows.append(row | evaluation(frame[name], frame[problem.target], *given))
     return pd.DataFrame(rows)
 
 
@@ -714,7 +733,7 @@ def fisher_biases(problem: Problem, n_resamples: int) -> pd.DataFrame:
             if name in scores:
                 row = {"dataset": problem.dataset, "metric": name, "biased": has_bias}
                 both = scores.loc[index, name], problem.result[index]
-                row |= evaluation(*both, n_resamples, problem.seed)
+                row |= evaluation(*both, n_resamples, problem.seed, networks=problem.networks)
                 rows.append(row | {f"{score}_paper": paper[score] for score in SCORES})
     return pd.DataFrame(rows)
 
@@ -743,19 +762,28 @@ def same_architectures(problems: Sequence[Problem], n_least: int) -> pd.DataFram
 def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
     """Compare epsilon's rho with that of every other metric by Steiger's test.
 
-    Returns a row per dataset and metric (``other``); see :func:`epsutil.statistics.steiger`. Each
-    pair on the architectures that both score, ``n``, of those that both were computed for,
-    ``n_computed``; ``n_space`` is how many of the whole space have a trained result.
+    Returns a row per dataset and metric (``other``). Each pair is compared on the architectures
+    that both score, ``n``, of those that both were computed for, ``n_computed``; ``n_space`` is how
+    many of the whole space have a trained result. ``rho_a`` (epsilon) and ``rho_b`` are over these
+    architectures; with the suffix ``_networks`` over the ``n_networks`` different ones, a row each,
+    which :func:`epsutil.statistics.steiger` tests: ``z`` and ``pvalue``.
     """
     rows = []
     for problem in problems:
         trained = benchmarks.trained(problem.space, problem.dataset)[problem.target]
         for name in problem.metrics.names()[:-1]:
             frame = problem.metrics.together([name, "epsilon"])
-            both = frame["epsilon"], frame[name]
-            test = statistics.steiger(*both, frame[problem.target], problem.minimise)
-            row = {"dataset": problem.dataset, "other": name} | test._asdict()
-            rows.append(row | {"n_computed": len(frame), "n_space": int(trained.count())})
+            three = frame[["epsilon", name, problem.target]].dropna()
+            each = statistics.per_network(three, problem.networks[three.index])
+            found, test = (
+                statistics.steiger(*(of[column] for column in of), minimise=problem.minimise)
+                for of in (three, each)
+            )
+            row = {"dataset": problem.dataset, "other": name, "z": test.z, "pvalue": test.pvalue}
+            row |= {"rho_a": found.rho_a, "rho_b": found.rho_b, "n": found.n}
+            row |= {"rho_a_networks": test.rho_a, "rho_b_networks": test.rho_b}
+            row |= {"n_networks": test.n, "n_computed": len(frame)}
+            rows.append(row | {"n_space": int(trained.count())})
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from epsutil import statistics
 from epsutil.names import check_seed
-from epsutil.statistics import LEAST_RESAMPLES, SCORES, Floats, checked, numbers
+from epsutil.statistics import SCORES, Floats, checked, numbers
 
 
 class Reliability(NamedTuple):
@@ -100,14 +100,16 @@ def reliability(runs: ArrayLike, counts: ArrayLike | None = None) -> Reliability
     return Reliability(rho, max(sizes), k, of_mean, float(np.sqrt(of_mean)))
 
 
-def interval(runs: ArrayLike, n_resamples: int = 1000, seed: int = 21) -> tuple[float, float]:
+def interval(
+    runs: ArrayLike, n_resamples: int = 1000, seed: int = 21, networks: ArrayLike | None = None
+) -> tuple[float, float]:
     """Return a 95% bootstrap interval of rho between two runs, see `reliability`.
 
     Parameters
     ----------
     runs
         As for `reliability`.
-    n_resamples, seed : int
+    n_resamples, seed, networks
         As for :func:`epsutil.statistics.bootstrap`.
 
     Examples
@@ -117,9 +119,8 @@ def interval(runs: ArrayLike, n_resamples: int = 1000, seed: int = 21) -> tuple[
     >>> [round(end, 2) for end in interval(runs, 200)]
     [0.87, 0.91]
     """
-    table, rng = numbers(runs, "runs"), np.random.default_rng(seed)
-    times = range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0)
-    drawn = (rng.integers(len(table), size=len(table)) for _ in times)
+    table = numbers(runs, "runs")
+    drawn = statistics.resamples(statistics.labels(networks, len(table)), n_resamples, seed)
     rhos = [reliability(table[rows]).rho for rows in drawn]
     low, high = statistics.interval(pd.DataFrame({"rho": rhos}, dtype=float)).loc["rho"]
     return float(low), float(high)
@@ -161,6 +162,7 @@ def ceiling(
     counts: ArrayLike | None = None,
     n_draws: int = 200,
     seed: int = 21,
+    networks: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Return the evaluation scores of a metric that knows every expected accuracy.
 
@@ -170,12 +172,14 @@ def ceiling(
     ----------
     target, runs, counts, n_draws, seed
         As for `expected`; fewer draws than `statistics.LEAST_RESAMPLES` give no interval.
+    networks : array-like of shape (n_archs,), optional
+        As for :func:`epsutil.statistics.bootstrap`.
 
     Returns
     -------
     pandas.DataFrame
         Indexed by `SCORES`: ``value``, the mean over the draws; ``low`` and ``high``, the 95%
-        interval of the draws on architectures drawn with replacement. NaN where `expected` is.
+        interval of the draws on networks drawn with replacement. NaN where `expected` is.
 
     Examples
     --------
@@ -189,14 +193,15 @@ def ceiling(
     Name: value, dtype: float64
     """
     targets = checked(target, target)[1]
-    truths, rng = expected(targets, runs, counts, n_draws, seed), np.random.default_rng(seed)
+    truths = expected(targets, runs, counts, n_draws, seed)
     if np.isnan(truths).any():
         return pd.DataFrame(np.nan, list(SCORES), ["value", "low", "high"])
     values = [statistics.evaluate(truth, targets)[list(SCORES)] for truth in truths]
-    draws = []
-    for truth in truths if n_draws >= LEAST_RESAMPLES else ():
-        rows = rng.integers(len(targets), size=len(targets))
-        draws.append(statistics.evaluate(truth[rows], targets[rows])[list(SCORES)])
+    drawn = statistics.resamples(statistics.labels(networks, len(targets)), n_draws, seed)
+    draws = [
+        statistics.evaluate(truth[rows], targets[rows])[list(SCORES)]
+        for truth, rows in zip(truths, drawn, strict=False)  # none under the least number
+    ]
     frame = pd.DataFrame({"value": np.mean(values, axis=0)}, list(SCORES))
     return frame.join(statistics.interval(pd.DataFrame(draws, columns=list(SCORES), dtype=float)))
 
@@ -299,7 +304,11 @@ def expected(
 
 
 def reached(
-    scores: Mapping[str, pd.Series], target: pd.Series, truths: Floats, seed: int = 21
+    scores: Mapping[str, pd.Series],
+    target: pd.Series,
+    truths: Floats,
+    seed: int = 21,
+    networks: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Set metrics beside the noise ceiling of the architectures that they score.
 
@@ -312,6 +321,8 @@ def reached(
     truths : ndarray of float, shape [n_draws, n_archs]
         What the expected accuracies of these may be, see `expected`.
     seed : int
+    networks : pandas.Series, optional
+        A label by architecture, see :func:`epsutil.statistics.bootstrap`.
 
     Returns
     -------
@@ -332,19 +343,27 @@ def reached(
     [{'rho': 0.96, 'rho_ceiling': 0.98, 'reached': 0.98}]
     """
     known: dict[bytes, Floats] = {}
+    label = pd.Series(target.index, target.index) if networks is None else networks
+
+    def resampled(scores: Floats, index: pd.Index) -> Floats:
+        """Return the mean rhos; then of each resample, with one score after another."""
+        values, drawn = target[index].to_numpy(), label[index].to_numpy()
+        found = [np.mean([_rhos(score, values) for score in scores], axis=0)]
+        drawings = enumerate(statistics.resamples(drawn, len(truths), seed))
+        found += [_rhos(scores[i % len(scores)][rows], values[rows]) for i, rows in drawings]
+        return np.array(found)
 
     def ceiling_of(index: pd.Index) -> Floats:  # metrics of the same architectures share it
         key = index.to_numpy().tobytes()
         if key not in known:
             own = truths[:, target.index.get_indexer(index)]
-            known[key] = _resampled(own, target[index].to_numpy(), len(truths), seed)
+            known[key] = resampled(own, index)
         return known[key]
 
     rows = []
     for name, score in scores.items():
         scored = score.dropna()
-        given = (scored.to_numpy()[None], target[scored.index].to_numpy())
-        own, top = _resampled(*given, len(truths), seed), ceiling_of(scored.index)
+        own, top = resampled(scored.to_numpy()[None], scored.index), ceiling_of(scored.index)
         row: dict[str, Any] = {"metric": name, "n": len(score), "n_scored": len(scored)}
         ends = statistics.interval(pd.DataFrame(own[1:] / top[1:])).to_numpy()
         for i, (rho, share) in enumerate((("rho", "reached"), ("rho_top10", "reached_top10"))):
@@ -354,16 +373,6 @@ def reached(
         top_all = ceiling_of(score.index)[0, 0]
         rows.append(row | {"rho_all": rho_all, "reached_all": rho_all / top_all})
     return pd.DataFrame(rows)
-
-
-def _resampled(scores: Floats, target: Floats, n_resamples: int, seed: int) -> Floats:
-    """Return the mean rhos of some scores; then of each resample, with one score after another."""
-    rng, size = np.random.default_rng(seed), len(target)
-    found = [np.mean([_rhos(score, target) for score in scores], axis=0)]
-    for i in range(n_resamples):
-        rows = rng.integers(max(size, 1), size=size)
-        found.append(_rhos(scores[i % len(scores)][rows], target[rows]))
-    return np.array(found)
 
 
 def _rhos(score: Floats, target: Floats) -> Floats:

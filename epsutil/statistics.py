@@ -7,7 +7,7 @@ that names what is wrong: inputs that are not real numbers, are infinite or diff
 index, a missing target, an option out of its range.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,10 +149,12 @@ def bootstrap(
     seed: int = 21,
     level: float = 0.95,
     minimise: bool = False,
+    networks: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Return percentile bootstrap intervals of the six evaluation scores.
 
-    The scored architectures are drawn with replacement, as many as there are, and evaluated anew.
+    The scored networks are drawn with replacement, as many as there are, each with all of its
+    architectures, and evaluated anew.
 
     Parameters
     ----------
@@ -162,6 +164,9 @@ def bootstrap(
         How many times to draw. Fewer than `LEAST_RESAMPLES` give no interval, and draw nothing.
     level : float, default=0.95
         Coverage of the interval, strictly between 0 and 1.
+    networks : array-like of shape (n_archs,), optional
+        A label for each architecture; architectures with the same one are copies of one network,
+        see :meth:`epsutil.spaces.Space.networks`. By default each is a network.
 
     Returns
     -------
@@ -172,7 +177,9 @@ def bootstrap(
     -----
     For a random sample of a space the interval covers the score over the whole space, a little
     wide. Where the **whole** space is scored the score is exact for it, and the interval says how
-    it would vary were the architectures a random draw from a larger family of their kind. It never
+    it would vary were the networks a random draw from a larger family of their kind. Copies of a
+    network rank together, so they are no further evidence: drawn one by one, they make the interval
+    far too narrow. It never
     holds other variation, such as by the batch, the data set or the noise of training. That of
     ``top64_top5`` is rough: a drawing repeats architectures, so that its top 64 are fewer.
 
@@ -196,14 +203,77 @@ def bootstrap(
     ends = _ends(level)
     scores, targets = checked(score, target)
     scored = ~np.isnan(scores)
+    drawn = resamples(labels(networks, len(scores))[scored], n_resamples, seed)
     scores, targets = scores[scored], targets[scored]
-    times = range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0)
-    rng = np.random.default_rng(seed)
     # the bar is for a terminal (disable=None), and for those who wait longer than three seconds
-    bar = tqdm(times, "bootstrap", leave=False, disable=None, delay=3)
-    drawn = (rng.integers(max(len(scores), 1), size=len(scores)) for _ in bar)
-    draws = [_evaluate(scores[rows], targets[rows], minimise) for rows in drawn]
+    bar = tqdm(drawn, "bootstrap", n_resamples, leave=False, disable=None, delay=3)
+    draws = [_evaluate(scores[rows], targets[rows], minimise) for rows in bar]
     return interval(pd.DataFrame(draws, columns=list(SCORES), dtype=float), ends)
+
+
+def resamples(networks: ArrayLike, n_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Draw networks with replacement, as many as there are, each with all of its architectures.
+
+    Parameters
+    ----------
+    networks : array-like of shape (n_archs,)
+        A label for each architecture, the same for copies of one network.
+    n_resamples, seed : int
+        How many times; fewer than `LEAST_RESAMPLES` draw nothing.
+
+    Yields
+    ------
+    array of int
+        The rows of a resample.
+
+    Examples
+    --------
+    >>> [rows.tolist() for rows in resamples(["a", "b", "b"], 200, seed=3)][:2]
+    [[1, 2, 0], [0, 0]]
+    """
+    codes = pd.factorize(np.asarray(networks))[0]
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts, rng = np.cumsum(sizes) - sizes, np.random.default_rng(seed)
+    for _ in range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0):
+        drawn = rng.integers(max(len(sizes), 1), size=len(sizes))
+        copies, first = sizes[drawn], starts[drawn]
+        yield order[np.arange(copies.sum()) + np.repeat(first - copies.cumsum() + copies, copies)]
+
+
+def per_network(scores: pd.DataFrame, networks: ArrayLike) -> pd.DataFrame:
+    """Give each network one row: the means over its architectures.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        A row per architecture; those without a value anywhere are left out.
+    networks : array-like of shape (n_archs,)
+        As for `bootstrap`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per network, in the order of their first architectures.
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"score": [0.2, 0.2, 0.7], "accuracy": [91.0, 92.0, 93.0]})
+    >>> per_network(scores, ["a", "a", "b"])
+       score  accuracy
+    0    0.2      91.5
+    1    0.7      93.0
+    """
+    complete = scores.notna().all(axis=1).to_numpy()
+    by = scores[complete].groupby(np.asarray(networks)[complete], sort=False)
+    return by.mean().reset_index(drop=True)
+
+
+def labels(networks: ArrayLike | None, n: int) -> NDArray[Any]:
+    """Return the label of each of n architectures' networks, by default one of its own."""
+    found = np.arange(n) if networks is None else np.asarray(networks)
+    if found.shape != (n,):
+        raise ValueError(f"networks has shape {found.shape}; give a label for each of {n} scores")
+    return found
 
 
 def interval(draws: pd.DataFrame, ends: Sequence[float] = (0.025, 0.975)) -> pd.DataFrame:
@@ -357,6 +427,7 @@ def lead(
     target: ArrayLike,
     n_resamples: int = 1000,
     seed: int = 21,
+    networks: ArrayLike | None = None,
 ) -> Lead:
     """Return by how much one metric ranks better than another on the same architectures.
 
@@ -364,7 +435,7 @@ def lead(
     ----------
     score_a, score_b, target
         As for `steiger`.
-    n_resamples, seed : int
+    n_resamples, seed, networks
         As for `bootstrap`.
 
     Returns
@@ -373,7 +444,7 @@ def lead(
         Over the architectures that have both scores: Spearman's ``rho`` of `score_a`; its ``gain``
         over that of `score_b`; ``gain_low`` and ``gain_high``, the 95% interval of a paired
         bootstrap, in which both are evaluated on the same resample; ``z`` and ``pvalue`` of
-        `steiger`. NaN where undefined.
+        `steiger` with one row per network. NaN where undefined.
 
     Examples
     --------
@@ -386,13 +457,15 @@ def lead(
     """
     (first, targets), (second, _) = checked(score_a, target), checked(score_b, target)
     both = ~(np.isnan(first) | np.isnan(second))
+    own = labels(networks, len(both))[both]
     first, second, targets = first[both], second[both], targets[both]
-    rng, size, gains = np.random.default_rng(seed), len(targets), []
-    for _ in range(n_resamples if n_resamples >= LEAST_RESAMPLES else 0):
-        rows = rng.integers(max(size, 1), size=size)
-        gains.append(rho(targets[rows], first[rows]) - rho(targets[rows], second[rows]))
+    gains = [
+        rho(targets[rows], first[rows]) - rho(targets[rows], second[rows])
+        for rows in resamples(own, n_resamples, seed)
+    ]
     low, high = interval(pd.DataFrame({"gain": gains}, dtype=float)).loc["gain"]
-    ours, test = rho(targets, first), steiger(first, second, targets)
+    rows = per_network(pd.DataFrame({"a": first, "b": second, "target": targets}), own)
+    ours, test = rho(targets, first), steiger(rows["a"], rows["b"], rows["target"])
     return Lead(ours, ours - rho(targets, second), low, high, test.z, test.pvalue)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
@@ -148,6 +148,15 @@ class Space(ABC, Generic[Arch]):
     def structure(self, arch: Any) -> str:
         """Return a text that is equal for architectures that are the same network."""
         return self.key(arch)
+
+    def networks(self, indices: Iterable[int]) -> NDArray[np.int64]:
+        """Return a label for each architecture, the same for copies of one network.
+
+        The label is the first of these architectures that is the network, see `structure`.
+        """
+        first: dict[str, int] = {}
+        labels = [first.setdefault(self.structure(self[int(i)]), int(i)) for i in indices]
+        return np.array(labels, dtype=np.int64)
 
     @abstractmethod
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:

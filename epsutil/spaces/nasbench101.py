@@ -13,7 +13,7 @@ import bisect
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,6 +102,10 @@ class NASBench101(ImageSpace[Arch]):
         matrix, ops = self.parse(arch)
         vertices = list(enumerate(zip(ops, _sources(matrix), strict=True)))[1:]
         return "\n".join(f"{v} {op} from {', '.join(map(str, read))}" for v, (op, read) in vertices)
+
+    def networks(self, indices: Iterable[int]) -> NDArray[np.int64]:
+        """Return the indices: the space has each graph once."""
+        return np.array(list(indices), dtype=np.int64)
 
     def key(self, arch: Any) -> str:
         """Return the benchmark's own hash, the same for isomorphic graphs."""

@@ -776,7 +776,7 @@ def against_epsilon(problems: Sequence[Problem]) -> pd.DataFrame:
             three = frame[["epsilon", name, problem.target]].dropna()
             each = statistics.per_network(three, problem.networks[three.index])
             found, test = (
-                statistics.steiger(*(of[column] for column in of), minimise=problem.minimise)
+                statistics.steiger(of["epsilon"], of[name], of[problem.target], problem.minimise)
                 for of in (three, each)
             )
             row = {"dataset": problem.dataset, "other": name, "z": test.z, "pvalue": test.pvalue}

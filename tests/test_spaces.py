@@ -179,3 +179,17 @@ GATE = {
 )
 def test_depth_is_the_layers_with_weights_of_the_longest_path(name, arch, depth):
     assert spaces.get(name).depth(arch) == depth
+
+
+def test_the_networks_of_each_space():
+    """How many there are, and that copies share what `structure` says."""
+    counts = {"nasbench201": 5_260, "nasbench_macro": 3_969}
+    for name, count in counts.items():
+        space = spaces.get(name)
+        labels = space.networks(range(len(space)))
+        assert len(set(labels)) == count and (labels <= np.arange(len(space))).all()
+        for i in (3, 500, 6_000):
+            assert space.structure(space[i]) == space.structure(space[int(labels[i])])
+    graphs = spaces.get("nasbench101")
+    assert graphs.networks([7, 3]).tolist() == [7, 3]
+    assert graphs.structure(graphs[7]) != graphs.structure(graphs[3])

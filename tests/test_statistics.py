@@ -3,6 +3,7 @@
 Intervals and Steiger's test are held to independent derivations and published values.
 """
 
+import re
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from epsutil import initialise, inputs, noise, proxies, search, statistics
+from epsutil import initialise, inputs, noise, paths, proxies, search, statistics
 from epsutil.spaces import get
 from epsutil.statistics import SCORES
 
@@ -534,3 +535,61 @@ def test_rho_is_that_of_the_evaluation():
     assert statistics.rho(x, y) == statistics.evaluate(x, y)["rho"]
     assert statistics.rho(x, y) == stats.spearmanr(x, y).statistic
     assert np.isnan(statistics.rho(x, y * 0)) and np.isnan(statistics.rho(x[:2], y[:2]))
+
+
+# One network, one vote -------------------------------------------------------------------------
+
+
+def test_a_network_is_drawn_with_all_its_copies():
+    networks = np.array(["c", "a", "b", "a", "a", "b"])
+    for rows in statistics.resamples(networks, 200, seed=5):
+        drawn = pd.Series(rows).groupby(networks[rows]).value_counts().unstack(0)
+        times = drawn.sum() / pd.Series(networks).value_counts()[drawn.columns]
+        assert times.sum() == 3  # as many networks as there are
+        assert (drawn.T.apply(lambda counts: counts.dropna().nunique(), axis=1) == 1).all()
+
+
+def test_where_each_architecture_is_a_network_nothing_changes():
+    rng = np.random.default_rng(3)
+    score, target = rng.normal(size=(2, 60))
+    score[:7] = NAN
+    plain = statistics.bootstrap(score, target, 200)
+    pd.testing.assert_frame_equal(
+        plain, statistics.bootstrap(score, target, 200, networks=range(60))
+    )
+    each = [rows.tolist() for rows in statistics.resamples(range(53), 200, 21)]
+    again = np.random.default_rng(21)
+    assert each == [again.integers(53, size=53).tolist() for _ in range(200)]
+
+
+def test_copies_are_no_evidence():
+    """Each network ten times over: the interval is as wide as that of the networks."""
+    rng = np.random.default_rng(4)
+    score, target = rng.normal(size=(2, 80))
+    score += target
+    ten, networks = np.repeat([score, target], 10, axis=1), np.repeat(np.arange(80), 10)
+    few = statistics.bootstrap(score, target, 500).loc["rho"]
+    many = statistics.bootstrap(*ten, 500, networks=networks).loc["rho"]
+    assert many.tolist() == pytest.approx(few.tolist())
+    alone = statistics.bootstrap(*ten, 500).loc["rho"]
+    assert alone["high"] - alone["low"] < 0.5 * (few["high"] - few["low"])
+    lead = statistics.lead(*ten[[0, 1]], ten[1] + 0.1 * ten[0], 300, networks=networks)
+    assert lead == pytest.approx(statistics.lead(score, target, target + 0.1 * score, 300))
+
+
+def test_a_network_has_one_row():
+    frame = pd.DataFrame({"a": [1.0, 3, NAN, 5], "b": [2.0, 4, 6, 8]})
+    each = statistics.per_network(frame, ["x", "x", "x", "y"])
+    assert each.to_numpy().tolist() == [[2, 3], [5, 8]]
+    with pytest.raises(ValueError, match="networks has shape"):
+        statistics.bootstrap([1, 2, 3], [1, 2, 3], networks=[1, 2])
+
+
+def test_the_method_pages_simulation():
+    text = (paths.BOOK / "method.md").read_text("utf-8")
+    code = re.search(r"```python\n(import numpy.*?)```", text, re.DOTALL)[1]
+    found: dict = {}
+    exec(code, found)
+    assert f"ρ = {found['truth']:.2f}" in text
+    said = re.search(r"it does in (\d+);\s+drawing architectures, in (\d+)", text)
+    assert [int(held) for held in said.groups()] == list(found["held"].values())

@@ -63,6 +63,11 @@ class Space(ABC, Generic[Arch]):
     >>> [round(space.score(arch, prepared), 3) for arch in space[:2]]
     [0.218, 0.457]
 
+    Another architecture may be the same network:
+
+    >>> len(set(space.networks(range(100))))
+    82
+
     The network that was trained has an output for each class, and these parameters:
 
     >>> space.parameters(arch)

@@ -294,6 +294,7 @@ def judge(
     result: pd.Series,
     n_resamples: int,
     seed: int,
+    networks: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Judge what rules choose by what training gave.
 
@@ -305,8 +306,8 @@ def judge(
         As for :func:`describe`.
     result : pandas.Series
         Of some of the architectures; more is better.
-    n_resamples, seed : int
-        As for :func:`epsutil.statistics.bootstrap`, but that all architectures are drawn from.
+    n_resamples, seed, networks
+        As for :func:`epsutil.statistics.bootstrap`, but that all networks are drawn from.
 
     Returns
     -------
@@ -319,6 +320,8 @@ def judge(
         the best pair's.
     """
     scores, results = scores.reindex(result.index), result.to_numpy(float)
+    labels = statistics.labels(None if networks is None else networks[result.index], len(result))
+    drawn = list(statistics.resamples(labels, n_resamples, seed))
     every = pd.DataFrame({name: _rhos(scores[name].to_numpy(float), results) for name in scores})
     every = every.T.set_axis(["rho", "rho_last"], axis=1)
     every.insert(0, "n_scored", scores.notna().sum())
@@ -331,8 +334,12 @@ def judge(
         row["rho_share"] = 100 * (last.reindex(pairs).fillna(0) / last.max()).median()
         if (often := counted.index[0]) is not None:
             if often not in ends:  # several rules choose the same
-                given = (scores[often].to_numpy(float), results, n_resamples, seed)
-                ends[often] = _intervals(*given)
+                score = scores[often].to_numpy(float)
+                rhos = [_rhos(score[rows], results[rows]) for rows in drawn]
+                found = statistics.interval(pd.DataFrame(rhos, columns=["rho", "rho_last"]))
+                ends[often] = {
+                    f"{k}_{end}": found.loc[k, end] for k in found.index for end in found
+                }
             row |= zip(("w1", "w2"), map(float, often.split(",")), strict=True)
             row |= every.loc[often].to_dict() | ends[often]
         rows.append(row)
@@ -347,14 +354,3 @@ def _rhos(score: NDArray[np.float64], result: NDArray[np.float64]) -> list[float
         float(stats.spearmanr(a, b).statistic) if len(a) > 2 and np.ptp(a) and np.ptp(b) else 0.0
         for a, b in pairs
     ]
-
-
-def _intervals(
-    score: NDArray[np.float64], result: NDArray[np.float64], n_resamples: int, seed: int
-) -> dict[str, float]:
-    samples = np.random.default_rng(seed).integers(len(score), size=(n_resamples, len(score)))
-    ends = np.full((2, 2), np.nan)
-    if n_resamples >= statistics.LEAST_RESAMPLES:
-        ends = np.quantile([_rhos(score[i], result[i]) for i in samples], (0.025, 0.975), axis=0)
-    names = ("rho_low", "rho_last_low", "rho_high", "rho_last_high")
-    return dict(zip(names, ends.ravel().tolist(), strict=True))

@@ -336,10 +336,9 @@ def judge(
             if often not in ends:  # several rules choose the same
                 score = scores[often].to_numpy(float)
                 rhos = [_rhos(score[rows], results[rows]) for rows in drawn]
-                found = statistics.interval(pd.DataFrame(rhos, columns=["rho", "rho_last"]))
-                ends[often] = {
-                    f"{k}_{end}": found.loc[k, end] for k in found.index for end in found
-                }
+                draws = pd.DataFrame(rhos, columns=["rho", "rho_last"], dtype=float)
+                found = statistics.interval(draws).stack()
+                ends[often] = {f"{name}_{end}": value for (name, end), value in found.items()}
             row |= zip(("w1", "w2"), map(float, often.split(",")), strict=True)
             row |= every.loc[often].to_dict() | ends[often]
         rows.append(row)

@@ -58,7 +58,7 @@ record: install  ## execute all pages anew and keep them and their scores in dat
 	@$(BIN)/epsutil record
 
 test: install  ## the whole test suite
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 site-test: install  ## the built site in headless Chromium; fails where either is missing
 	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest -m site $(PYTEST_ARGS)

@@ -1,12 +1,14 @@
 """Every session gets its own cache, and the benchmark data where they lie beside the checkout."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
 from browser import address, browser, site, visit  # noqa: F401  fixtures
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # No deadline: the first call compiles. CI tries the same examples every time, developers new ones.
 settings.register_profile("epsutil", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -25,6 +27,18 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs(*names): skip where these sources (epsutil.sources) are not at hand"
     )
+
+
+class ByPage(LoadScopeScheduling):
+    """One worker runs all tests of an executed page (loadgroup is lost on pytest 9.2)."""
+
+    def _split_scope(self, nodeid):
+        page = re.search(r"test_book\.py::\w+\[(\w+)\]$", nodeid)
+        return page[1] if page else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByPage(config, log)
 
 
 def pytest_runtest_setup(item):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import forked
 import nbformat
 import pandas as pd
 import pytest
@@ -27,6 +28,7 @@ DATA = (
 )
 NAMES = parameters.names()
 HIDDEN = {"hide-input", "remove-input"}
+BY_PAPERMILL = ("algorithm01_epsilon", "figure06_other_metrics", "table06_weights_nasbench201")
 RECORDED = {name: paths.RECORDED_RESULTS / name for name in NAMES}
 
 
@@ -41,8 +43,7 @@ def shown(notebook, kind=page_.MYST):
     params=[
         pytest.param(
             name,
-            marks=[pytest.mark.xdist_group(name)]
-            + [pytest.mark.needs(*DATA)] * (name != "algorithm01_epsilon"),
+            marks=[pytest.mark.needs(*DATA)] * (name != "algorithm01_epsilon"),
         )
         for name in NAMES
     ],
@@ -54,7 +55,8 @@ def page(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EPSUTIL_RESULTS", str(folder / "results"))
         patch.setenv("EPSUTIL_SCORES", str(folder / "scores"))
-        executed = execution.run(request.param, values, folder / "page.ipynb", scale="test")
+        run = execution.run if request.param in BY_PAPERMILL else forked.run
+        executed = run(request.param, values, folder / "page.ipynb", scale="test")
         execution._fill(executed, folder / "results" / request.param)  # as on the site
     notebook = nbformat.read(executed, as_version=4)
     return request.param, notebook, folder / "results" / request.param

@@ -17,7 +17,7 @@ STAMP := $(VENV)/installed-from
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book lab pdf record test site-test lint speed serve lock clean clean-all
+.PHONY: help install book lab pdf record test test-slow site-test lint speed serve lock clean clean-all
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -57,8 +57,11 @@ pdf: install  ## the book as last built as one PDF, _build/epsilon-reproduced.pd
 record: install  ## execute all pages anew and keep them and their scores in data/
 	@$(BIN)/epsutil record
 
-test: install  ## the whole test suite
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+test: install  ## the test suite
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not site" $(PYTEST_ARGS)
+
+test-slow: install  ## what takes longer, and more random examples
+	@EPSUTIL_TESTS=thorough $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) -m "slow or sweep" $(PYTEST_ARGS)
 
 site-test: install  ## the built site in headless Chromium; fails where either is missing
 	@EPSUTIL_SITE_REQUIRED=1 $(BIN)/python -m pytest -m site $(PYTEST_ARGS)

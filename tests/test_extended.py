@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from sweep import sweep
 
 from epsutil import inputs, metric, scoring, spaces
 from epsutil.collapse import cells, scaled
@@ -33,7 +34,7 @@ def architecture(name, number):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(NUMBERS, st.floats(-7, 1), st.floats(-7, 1), st.integers(2, 9))
-@settings(max_examples=60, deadline=None)
+@sweep(60, deadline=None)
 def test_equal_to_float64_where_that_scores(name, number, exponent1, exponent2, batch):
     space, arch = architecture(name, number)
     x, weights = images(number, batch), (10**exponent1, 10**exponent2)
@@ -150,7 +151,7 @@ def check(name, arch, x, weights):
 @pytest.mark.skipif(not LONG_RANGE, reason="long doubles are no longer than float64 here")
 @pytest.mark.parametrize("name", NAMES)
 @given(NUMBERS, st.floats(-30, 20), st.floats(-30, 20), st.integers(2, 6))
-@settings(max_examples=40, deadline=None)
+@sweep(40, deadline=None)
 def test_equal_to_long_doubles_at_any_weight(name, number, exponent1, exponent2, batch):
     space, arch = architecture(name, number)
     x, weights = images(number, batch, 4 + 4 * (number % 2)), (10**exponent1, 10**exponent2)
@@ -200,7 +201,7 @@ def added(first, second, exponents):
 
 
 @given(st.integers(-3000, 3000), st.integers(-3000, 3000), st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@sweep(50, deadline=None)
 @pytest.mark.skipif(not LONG_RANGE, reason="long doubles are no longer than float64 here")
 def test_a_sum_is_that_of_the_larger_scale(first, second, seed):
     maps = np.random.default_rng(seed).normal(size=(2, 2, 2, 3))

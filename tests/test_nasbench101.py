@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from sweep import sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import inputs, metric, spaces
@@ -240,7 +241,7 @@ def images(seed: int, batch: int, size: int, dtype: torch.dtype) -> torch.Tensor
 
 
 @given(ANY_SIZE, WEIGHTS, WEIGHTS, BATCHES, st.sampled_from([4, 8]), st.integers(0, 99))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@sweep(15, suppress_health_check=[HealthCheck.too_slow])
 def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
     x = images(seed, batch, size, torch.float64)
     full = metric.outputs(SPACE.build(arch).double(), x, (w1, w2))
@@ -252,7 +253,7 @@ def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
 
 
 @given(ANY_SIZE, WEIGHTS, WEIGHTS, BATCHES, st.sampled_from([4, 8]), st.integers(0, 99))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@sweep(15, suppress_health_check=[HealthCheck.too_slow])
 def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
     """Scores agree, and so do their absences, unless float32 has hardly a bit left to decide."""
     x = images(seed, batch, size, torch.float32)

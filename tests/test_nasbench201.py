@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from sweep import sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import metric, sources, spaces
@@ -99,7 +100,7 @@ def test_sizes_are_those_of_the_network(index):
 
 
 @given(st.integers(1, 20), st.integers(2, 9), st.sampled_from([torch.float32, torch.float64]))
-@settings(max_examples=20)
+@sweep(20)
 def test_average_pool_equals_torchs_bit_for_bit(channels, size, dtype):
     """Forward, backward, twice differentiated, and image by image under vmap."""
 
@@ -149,7 +150,7 @@ def test_key_evaluates_to_the_cells_output(arch):
 
 
 @given(ARCHS, st.data())
-@settings(max_examples=20)
+@sweep(20)
 def test_equal_keys_give_equal_scores(arch, data):
     x = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype("float32")
     twins = TWINS[SPACE.key(arch)]
@@ -171,7 +172,7 @@ def images(seed: int, batch: int, size: int, dtype: torch.dtype) -> torch.Tensor
 
 
 @given(ARCHS, WEIGHTS, WEIGHTS, st.integers(2, 9), st.sampled_from([4, 8, 12]), st.integers(0, 99))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@sweep(25, suppress_health_check=[HealthCheck.too_slow])
 def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
     x = images(seed, batch, size, torch.float64)
     full = metric.outputs(SPACE.build(arch).double(), x, (w1, w2))
@@ -183,7 +184,7 @@ def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
 
 
 @given(ARCHS, WEIGHTS, WEIGHTS, st.integers(2, 9), st.sampled_from([4, 8, 12]), st.integers(0, 99))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@sweep(40, suppress_health_check=[HealthCheck.too_slow])
 def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
     """Scores agree, and so do their absences, unless float32 has hardly a bit left to decide."""
     x = images(seed, batch, size, torch.float32)
@@ -204,7 +205,7 @@ def test_collapse_equals_full_width_in_float32(arch, w1, w2, batch, size, seed):
 
 
 @given(ARCHS, st.sampled_from([1e-12, 1e-7, 1e-3]), st.sampled_from(["float32", "extended"]))
-@settings(max_examples=40)
+@sweep(40)
 def test_maps_of_zeros_are_left_out_of_the_work_only(arch, weight, dtype):
     x = images(0, 8, 8, torch.float32)
     with pytest.MonkeyPatch.context() as patched:

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from sweep import sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import benchmarks, cross_checks, inputs, metric, sources, spaces
@@ -57,7 +58,7 @@ def test_trained_results_are_in_the_spaces_order():
 
 
 @given(ARCHS)
-@settings(max_examples=50, deadline=None)
+@sweep(50, deadline=None)
 def test_index_parse_and_space_are_inverse(arch):
     assert SPACE[SPACE.index(f" {arch}\n")] == SPACE.parse(arch) == arch
 
@@ -83,14 +84,14 @@ def test_parse_names_what_is_wrong(text, message):
 
 
 @given(ARCHS, st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@sweep(50, deadline=None)
 def test_a_mutant_differs_at_one_place(arch, seed):
     mutant = SPACE.parse(SPACE.mutate(arch, np.random.default_rng(seed)))
     assert sum(a != b for a, b in zip(arch, mutant, strict=True)) == 1
 
 
 @given(ARCHS, ARCHS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@sweep(8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_equal_keys_are_the_same_network_also_with_random_weights(arch, other):
     """The key is a code itself; the same layers in the same order draw the same weights."""
     twin = SPACE.key(arch)
@@ -130,7 +131,7 @@ def test_window_sum_5x5_equals_torchs_convolution(size, stride, dtype):
 # From 16 pixels on, four remain at the end: a few that the stem rectifies all, in all images, would
 # leave nothing but the rounding errors of the full width.
 @given(ARCHS, WEIGHTS, WEIGHTS, st.integers(5, 9), st.sampled_from([16, 20]), st.integers(0, 99))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@sweep(8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_collapse_equals_full_width_in_float64(arch, w1, w2, batch, size, seed):
     x = images(seed, batch, size, torch.float64)
     full = metric.outputs(SPACE.build(arch).double(), x, (w1, w2))

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import strategies as st
+from sweep import sweep
 from torch import nn
 
 from epsutil import cross_checks, initialise, inputs, metric, sources, spaces
@@ -211,7 +212,7 @@ def test_equal_functions_have_equal_keys_and_outputs(arch, seed):
 
 
 @given(RECIPES, SEEDS)
-@settings(max_examples=50)
+@sweep(50)
 def test_key_evaluates_to_the_cells_output(arch, seed):
     """The key, read as a program of numbers, gives what the recipe gives, over several steps."""
     functions = {
@@ -450,8 +451,8 @@ def compare_scores(full, collapsed):
 # A blend that loses nearly all digits: 1 beside 1e14. Both evaluations are off alike.
 @example(drawn(1711526146), 1.0, 0.0288967, 2, 5, 2335765382)
 @example(drawn(1575564783), 1e-7, 1.0, 3, 4, 243960860)
-@settings(
-    max_examples=6,
+@sweep(
+    6,
     phases=(Phase.explicit, Phase.generate),  # shrinking would take minutes
     suppress_health_check=[HealthCheck.too_slow],
 )

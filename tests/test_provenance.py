@@ -135,6 +135,7 @@ def test_a_reader_from_the_web_is_told_how_to_get_it(monkeypatch):
     assert {word for word in re.findall(r"^\$ make (\S+)", box, re.MULTILINE)} <= {*targets}
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_page_run_as_printed(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "BUILD", tmp_path / "_build")
     monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path / "_build" / "results"))

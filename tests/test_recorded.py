@@ -1,16 +1,18 @@
 """Every committed store of scores is what this code computes, on a few of its architectures.
 
 Where one of these fails and the change of scores is meant, raise the ``VERSION`` that the message
-names, and record the stores anew (CONTRIBUTING.md). Cheap stores are tried at every run, of the
-slow ones another one every day; ``EPSUTIL_RECORDED=all`` tries all of them.
+names, and record the stores anew (CONTRIBUTING.md). Of the
+slow ones and of the cheap ones some, chosen by the commit; `make test-slow` tries all cheap ones,
+``EPSUTIL_RECORDED=all`` all.
 """
 
 import os
-from datetime import date
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
+from sweep import THOROUGH
 
 from epsutil import inputs, paths, scoring, sources, spaces, store
 
@@ -22,9 +24,11 @@ CHEAP = [  # seconds are for one network, where they count; epsilon takes millis
     if frame.get(scoring.SECONDS, pd.Series(0.0)).mean() < 0.5
 ]
 IN_TURN = [name for name in RUNS if name not in CHEAP]
-TRIED = IN_TURN
-if os.environ.get("EPSUTIL_RECORDED") != "all":
-    TRIED = [IN_TURN[date.today().toordinal() % len(IN_TURN)]]
+head = ["git", "-C", str(paths.ROOT), "rev-parse", "HEAD"]
+TURN = int(subprocess.run(head, capture_output=True, text=True).stdout.strip() or "0", 16)
+ALL = os.environ.get("EPSUTIL_RECORDED") == "all"
+SLOW = IN_TURN if ALL else [IN_TURN[TURN % len(IN_TURN)]]
+TRIED = CHEAP if ALL or THOROUGH else CHEAP[TURN % 4 :: 4]
 
 
 def test_every_store_is_named_by_what_decides_it():
@@ -42,12 +46,13 @@ def test_every_store_is_of_this_version():
         assert run["version"] == now, f"{name} is of another version; record it anew, or remove it"
 
 
-@pytest.mark.parametrize("name", CHEAP)
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", TRIED)
 def test_a_few_scores_are_computed_equal(name, tmp_path):
     _compare(name, tmp_path, n_archs=3)
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", SLOW)
 def test_a_score_of_a_slow_store_is_computed_equal(name, tmp_path):
     _compare(name, tmp_path, n_archs=1)
 

@@ -177,7 +177,7 @@ def test_threads_score_networks_of_a_users_own_as_one_thread_does():
     """Torch's random states and switches are the process's: networks take turns."""
     space = spaces.get("nasbench201")
     x, labels = torch.rand(8, 3, 8, 8), torch.arange(8) % 3
-    archs = [space[i] for i in (1, 700, 5000, 9930)] * 2
+    archs = [space[i] for i in (1, 9930)] * 2
 
     def score(arch):
         names = ["grad_norm", "synflow", "snip"]

@@ -11,7 +11,6 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -58,11 +57,11 @@ else:
 # What a notebook may end with for the reasons that end a command: these and what is derived.
 _OF_A_NOTEBOOK = {"ParameterError", "StoreError", "NotStored"}
 _OF_A_NOTEBOOK |= {"ValueError", "SourceError", "FileNotFoundError", "OSError"}
-_BATCH = "normal"  # into a --module
+_BATCH = "normal"  # into a module
 _BATCH_SIZE, _SEED = 256, 21  # of epsilon; the other metrics have their own
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _shown = partial(click.option, show_default=True)
-_SPACE = click.argument("space", type=click.Choice(sorted(names_.SPACES)), required=False)
+_SPACE = partial(click.argument, "space", type=click.Choice(sorted(names_.SPACES)))
 _seed = partial(click.option, "--seed", type=click.IntRange(0, names_.LARGEST_SEED))
 
 
@@ -72,8 +71,9 @@ class _SeedOrNone(click.IntRange):
 
 
 _batch_size = partial(click.option, "--batch-size", type=click.IntRange(2))
-_module = partial(click.option, "--module", metavar="PACKAGE.MODULE:NAME")
-_KNOWN = f"By default epsilon. Known: {', '.join(names_.PROXIES)}."
+_batch = partial(click.option, "--batch", "kind", metavar="KIND|FILE")
+_MODULE = "PACKAGE.MODULE:NAME"
+_EXPLAIN = click.option("--explain", is_flag=True, help="Show the range of each module's output.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -136,130 +136,156 @@ _OUTPUT = click.option(
 )
 
 
-class _Several(click.Command):
-    """A command whose option --metrics takes several values, as argparse's ``nargs="+"``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        words: list[str] = []
-        several = False  # whether a word is one more metric
-        for word in args:
-            if word.startswith("-") or word in names_.SPACES:
-                if words[-1:] == ["--metrics"]:
-                    raise click.BadOptionUsage(word, "Option '--metrics' requires an argument", ctx)
-                several = word.partition("=")[0] == "--metrics"
-            elif several and words[-1] != "--metrics":
-                words.append("--metrics")
-            words.append(word)
-        return super().parse_args(ctx, words)
+def _metric_names(ctx: click.Context, option: click.Parameter, value: str) -> list[str]:
+    """Read NAME[,NAME...], of which each counts once, by its own name."""
+    return list(dict.fromkeys(proxies.get(name).name for name in value.split(",")))
 
 
-@cli.command(cls=_Several)
-@_SPACE
-@_module(
-    help="In place of SPACE, a network of yours: a torch.nn.Module, its class, or a function "
-    "without arguments that returns one. The current folder is importable."
+_METRICS = click.option(
+    "--metrics",
+    metavar="NAME[,NAME...]",
+    default="epsilon",
+    callback=_metric_names,
+    help=f"By default epsilon. Known: {', '.join(names_.PROXIES)}.",
 )
-@click.option("--metrics", multiple=True, metavar="NAME...", help=_KNOWN)
-@click.option(
-    "--batch",
-    "batch_kind",
-    metavar="KIND|FILE",
-    help="What to put into the --module: a kind as of --dataset, by default "
-    f"{_BATCH}, or a .npz file with x and, if there are any, labels.",
-)
-@click.option("--image-size", type=click.IntRange(1), help="Pixels a side, for synthetic --batch.")
+
+
+def _checked_weights(ctx: click.Context, option: click.Parameter, value: Any) -> Any:
+    if value is not None:
+        scoring.checked_weights(value)
+    return value
+
+
+_weights = partial(click.option, "--weights", type=(float, float), callback=_checked_weights)
+
+
+@cli.command()
+@_SPACE()
+@_METRICS
 @click.option(
     "--dataset",
     type=click.Choice(names_.INPUTS),
     help="Where the images or tokens come from; by default cifar10, for nasbench_nlp ptb. grey, "
     "normal, uniform and random_tokens need no data, but nasbench_nlp's architectures do.",
 )
-@click.option(
-    "--weights",
-    type=(float, float),
-    help="The two constant shared weights of epsilon; by default the paper's for the space "
-    "(Table 8), for a --module 1e-7 and 1.",
-)
+@_weights(help="The two constants of epsilon; by default the paper's for the space (Table 8).")
 @click.option("--arch", help="Score only this architecture, given as its string.")
 @click.option("--n-archs", type=click.IntRange(1), help="Score a random sample of this size.")
 @_batch_size(
-    help=f"By default {_BATCH_SIZE}; for a --module, and for an --arch by --metrics, "
-    f"{names_.BATCH_SIZE}. A sample by --metrics takes each metric's own."
+    help=f"By default {_BATCH_SIZE}; for an --arch by --metrics {names_.BATCH_SIZE}. A sample by "
+    "--metrics takes each metric's own."
 )
-@_seed(
-    type=_SeedOrNone(0, names_.LARGEST_SEED),
-    help=f"By default {_SEED}; for a --module and metrics other than epsilon {names_.SEED}; none "
-    "scores a --module's weights as they are.",
-)
-@_shown("--dtype", type=click.Choice(names_.DTYPES), default="float32")
+@_seed(help=f"By default {_SEED}; for metrics other than epsilon {names_.SEED}.")
+@click.option("--dtype", type=click.Choice(names_.DTYPES), help="By default float32.")
 @_JOBS
-@click.option(
-    "--explain", is_flag=True, help="Show the range of each module's output; of one network."
-)
+@_EXPLAIN
 @click.option("--rebuild", is_flag=True, help="Compute again what is stored.")
 @_OUTPUT
-@click.pass_context
-def score(ctx: click.Context, /, **given: Any) -> None:
-    """Score a search space, a sample of it, one architecture, or a network of yours.
+def score(
+    space: str, metrics: list[str], dataset: str | None, weights: tuple[float, float] | None,
+    arch: str | None, n_archs: int | None, batch_size: int | None, seed: int | None,
+    dtype: str | None, jobs: int, explain: bool, rebuild: bool, output: Path | None,
+) -> None:  # fmt: skip
+    """Score a search space, a sample of it, or one architecture.
 
     \b
     epsutil score nasbench201 --dataset cifar10 --weights 1e-7 1
     epsutil score nasbench201 --dataset grey \\
         --arch "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
     epsutil score nasbench_nlp --dataset random_tokens --n-archs 100
-    epsutil score nasbench201 --metrics naswot synflow --n-archs 50
-    epsutil score --module mypackage:build_model --metrics epsilon synflow --batch normal
+    epsutil score nasbench201 --metrics naswot,synflow --n-archs 50
 
-    Metrics other than epsilon take one --arch like a --module: at full width, all on one batch.
-    They take a sample as the authors of each do, with its batch size and network.
+    Metrics other than epsilon take one --arch as `epsutil module` takes a network: at full width,
+    all on one batch. They take a sample as the authors of each do, with its batch size and network.
     """  # noqa: D301
-    asked = SimpleNamespace(**given)
-    _check_source(asked.space, asked.module)
-    names = [name for text in asked.metrics for name in text.split(",") if name] or ["epsilon"]
-    names = list(dict.fromkeys(proxies.get(name).name for name in names))
-    if asked.arch is not None and asked.n_archs is not None:
+    chosen = spaces.get(space)
+    dataset, pair = dataset or chosen.dataset, weights or chosen.weights
+    scoring.check_dataset(space, dataset)
+    if arch is not None and n_archs is not None:
         raise ValueError("give --arch or --n-archs, not both")
-    if asked.explain and ("epsilon" not in names or (asked.arch or asked.module) is None):
-        raise ValueError("--explain is of one network's epsilon: give --module or --arch for it")
-    if asked.weights is not None:
-        scoring.checked_weights(asked.weights)
-    if asked.module is not None:
-        _refuse_others(ctx, "--module", "metrics batch_kind image_size weights batch_size seed")
-        asked.dataset = asked.batch_kind or _BATCH
-        _score_network(asked, None, names)
+    if explain and ("epsilon" not in metrics or arch is None):
+        raise ValueError("--explain is of one network's epsilon: give --arch for it")
+    if metrics != ["epsilon"]:
+        if dtype is not None or (batch_size is not None and arch is None):
+            option = "--dtype" if dtype is not None else "--batch-size"
+            raise ValueError(f"{option} goes with epsilon alone; other metrics have their own")
+        if arch is None:
+            _score_sample(chosen, metrics, dataset, pair, n_archs, seed, jobs, rebuild, output)
+            return
+        batch = _batch_for(metrics, dataset, batch_size, names_.SEED if seed is None else seed)
+        values = {"epsilon": chosen.score(arch, batch.x, pair)} if "epsilon" in metrics else {}
+        network = chosen.network(arch, inputs.classes(dataset))
+        others = [name for name in metrics if name != "epsilon"]
+        values |= proxies.compute(network, (batch.x, batch.labels), others, batch.seed)
+        _tell_values(values, metrics, batch, output)
+        if explain or math.isnan(values.get("epsilon", 0)):
+            _explain(chosen.build(arch), batch.x, pair, explain)
         return
-
-    if asked.seed == "none":
-        raise ValueError("--seed none goes with a --module, which has weights of its own")
-    space = spaces.get(asked.space)
-    asked.dataset, asked.weights = asked.dataset or space.dataset, asked.weights or space.weights
-    scoring.check_dataset(space.name, asked.dataset)
-    if names == ["epsilon"]:
-        taken = "metrics dataset weights arch n_archs batch_size seed dtype jobs rebuild"
-        _refuse_others(ctx, "a search space", taken)
-        _score_epsilon(asked, space)
-    elif asked.arch is not None:
-        _refuse_others(ctx, "--arch by --metrics", "metrics dataset weights arch batch_size seed")
-        _score_network(asked, space, names)
-    else:
-        taken = "metrics dataset weights n_archs seed jobs rebuild"
-        _refuse_others(ctx, "a sample by --metrics", taken)
-        _score_sample(asked, space, names)
+    seed, dtype = _SEED if seed is None else seed, dtype or "float32"
+    batch = inputs.batch(dataset, batch_size or _BATCH_SIZE, seed)
+    archs = None if n_archs is None else list(chosen.sample(n_archs, seed))
+    if arch is not None:
+        _score_arch(chosen, arch, batch, pair, dtype, explain)
+        if output is None:
+            return
+        archs = [chosen.index(arch)]
+    frame = scoring.score(space, batch, pair, archs, dtype, jobs, rebuild)
+    _write_archs(frame, chosen, output)
+    if arch is None:
+        _summarise(frame[scoring.pair(pair)], "epsilon", batch.source, chosen)
 
 
-def _check_source(space: str | None, module: str | tuple[str, ...] | None) -> None:
-    if bool(space) == bool(module):
-        raise ValueError("give a search space or --module PACKAGE.MODULE:NAME, one of the two")
+@cli.command()
+@click.argument("name", metavar=_MODULE)
+@_METRICS
+@_batch(
+    help=f"What to put into the network: a kind as `epsutil score` has for --dataset, by default "
+    f"{_BATCH}, or a .npz file with x and, if there are any, labels."
+)
+@click.option("--image-size", type=click.IntRange(1), help="Pixels a side, for synthetic images.")
+@_weights(default=(1e-7, 1.0), show_default=True, help="The two constants of epsilon.")
+@_batch_size(help=f"By default {names_.BATCH_SIZE}.")
+@_seed(
+    type=_SeedOrNone(0, names_.LARGEST_SEED),
+    default=names_.SEED,
+    show_default=True,
+    help="Of inputs and random weights; none scores the network's weights as they are.",
+)
+@_EXPLAIN
+@_OUTPUT
+def module(
+    name: str, metrics: list[str], kind: str | None, image_size: int | None,
+    weights: tuple[float, float], batch_size: int | None, seed: int | str, explain: bool,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Score a network of yours.
+
+    \b
+    epsutil module mypackage:build_model --metrics epsilon,synflow --batch normal
+
+    The name is that of a torch.nn.Module, its class, or a function without arguments that returns
+    one. The current folder is importable.
+    """  # noqa: D301
+    if explain and "epsilon" not in metrics:
+        raise ValueError("--explain is of epsilon: leave out either it or --metrics")
+    drawn = None if isinstance(seed, str) else seed
+    of_batch = names_.SEED if drawn is None else drawn
+    batch = _batch_for(metrics, kind or _BATCH, batch_size, of_batch, image_size)
+    network = user_modules.load_module(name)
+    labelled = (batch.x, batch.labels)
+    values = proxies.compute(network, labelled, metrics, drawn, weights=weights)
+    _tell_values(values, metrics, batch, output, "" if kind else "; --batch names another")
+    user_modules.tell_kept(network)
+    if explain or math.isnan(values.get("epsilon", 0)):
+        _explain(network, batch.x, weights, explain)
 
 
-def _refuse_others(ctx: click.Context, what: str, taken: str) -> None:
-    """Refuse the options that would have no effect."""
-    options = {str(option.name): option.opts[0] for option in ctx.command.params}
-    for name, option in options.items():
-        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in ("space", "module", "output", "explain", *taken.split()):
-            valid = ", ".join(options[name] for name in taken.split())
-            raise ValueError(f"{option} does not go with {what}, which takes {valid}")
+def _batch_for(
+    names: list[str], kind: str, size: int | None, seed: int, image_size: int | None = None
+) -> inputs.Batch:
+    """Return the batch of all metrics, and refuse those that need labels on synthetic images."""
+    _check_labels(names, kind)
+    return user_modules.load_batch(kind, size, seed, image_size)
 
 
 def _check_labels(names: list[str], kind: str) -> None:
@@ -270,93 +296,74 @@ def _check_labels(names: list[str], kind: str) -> None:
         raise ValueError(f"{needy[0]} needs labels, and {kind} images have none; {have} have")
 
 
-def _score_network(asked: SimpleNamespace, space: spaces.Space | None, names: list[str]) -> None:
-    """Score a user's network or that of an architecture, whose epsilon is of one output."""
-    _check_labels(names, asked.dataset)
-    seed = proxies.SEED if asked.seed is None else asked.seed
-    seed, of_batch = (None, proxies.SEED) if seed == "none" else (seed, seed)
-    batch = user_modules.load_batch(asked.dataset, asked.batch_size, of_batch, asked.image_size)
-    labelled, values = (batch.x, batch.labels), {}
-    if space is None:
-        network, others = user_modules.load_module(asked.module), names
-    else:
-        network = space.network(asked.arch, inputs.classes(asked.dataset))
-        others = [name for name in names if name != "epsilon"]
-        values["epsilon"] = space.score(asked.arch, batch.x, asked.weights)
-    values |= proxies.compute(network, labelled, others, seed, weights=asked.weights or (1e-7, 1.0))
+def _tell_values(
+    values: dict[str, float], names: list[str], batch: inputs.Batch, output: Path | None,
+    note: str = "",
+) -> None:  # fmt: skip
     shape = " x ".join(map(str, batch.x.shape))
-    note = "" if asked.batch_kind or space is not None else "; --batch names another"
     click.echo(f"inputs: {batch.source}; {shape}, seed {batch.seed}{note}")
     width = max(map(len, names))
     for name in names:
         click.echo(f"{name:{width}}  {_number(values[name])}")
-    _write(pd.Series(values, names, name="value").rename_axis("metric"), asked.output)
-    if space is None:
-        user_modules.tell_kept(network)
-    if asked.explain or math.isnan(values.get("epsilon", 0)):
-        _explain(asked, network if space is None else space.build(asked.arch), batch.x)
+    _write(pd.Series(values, names, name="value").rename_axis("metric"), output)
 
 
-def _explain(asked: SimpleNamespace, network: Any, x: Any) -> None:
+def _explain(
+    network: Any, x: Any, weights: tuple[float, float], whole: bool, dtype: str = "float32"
+) -> None:
     """Print why there is no epsilon, and where it is asked for all that tells."""
-    table = metric_.explain(network, x, asked.weights or (1e-7, 1.0))
-    if asked.explain:
+    table = metric_.explain(network, x, weights)
+    if whole:
         click.echo(table.to_string(index=False))
     if reason := table.attrs["reason"]:
-        reason = reason.partition("; the coll")[0] if asked.dtype == "extended" else reason
+        reason = reason.partition("; the coll")[0] if dtype == "extended" else reason
         click.echo(f"No epsilon, as inputs of shape {tuple(x.shape)} show: {reason}", err=True)
 
 
-def _score_epsilon(asked: SimpleNamespace, space: spaces.Space) -> None:
-    seed = _SEED if asked.seed is None else asked.seed
-    batch = inputs.batch(asked.dataset, asked.batch_size or _BATCH_SIZE, seed)
-    archs = None if asked.n_archs is None else list(space.sample(asked.n_archs, seed))
-    if asked.arch is not None:
-        value = space.score(asked.arch, batch.x, asked.weights, asked.dtype)
-        click.echo(_number(value))
-        if math.isnan(value) or asked.explain:
-            wide = "float32" if asked.dtype == "float32" else "float64"
-            network = space.build(asked.arch).to(getattr(import_module("torch"), wide))
-            some = slice(None, None, 1 if asked.explain else max(1, batch.size // 16))  # it is slow
-            x = batch.x[some].astype(wide) if space.reads == "images" else batch.x[:, some]
-            _explain(asked, network, x)
-        if math.isnan(value) and asked.dtype == "float32":
-            click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
-        if asked.output is None:
-            return
-        archs = [space.index(asked.arch)]
-    frame = scoring.score(
-        space.name, batch, asked.weights, archs, asked.dtype, asked.jobs, asked.rebuild
-    )
-    _write_archs(frame, space, asked.output)
-    if asked.arch is None:
-        _summarise(frame[scoring.pair(asked.weights)], "epsilon", batch.source, space)
+def _score_arch(
+    space: spaces.Space, arch: str, batch: inputs.Batch, weights: tuple[float, float], dtype: str,
+    explain: bool,
+) -> None:  # fmt: skip
+    """Print one architecture's epsilon, and why it has none."""
+    value = space.score(arch, batch.x, weights, dtype)
+    click.echo(_number(value))
+    if math.isnan(value) or explain:
+        wide = "float32" if dtype == "float32" else "float64"
+        network = space.build(arch).to(getattr(import_module("torch"), wide))
+        some = slice(None, None, 1 if explain else max(1, batch.size // 16))  # it is slow
+        x = batch.x[some].astype(wide) if space.reads == "images" else batch.x[:, some]
+        _explain(network, x, weights, explain, dtype)
+    if math.isnan(value) and dtype == "float32":
+        click.echo("In float32, that is; --dtype float64 has a wider range", err=True)
 
 
-def _score_sample(asked: SimpleNamespace, space: spaces.Space, names: list[str]) -> None:
+def _score_sample(
+    space: spaces.Space, names: list[str], dataset: str, weights: tuple[float, float],
+    n_archs: int | None, seed: int | None, jobs: int, rebuild: bool, output: Path | None,
+) -> None:  # fmt: skip
+    """Score a sample as the authors of each metric do."""
     group_of = scoring.groups_of(space.name)
     if missing := [name for name in names if name not in (*group_of, "epsilon")]:
         others = f"but epsilon, {', '.join(group_of)}; --arch takes all metrics"
         raise ValueError(f"no {missing[0]} for a sample of {space.name}, {others}")
-    if asked.n_archs is None:
+    if n_archs is None:
         slow = f"{', '.join(names)}: some take seconds for each architecture"
         raise ValueError(f"{slow}; give --n-archs or --arch")
-    _check_labels(names, asked.dataset)
-    options = {"n_jobs": asked.jobs, "rebuild": asked.rebuild}
-    seed, own = (proxies.SEED, _SEED) if asked.seed is None else (asked.seed, asked.seed)
+    _check_labels(names, dataset)
+    drawn, own = (proxies.SEED, _SEED) if seed is None else (seed, seed)
     columns, origins = {}, {}
     for group in dict.fromkeys(group_of[name] for name in names if name != "epsilon"):
-        given = (space.name, asked.dataset, group, asked.n_archs, seed)
-        frame = cast(pd.DataFrame, scoring.score_group(*given, **options))
+        given = (space.name, dataset, group, n_archs, drawn)
+        frame = cast(pd.DataFrame, scoring.score_group(*given, n_jobs=jobs, rebuild=rebuild))
         for name in frame.columns.intersection(names):
             columns[name], origins[name] = frame[name], frame.attrs["run"]["input"]
     if "epsilon" in names:  # of the same architectures
-        archs = sorted(scoring.order(space.name)[: asked.n_archs])
-        batch = inputs.batch(asked.dataset, _BATCH_SIZE, own)
-        frame = scoring.score(space.name, batch, asked.weights, archs, **options)
-        columns["epsilon"], origins["epsilon"] = frame[scoring.pair(asked.weights)], batch.source
+        archs = sorted(scoring.order(space.name)[:n_archs])
+        batch = inputs.batch(dataset, _BATCH_SIZE, own)
+        frame = scoring.score(space, batch, weights, archs, n_jobs=jobs, rebuild=rebuild)
+        columns["epsilon"], origins["epsilon"] = frame[scoring.pair(weights)], batch.source
     table = pd.DataFrame(columns)[names]
-    _write_archs(table, space, asked.output)
+    _write_archs(table, space, output)
     for name in names:
         _summarise(table[name], name, origins[name], space)
 
@@ -390,14 +397,16 @@ def _write(table: pd.DataFrame | pd.Series, output: Path | None) -> None:
 
 
 @cli.command()
-@_SPACE
-@_module(
+@_SPACE(required=False)
+@click.option(
+    "--module",
     "modules",
+    metavar=_MODULE,
     multiple=True,
-    help="In place of SPACE, networks of yours: as for `score`, or a list of them, or a function "
-    "that returns a list. Repeatable.",
+    help="In place of SPACE, networks of yours: as for `epsutil module`, or a list of them, or a "
+    "function that returns a list. Repeatable.",
 )
-@click.option("--batch", "kind", metavar="KIND|FILE", help="As for `score`; for a SPACE, a KIND.")
+@_batch(help="As for `epsutil module`; for a SPACE, a KIND.")
 @_shown("--rule", type=click.Choice(names_.RULES), default=names_.RULES[0])
 @click.option("--n-archs", type=int, help="How many architectures of a SPACE decide; 100.")
 @_batch_size(help=f"By default {_BATCH_SIZE}.")
@@ -414,7 +423,8 @@ def weights(
     epsutil weights nasbench201 --batch grey
     epsutil weights --module mypackage.models:all_networks --batch normal
     """  # noqa: D301
-    _check_source(space, modules)
+    if bool(space) == bool(modules):
+        raise ValueError(f"give a search space or --module {_MODULE}, one of the two")
     if space is None and (n_archs is not None or jobs != -1):
         raise ValueError("--n-archs and --jobs go with a search space, not with a --module")
     if space is not None:
@@ -463,8 +473,11 @@ def search(ctx: click.Context, /, file: Path, output: Path | None, **given: Any)
     best of all that were trained, which no search knows: median and quartiles over the rounds.
     """  # noqa: D301
     method = given["method"]
-    taken = f"file accuracy signal method {names_.METHODS[method]} rounds seed"
-    _refuse_others(ctx, f"--method {method}", taken)
+    taken = f"file accuracy signal method {names_.METHODS[method]} rounds seed output".split()
+    for option in ctx.command.params:
+        is_given = ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if is_given and option.name not in taken:
+            raise ValueError(f"{option.opts[0]} does not go with --method {method}")
     table = table_search.read(file, given["accuracy"], given["score"], given["signal"])
     found = table_search.run(table, **given)
     shown = [n for n in (1, 3, 10, 30, 64, 100, 300, 1000, 3000) if n < len(found)]
@@ -533,6 +546,8 @@ def main() -> None:
     try:
         code = cli(standalone_mode=False) or 0
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--module":
+            error = click.UsageError(f"a network of yours is scored by: epsutil module {_MODULE}")
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

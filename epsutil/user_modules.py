@@ -53,7 +53,7 @@ def load_modules(texts: Sequence[str]) -> list[nn.Module]:
         try:
             members = list(found)
         except Exception as error:  # a generator of the user's
-            raise ValueError(f"--module: {what} fails: {cause(error)}") from error
+            raise ValueError(f"{what} fails: {cause(error)}") from error
         modules += [_network(member, f"{what}[{i}]") for i, member in enumerate(members)]
     return modules
 
@@ -61,7 +61,7 @@ def load_modules(texts: Sequence[str]) -> list[nn.Module]:
 def _network(found: Any, what: str) -> nn.Module:
     if not isinstance(found, nn.Module):
         kind = type(found).__name__
-        raise ValueError(f"--module: {what} is of type {kind}, not a torch.nn.Module")
+        raise ValueError(f"{what} is of type {kind}, not a torch.nn.Module")
     return found
 
 
@@ -69,25 +69,25 @@ def _load(text: str) -> tuple[Any, str]:
     """Import a thing by name, call it where it is no module, and say what it is."""
     place, _, name = text.partition(":")
     if not all(part.isidentifier() for part in [*place.split("."), *name.split(".")]):
-        raise ValueError(f"--module: {text!r} is not of the form {_FORM}")
+        raise ValueError(f"{text!r} is not of the form {_FORM}")
     if os.getcwd() not in sys.path:  # an installed command does not look there
         sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(place)
     except (Exception, SystemExit) as error:  # whatever a user's file may raise
-        raise ValueError(f"--module: cannot import {place}: {cause(error)}") from error
+        raise ValueError(f"cannot import {place}: {cause(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             close = difflib.get_close_matches(part, dir(found))
             hint = f"; did you mean {' or '.join(close)}" if close else ""
-            raise ValueError(f"--module: {place} has no {name}{hint}")
+            raise ValueError(f"{place} has no {name}{hint}")
         found = getattr(found, part)
     if isinstance(found, nn.Module) or not callable(found):
         return found, text
     try:
         return found(), f"{text}()"
     except (Exception, SystemExit) as error:
-        raise ValueError(f"--module: {text}() fails: {cause(error)}") from error
+        raise ValueError(f"{text}() fails: {cause(error)}") from error
 
 
 def load_batch(

@@ -121,7 +121,7 @@ def test_score_a_sample_to_a_file(run, tmp_path):
         ),
         (["score", "nasbench201", "--batch-size", "1"], "1 is not in the range x>=2"),
         (["score", "nasbench201", "--dataset", "grey", "--n-archs", "99999"], "1 to 15,625"),
-        (["score", "nasbench201", "--explain"], "give --module or --arch"),
+        (["score", "nasbench201", "--explain"], "give --arch for it"),
         (
             ["score", "nasbench201", "--arch", ARCH, "--metrics", "snip", "--explain"],
             "--explain is",
@@ -330,8 +330,8 @@ def printed(out):
 
 def test_score_a_module_by_several_metrics(run, own):
     """The line of the help."""
-    module = ["--module", f"{own}:build_model"]
-    code, out, err = run("score", *module, "--metrics", "epsilon", "synflow", "--batch", "normal")
+    module = [f"{own}:build_model"]
+    code, out, err = run("module", *module, "--metrics", "epsilon,synflow", "--batch", "normal")
     import own_network
 
     batch = inputs.batch("normal", proxies.BATCH_SIZE, proxies.SEED)
@@ -346,56 +346,52 @@ def test_score_a_module_by_several_metrics(run, own):
 def test_a_module_whose_parameters_no_method_draws(run, own, caplog):
     """What its message advises can be done; what is kept is named."""
     caplog.set_level("INFO")
-    module = ["--module", f"{own}:Positioned", "--metrics"]
-    code, out, _ = run("score", *module, "params", "flops", "epsilon")
+    module = [f"{own}:Positioned", "--metrics"]
+    code, out, _ = run("module", *module, "params,flops,epsilon")
     assert code == 0 and float(printed(out)["params"]) == 3 * 4 * 9 + 4 + 8 + 16 * 10 + 10 + 10
     assert "kept as they are, being no parameters: scale" in caplog.text
-    code, _, err = run("score", *module, "synflow")
+    code, _, err = run("module", *module, "synflow")
     assert code == 2 and "draws position of Positioned" in err and "--seed none" in err
-    code, out, _ = run("score", *module, "synflow", "--seed", "none")
+    code, out, _ = run("module", *module, "synflow", "--seed", "none")
     assert code == 0 and float(printed(out)["synflow"]) > 0
     code, _, err = run("score", "nasbench201", "--seed", "none")
-    assert code == 2 and "--seed none goes with a --module" in err
+    assert code == 2 and "'none' is not a valid integer range" in err
 
 
 def test_a_module_without_options(run, own):
-    code, out, _ = run("score", "--module", f"{own}:Tiny")
+    code, out, _ = run("module", f"{own}:Tiny")
     assert code == 0 and list(printed(out)) == ["inputs:", "epsilon"]
     assert "normal(0, 1); 64 x 3 x 32 x 32, seed 42; --batch names another" in out
 
 
-def test_metrics_may_be_written_in_several_ways(run, own):
-    module, batch = ["--module", f"{own}:lazy"], ["--batch", "grey", "--image-size", 8]
-    batch += ["--batch-size", 4]
-    names = ["params", "flops", "synflow"]
-    together = run("score", *module, "--metrics", *names, *batch)
-    assert together[0] == 0 and list(printed(together[1])) == ["inputs:", *names]
-    assert run("score", *module, *batch, "--metrics", *names) == together
-    assert run("score", "--metrics=params", "flops,synflow", *module, *batch) == together
-    repeated = [word for name in names for word in ("--metrics", name)]
-    assert run("score", *repeated, *module, *batch) == together
+def test_metrics_are_named_once_and_in_order(run, own):
+    batch = ["--batch", "grey", "--image-size", 8, "--batch-size", 4]
+    together = run("module", f"{own}:lazy", "--metrics", "params,flops,synflow", *batch)
+    assert together[0] == 0 and list(printed(together[1])) == [
+        "inputs:", "params", "flops", "synflow"
+    ]  # fmt: skip
+    again = run("module", *batch, "--metrics=params,flops,params,synflow", f"{own}:lazy")
+    assert again == together
 
 
-def test_a_space_may_follow_the_metrics(run):
-    options = ["--dataset", "grey", "--arch", ARCH]
-    first = run("score", "nasbench201", "--metrics", "params", "epsilon", *options)
-    assert first[0] == 0
-    assert run("score", *options, "--metrics", "params", "epsilon", "nasbench201") == first
+def test_the_former_way_to_score_a_module_names_the_new_one(run, own):
+    code, out, err = run("score", "--module", f"{own}:Tiny")
+    assert code == 2 and not out and "epsutil module PACKAGE.MODULE:NAME" in err
 
 
 def test_weights_and_seed_reach_a_module(run, own):
-    module = ["--module", f"{own}:Tiny", "--metrics", "epsilon", "synflow", "--batch", "good.npz"]
-    plain = printed(run("score", *module)[1])
-    other = printed(run("score", *module, "--weights", "1e-2", "1")[1])
+    module = [f"{own}:Tiny", "--metrics", "epsilon,synflow", "--batch", "good.npz"]
+    plain = printed(run("module", *module)[1])
+    other = printed(run("module", *module, "--weights", "1e-2", "1")[1])
     assert other["epsilon"] != plain["epsilon"] and other["synflow"] == plain["synflow"]
-    other = printed(run("score", *module, "--seed", 1)[1])
+    other = printed(run("module", *module, "--seed", 1)[1])
     assert other["epsilon"] == plain["epsilon"] and other["synflow"] != plain["synflow"]
 
 
 def test_a_batch_from_a_file(run, own, tmp_path):
     file = tmp_path / "scores.csv"
-    arguments = ["--metrics", "snip", "epsilon", "--batch", "good.npz", "--output", file]
-    code, out, _ = run("score", "--module", f"{own}:Tiny", *arguments)
+    arguments = ["--metrics", "snip,epsilon", "--batch", "good.npz", "--output", file]
+    code, out, _ = run("module", f"{own}:Tiny", *arguments)
     assert code == 0 and "inputs: good.npz with labels; 6 x 3 x 8 x 8" in out
     import own_network
 
@@ -405,23 +401,23 @@ def test_a_batch_from_a_file(run, own, tmp_path):
     written = pd.read_csv(file, index_col="metric")["value"]
     assert written.to_dict() == pytest.approx(expected)
 
-    code, out, _ = run("score", "--module", f"{own}:Tiny", "--batch", "unlabelled.npz")
+    code, out, _ = run("module", f"{own}:Tiny", "--batch", "unlabelled.npz")
     assert code == 0 and "inputs: unlabelled.npz; 6 x 3 x 8 x 8" in out
 
 
 def test_a_module_that_reads_text(run, own):
-    arguments = ["--batch", "random_tokens", "--batch-size", 2, "--metrics", "epsilon", "params"]
-    code, out, _ = run("score", "--module", f"{own}:Text", *arguments)
+    arguments = ["--batch", "random_tokens", "--batch-size", 2, "--metrics", "epsilon,params"]
+    code, out, _ = run("module", f"{own}:Text", *arguments)
     assert code == 0 and float(printed(out)["epsilon"]) > 0
     assert printed(out)["params"] == "40040"
 
 
 def test_a_metric_that_is_undefined_says_so(run, own):
-    code, out, err = run("score", "--module", f"{own}:Constant", "--metrics", "epsilon", "synflow")
+    code, out, err = run("module", f"{own}:Constant", "--metrics", "epsilon,synflow")
     assert code == 0
     assert printed(out)["epsilon"] == "undefined (no score)" and printed(out)["synflow"] == "0"
     assert "the network (Constant) is the first that is 0: give other weights" in err
-    code, out, err = run("score", "--module", f"{own}:Tiny", "--explain")
+    code, out, err = run("module", f"{own}:Tiny", "--explain")
     assert (
         code == 0
         and not err
@@ -432,98 +428,104 @@ def test_a_metric_that_is_undefined_says_so(run, own):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "give a search space or --module"),
-        ("nasbench201 --module own_network:Tiny", "one of the two"),
-        ("--module own_network", "'own_network' is not of the form PACKAGE.MODULE:NAME"),
-        ("--module own_network.py:", "not of the form PACKAGE.MODULE:NAME"),
-        ("--module ./own_network.py:Tiny", "not of the form PACKAGE.MODULE:NAME"),
+        ("module", "Missing argument 'PACKAGE.MODULE:NAME'"),
+        ("module own_network", "'own_network' is not of the form PACKAGE.MODULE:NAME"),
+        ("module own_network.py:", "not of the form PACKAGE.MODULE:NAME"),
+        ("module ./own_network.py:Tiny", "not of the form PACKAGE.MODULE:NAME"),
         (
-            "--module own_netwrk:Tiny",
+            "module own_netwrk:Tiny",
             "cannot import own_netwrk: ModuleNotFoundError: No module named 'own_netwrk'",
         ),
-        ("--module own_broken:Tiny", "cannot import own_broken: ModuleNotFoundError: No module"),
-        ("--module own_network:Tinny", "own_network has no Tinny; did you mean Tiny"),
-        ("--module own_network:Tiny.build", "own_network has no Tiny.build"),
-        ("--module own_network:settings", "own_network:settings is of type dict, not a torch.nn"),
-        ("--module own_network:dict", "own_network has no dict"),
-        ("--module own_network:torch.Size", "torch.Size() is of type Size, not a torch.nn.Module"),
-        ("--module own_network:build", "build() fails: TypeError: build() missing 1 required"),
-        ("--module own_network:exits", "exits() fails: SystemExit: 3"),
+        ("module own_broken:Tiny", "cannot import own_broken: ModuleNotFoundError: No module"),
+        ("module own_network:Tinny", "own_network has no Tinny; did you mean Tiny"),
+        ("module own_network:Tiny.build", "own_network has no Tiny.build"),
+        ("module own_network:settings", "own_network:settings is of type dict, not a torch.nn"),
+        ("module own_network:dict", "own_network has no dict"),
+        ("module own_network:torch.Size", "torch.Size() is of type Size, not a torch.nn.Module"),
+        ("module own_network:build", "build() fails: TypeError: build() missing 1 required"),
+        ("module own_network:exits", "exits() fails: SystemExit: 3"),
         (
-            "--module own_network:Tiny --metrics epsilon synflo",
+            "module own_network:Tiny --metrics epsilon,synflo",
             "unknown metric 'synflo'; the known",
         ),
-        ("--module own_network:Tiny --metrics", "Option '--metrics' requires an argument"),
-        ("--metrics --module own_network:Tiny", "Option '--metrics' requires an argument"),
+        ("module own_network:Tiny --metrics", "Option '--metrics' requires an argument"),
         (
-            "--module own_network:Tiny --metrics snip",
+            "module own_network:Tiny --metrics snip",
             "snip needs labels, and normal images have none; cifar10, cifar100, ImageNet16-120",
         ),
         (
-            "--module own_network:Tiny --metrics snip --batch unlabelled.npz",
+            "module own_network:Tiny --metrics snip --batch unlabelled.npz",
             "snip needs labels, and the batch has none; give an array of them beside x",
         ),
         (
-            f"nasbench201 --metrics snip --arch {ARCH} --dataset grey",
+            f"score nasbench201 --metrics snip --arch {ARCH} --dataset grey",
             "snip needs labels, and grey images have none; cifar10, cifar100, ImageNet16-120",
         ),
-        ("--module own_network:Tiny --weights 1 1", "two or more different finite numbers"),
-        ("--module own_network:Tiny --batch mnist", "'mnist' is neither a .npz file nor one of"),
-        ("--module own_network:Tiny --dataset grey", "--dataset does not go with --module"),
-        ("--module own_network:Tiny --n-archs 9", "which takes --metrics, --batch, --image-size"),
-        ("nasbench201 --batch grey", "--batch does not go with a search space"),
-        ("--module own_network:Tiny --batch good.npz --batch-size 2", "do not go with a file"),
-        ("--module own_network:Tiny --batch ptb --image-size 8", "ptb holds tokens, not images"),
-        ("--module own_network:Tiny --batch none.npz", "there is no file none.npz"),
-        ("--module own_network:Tiny --batch text.npz", "text.npz is not a file of plain arrays"),
-        ("--module own_network:Tiny --batch pickled.npz", "pickled.npz is not a file of plain"),
-        ("--module own_network:Tiny --batch no_x.npz", "no_x.npz has no array x, but images"),
-        ("--module own_network:Tiny --batch bytes.npz", "x in bytes.npz is uint8; images must be"),
-        ("--module own_network:Tiny --batch nan.npz", "x in nan.npz holds NaN"),
-        ("--module own_network:Tiny --batch empty.npz", "x in empty.npz has the shape (0, 3"),
-        ("--module own_network:Tiny --batch few_labels.npz", "holds labels of shape (3,) for x of"),
-        ("--module own_network:Tiny --batch real_labels.npz", "are float64, not whole numbers"),
+        ("module own_network:Tiny --weights 1 1", "two or more different finite numbers"),
+        ("module own_network:Tiny --batch mnist", "'mnist' is neither a .npz file nor one of"),
+        ("module own_network:Tiny --dataset grey", "No such option"),
+        ("score nasbench201 --batch grey", "No such option '--batch'"),
+        ("module own_network:Tiny --batch good.npz --batch-size 2", "do not go with a file"),
+        ("module own_network:Tiny --batch ptb --image-size 8", "ptb holds tokens, not images"),
+        ("module own_network:Tiny --batch none.npz", "there is no file none.npz"),
+        ("module own_network:Tiny --batch text.npz", "text.npz is not a file of plain arrays"),
+        ("module own_network:Tiny --batch pickled.npz", "pickled.npz is not a file of plain"),
+        ("module own_network:Tiny --batch no_x.npz", "no_x.npz has no array x, but images"),
+        ("module own_network:Tiny --batch bytes.npz", "x in bytes.npz is uint8; images must be"),
+        ("module own_network:Tiny --batch nan.npz", "x in nan.npz holds NaN"),
+        ("module own_network:Tiny --batch empty.npz", "x in empty.npz has the shape (0, 3"),
+        ("module own_network:Tiny --batch few_labels.npz", "holds labels of shape (3,) for x of"),
+        ("module own_network:Tiny --batch real_labels.npz", "are float64, not whole numbers"),
         (
-            "--module own_network:Tiny --batch wrong_labels.npz --metrics cv",
+            "module own_network:Tiny --batch wrong_labels.npz --metrics cv",
             "cv of Tiny: labels of shape (6, 1) do not fit outputs of shape (6, 10)",
         ),
         (
-            "--module own_network:Tiny --batch many_classes.npz --metrics snip",
+            "module own_network:Tiny --batch many_classes.npz --metrics snip",
             "snip of Tiny: labels of shape (6,) go from 0 to 50, but outputs of shape (6, 10) have "
             "10 classes, 0 to 9",
         ),
         (
-            "--module own_network:Tiny --batch random_tokens",
+            "module own_network:Tiny --batch random_tokens",
             "Tiny fails on inputs of shape (70, 64) and type torch.int64",
         ),
         (
-            "--module own_network:Fails",
+            "module own_network:Fails",
             "Fails fails on inputs of shape (64, 3, 32, 32) and type torch.float32: first line "
             "second line",
         ),
-        ("--module own_network:Pair", "Pair must return a floating-point tensor, not tuple"),
-        ("--module own_network:Text --batch random_tokens --metrics naswot", "no torch.nn.ReLU"),
+        ("module own_network:Pair", "Pair must return a floating-point tensor, not tuple"),
+        ("module own_network:Text --batch random_tokens --metrics naswot", "no torch.nn.ReLU"),
         (
-            "--module own_network:Frozen --metrics epsilon jacob_cov",
+            "module own_network:Frozen --metrics epsilon,jacob_cov",
             "jacob_cov of Frozen fails on inputs of shape (64, 3, 32, 32) and type torch.float32: "
             "Frozen returns outputs without gradients: does it compute under torch.no_grad",
         ),
-        ("nasbench201 --metrics synflow", "give --n-archs or --arch"),
-        ("nasbench201 --metrics params --n-archs 2", "no params for a sample of nasbench201, but"),
-        ("nasbench201 --metrics synflow --n-archs 2 --batch-size 4", "--batch-size does not go"),
+        ("score nasbench201 --metrics synflow", "give --n-archs or --arch"),
         (
-            f"nasbench201 --metrics params --arch {ARCH} --dataset random_tokens",
+            "score nasbench201 --metrics params --n-archs 2",
+            "no params for a sample of nasbench201, but",
+        ),
+        (
+            "score nasbench201 --metrics synflow --n-archs 2 --batch-size 4",
+            "--batch-size goes with epsilon alone",
+        ),
+        (
+            f"score nasbench201 --metrics params --arch {ARCH} --dataset random_tokens",
             "nasbench201 does not read random_tokens, but cifar10",
         ),
-        ("nasbench201 --metrics ntk --n-archs 2 --dataset ptb", "nasbench201 does not read ptb"),
         (
-            "nasbench201 --metrics synflow snip --n-archs 2 --dataset grey",
+            "score nasbench201 --metrics ntk --n-archs 2 --dataset ptb",
+            "nasbench201 does not read ptb",
+        ),
+        (
+            "score nasbench201 --metrics synflow,snip --n-archs 2 --dataset grey",
             "snip needs labels, and grey images have none; cifar10, cifar100, ImageNet16-120",
         ),
     ],
 )
 def test_a_mistake_with_a_module_or_metrics_is_one_line(run, own, arguments, message):
-    code, out, err = run("score", *arguments.split())
+    code, out, err = run(*arguments.split())
     assert code == 2 and not out
     *usage, last = err.splitlines()
     assert last.startswith("Error: ") and message in last
@@ -534,7 +536,9 @@ def test_one_architecture_by_other_metrics(run, tmp_path):
     arguments = ["--dataset", "normal", "--batch-size", 4, "--arch", ARCH]
     names = ["epsilon", "params", "synflow"]
     file = tmp_path / "scores.csv"
-    code, out, _ = run("score", "nasbench201", *arguments, "--metrics", *names, "--output", file)
+    code, out, _ = run(
+        "score", "nasbench201", *arguments, "--metrics", ",".join(names), "--output", file
+    )
     space, x = spaces.get("nasbench201"), inputs.batch("normal", 4, proxies.SEED).x
     expected = proxies.compute(space.build(ARCH, 10), (x, None), names)
     expected["epsilon"] = space.score(ARCH, x)  # of one output, as without --metrics
@@ -547,7 +551,7 @@ def test_a_sample_by_other_metrics(run, tmp_path):
     """With epsilon of the same architectures beside."""
     file = tmp_path / "scores.csv"
     arguments = ["--dataset", "grey", "--n-archs", 2, "--jobs", 1, "--output", file]
-    code, out, _ = run("score", "nasbench201", *arguments, "--metrics", "epsilon", "synflow")
+    code, out, _ = run("score", "nasbench201", *arguments, "--metrics", "epsilon,synflow")
     frame = pd.read_csv(file, index_col="index")
     space = spaces.get("nasbench201")
     assert code == 0 and list(frame) == ["epsilon", "synflow", "arch"]

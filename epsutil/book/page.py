@@ -78,6 +78,7 @@ class Page:
         self.parameters = parameters.check(name, {key: self.variables[key] for key in given})
         self.folder = paths.results() / ".unfinished" / name
         self.shown: dict[str, dict[str, Any]] = {}  # a table's label -> how its text is made
+        self._captions = {cell.id: cell.source for cell in text_cells(read(name))}
         self._start = time.perf_counter()
         self.folder.mkdir(parents=True, exist_ok=True)
         # Held until the page is finished or its process ends; this process may begin anew.
@@ -105,7 +106,7 @@ class Page:
         key: str,
         table: pd.DataFrame,
         columns: Columns,
-        caption: str,
+        caption: str = "",
         label: str = "",
         **options: Any,
     ) -> pd.DataFrame:
@@ -118,7 +119,7 @@ class Page:
         self,
         key: str,
         columns: Columns,
-        caption: str,
+        caption: str = "",
         label: str = "",
         download: bool = True,
         **options: Any,
@@ -130,21 +131,24 @@ class Page:
         key : str
         columns, **options
             See `epsutil.book.tables.render`.
-        caption : str
-            Text, in which fields are filled as in text cells.
+        caption : str, optional
+            Text, in which fields are filled as in text cells; by default that of the text cell
+            ``caption-<label>``, which stands above in Jupyter and in the caption on the site.
         label : str, optional
             What other text refers to, by default the notebook's short name and the key.
         download : bool, default True
             Whether to offer the CSV file.
         """
-        text = self._table(key, columns, caption, label or self._label(key), options)
-        self._display(text + self._download(key) * download)
+        label = label or self._label(key)
+        about, apart = self._caption(caption, label)
+        text = self._table(key, columns, about, label, options)
+        self._display(text + self._download(key) * download, apart)
 
     def show_each(
         self,
         key: str,
         columns: Columns,
-        caption: str,
+        caption: str = "",
         label: str = "",
         notes: Mapping[str, str] | None = None,
         tabs: bool = True,
@@ -163,6 +167,7 @@ class Page:
         datasets = pd.read_csv(self.folder / f"{key}.csv")["dataset"].unique()
         label, parts = label or self._label(key), []
         first, *_ = names = [f"{label}-{_SHORT.get(dataset, dataset)}" for dataset in datasets]
+        caption, apart = self._caption(caption, label)
         given = f" and ({options['where']})" if options.get("where") else ""
         for dataset, name in zip(datasets, names, strict=True):
             title, note = DATASETS[dataset], (notes or {}).get(dataset)
@@ -174,7 +179,7 @@ class Page:
             parts.append(tab if tabs else text)
         myst = "\n".join(parts)
         myst = f":::::{{tab-set}}\n{myst}\n:::::\n" if tabs else myst
-        self._display(myst + self._download(key))
+        self._display(myst + self._download(key), apart)
 
     # Figures ----------------------------------------------------------------------------------
 
@@ -182,8 +187,8 @@ class Page:
         self,
         key: str,
         figure: Figure,
-        caption: str,
-        alt: str,
+        caption: str = "",
+        alt: str = "",
         suffix: str = "svg",
         width: str = "90%",
         label: str = "",
@@ -210,9 +215,11 @@ class Page:
             {**IMAGES[suffix](path), "text/plain": alt, MYST: ""}, raw=True, metadata=_HALF_SIZE
         )
         label = label or self._label(key)
+        caption, apart = self._caption(caption, label)
         self._display(
             f":::{{figure}} ../results/{self.name}/{path.name}\n:name: {label}\n"
-            f":alt: {alt}\n:width: {width}\n\n{self._filled(caption)}\n:::\n"
+            f":alt: {alt}\n:width: {width}\n\n{caption}\n:::\n",
+            apart,
         )
 
     def interactive(self, key: str, figure: Any) -> None:
@@ -278,7 +285,16 @@ class Page:
         columns = columns if isinstance(columns, Mapping) else list(columns)
         self.shown[label] = {"table": key, "columns": columns, "options": options}
         text = rendered(self.folder, self.shown[label])
-        return f":::{{table}} {self._filled(caption)}\n:name: {label}\n\n{text}:::\n\n"
+        return f":::{{table}} {caption}\n:name: {label}\n\n{text}:::\n\n"
+
+    def _caption(self, caption: str, label: str) -> tuple[str, str]:
+        """Return a filled caption, and it again where a text cell has it."""
+        if caption:
+            return self._filled(caption), ""
+        if f"caption-{label}" not in self._captions:
+            raise ValueError(f"{self.name}: {label} has no caption, and no cell caption-{label}")
+        found = self._filled(" ".join(self._captions[f"caption-{label}"].split()))
+        return found, found
 
     def _label(self, key: str) -> str:
         """Return ``table06-map`` for the map of a notebook ``table06_weights...``."""
@@ -294,8 +310,9 @@ class Page:
         except NameError as error:
             raise NameError(f"{self.name}: {error}") from None
 
-    def _display(self, myst: str) -> None:
-        markdown = readable(myst)
+    def _display(self, myst: str, apart: str = "") -> None:
+        """Show a text; in Jupyter without what is there in a cell of its own."""
+        markdown = readable(myst.replace(apart, "") if apart else myst)
         display({"text/markdown": markdown, "text/plain": markdown, MYST: myst}, raw=True)
 
 
@@ -377,7 +394,9 @@ def readable(myst: str) -> str:
     """Return a text without MyST's directives and roles, for JupyterLab and Colab."""
     text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class|sync): .*$", "", myst, flags=re.M)
     title = r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$"  # bold as a whole
-    text = re.sub(title, lambda t: f"**{t[1].replace('**', '')}**\n", text, flags=re.M)
+    text = re.sub(
+        title, lambda t: f"**{t[1].replace('**', '')}**\n" * (t[1] != ""), text, flags=re.M
+    )
     text = re.sub(r"^:::+\{(?:tab-set|div)\}.*$|^\{download\}.*$", "", text, flags=re.M)
     text = re.sub(r"\{(?:doc|ref|download)\}`([^`<]+?) *<[^`]*>`", r"\1", text)
     text = re.sub(r"\{[\w:-]+\}`([^`]*)`", r"\1", text)

@@ -185,6 +185,8 @@ def publishable(notebook: Any) -> Any:
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     cells: list[Any] = []
     for cell in notebook.cells:
+        if "caption" in cell.metadata.get("tags", []):  # it is in the table or figure
+            continue
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if "injected-parameters" in cell.metadata.get("tags", []):  # there, but folded

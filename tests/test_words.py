@@ -209,3 +209,10 @@ def test_no_number_is_typed_beside_a_formula():
     for name in parameters.names():
         for formula in re.findall(r"[^.]*\\sqrt[^.]*\.", notebook.prose(name)):
             assert not re.search(r"\bis \d", formula), name
+
+
+@pytest.mark.parametrize("name", parameters.names())
+def test_a_finding_is_short(name):
+    folder = paths.RECORDED_RESULTS / name
+    record = json.loads((folder / "page.json").read_text("utf-8"))
+    assert len(record["texts"][record["tagged"]["found"]].split()) <= 35

@@ -375,7 +375,9 @@ def filled(text: str, variables: Mapping[str, Any]) -> str:
             raise NameError(
                 f"the text {text[:60]!r} has the field {{{field[1]}}}, which the notebook has not"
             ) from error
-        return "unknown" if found is None or found != found else format(found, field[2] or "")
+        if found is None or found != found:
+            return "unknown"
+        return re.sub(r"(?<![\w-])-(?=[\d.])", "−", format(found, field[2] or ""))  # not in 1e-7
 
     parts, end = [], 0
     for verbatim in _VERBATIM.finditer(text):
@@ -394,9 +396,8 @@ def readable(myst: str) -> str:
     """Return a text without MyST's directives and roles, for JupyterLab and Colab."""
     text = re.sub(r"^:::+(\{figure\}.*)?$|^:(name|alt|width|class|sync): .*$", "", myst, flags=re.M)
     title = r"^:::+\{(?:table|admonition|tab-item)\} *(.*)$"  # bold as a whole
-    text = re.sub(
-        title, lambda t: f"**{t[1].replace('**', '')}**\n" * (t[1] != ""), text, flags=re.M
-    )
+    text = re.sub(title, lambda t: f"**{t[1].replace('**', '')}**\n", text, flags=re.M)
+    text = text.replace("****\n", "")  # where the caption is a cell of its own
     text = re.sub(r"^:::+\{(?:tab-set|div)\}.*$|^\{download\}.*$", "", text, flags=re.M)
     text = re.sub(r"\{(?:doc|ref|download)\}`([^`<]+?) *<[^`]*>`", r"\1", text)
     text = re.sub(r"\{[\w:-]+\}`([^`]*)`", r"\1", text)

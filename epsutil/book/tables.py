@@ -8,6 +8,7 @@ A column is asked for by its name in the frame, or by the name and a word that c
 ``rho interval``    the ends of the bootstrap interval
 ``agree share``     of ``n``, in per cent
 ``n_scored of n``   both counts
+``n networks``      and in brackets ``n_networks``
 ``w1 and w2``       both values
 ``test deviation``  a mean and, from ``test_std``, the standard deviation
 ``n_scored range``  from that to ``n_scored_most``
@@ -98,7 +99,9 @@ COLUMNS = {
     **_columns(".3e", v1="$V_1$", v2="$V_2$"),
     **_columns(_or_dropped, v1_normalised="$V'_1$", v2_normalised="$V'_2$"),
     **_columns(_or_dropped, difference=r"$\lvert V'_1 - V'_2 \rvert$"),
-    **_columns(".3f", rho_a="ρ epsilon", rho_b="ρ other"),
+    **_columns(".3f", rho_a="ρ epsilon", rho_b="ρ other", rho_networks="ρ, a row per network"),
+    **_columns(".3f", rho_a_networks="Epsilon, a row per network"),
+    **_columns(".3f", rho_b_networks="Other, a row per network"),
     **_columns(".3f", rho_common="ρ, all scored", tau_common="τ, all scored"),
     **_columns(".3f", rho_last="ρ, unscored last", tau_last="τ, unscored last"),
     **_columns(".3f", rho_averaged="ρ mean", tau_averaged="τ mean"),
@@ -122,17 +125,17 @@ COLUMNS = {
 # What combines two columns, see above: the other one, how their texts are joined and headed.
 _JOINS: dict[str, tuple[str, Callable[[str, str], str], Column | None]] = {
     "of n": ("n", "{} of {}".format, Column("Drawn", _COUNT)),
+    "networks": ("n_networks", "{} ({})".format, Column("Scored (networks)", _COUNT)),
     "and w2": ("w2", lambda a, b: f"{a}, {b}" if a else "none", Column("Weights", {})),
     "range": ("{}_most", lambda a, b: a if a == b else f"{a} to {b}", None),
     "deviation": ("{}_std", lambda mean, std: mean and f"{mean} ± {std}", None),
 }
 WORDS = ("difference", "beside", "interval", "share", *_JOINS)
 # The columns of tables that several pages show; without a heading they have their own.
-RHO = dict.fromkeys(
-    ["metric", "n", "n_scored", "rho_paper", "rho", "rho difference", "rho interval", "seconds"], ""
-) | {"rho": "ρ ours"}
-STEIGER = dict.fromkeys(["other", "n_computed", "n", "rho_a", "rho_b", "z", "pvalue"], "")
-STEIGER["n"] = "Scored by both"
+RHO = {"metric": "", "n": "", "n_scored networks": "", "rho_paper": "", "rho": "ρ ours"}
+RHO |= dict.fromkeys(["rho difference", "rho interval", "rho_networks", "seconds"], "")
+STEIGER = {"other": "", "n networks": "Scored by both (networks)", "rho_a": "", "rho_b": ""}
+STEIGER |= dict.fromkeys(["rho_a_networks", "rho_b_networks", "z", "pvalue"], "")
 MARKS = ("agree", "differ", "float32 only", "float64 only", "no score")
 ROUNDING = ("dataset", "n", *(f"{mark} share" for mark in MARKS))
 RECHECK = {"dataset": "", "n": "Computed anew", "seconds": ""} | dict.fromkeys(

@@ -148,7 +148,7 @@ def searches(item: str, table: pd.DataFrame) -> pd.DataFrame:
 
 # In words ------------------------------------------------------------------------------------
 
-NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's, rounding aside, in {agree} cases"
+NEAR = "epsilon's ρ and τ are within {tolerance} of the paper's in {agree} cases"
 
 
 def agreement(board: pd.DataFrame, text: str = NEAR, tolerance: float = TOLERANCE) -> str:

@@ -157,6 +157,7 @@ def _findings(results: Mapping[str, Path]) -> str:
     """
     tables_of = {  # which rows, and by what they are named
         "table01_nasbench201/table01": ("source", "metric == 'epsilon' and dataset == 'cifar10'"),
+        "coverage/coverage": ("evaluated", "space == 'nasbench201'"),
         "table02_search/table02": ("method", "dataset == 'cifar10' and pool == 1000 and test > 0"),
         "unseen_space/unseen": ("metric", "n > 0"),
     }

@@ -145,6 +145,7 @@ def test_every_way_of_counting_says_how_many_have_a_score(monkeypatch):
     assert table[["n", "n_scored"]].astype(int).T.to_dict("list") == {
         "as the authors": [4, 2],
         "epsilon = 0 counts as a score": [4, 3],
+        "only losses up to 6": [3, 1],
         "only trainings that finished": [3, 1],
         "unscored rank last": [4, 2],
         "diverged count as worst": [6, 3],

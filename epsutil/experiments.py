@@ -92,6 +92,8 @@ class Problem:
     largest: int | None = LARGEST
 
     def __post_init__(self) -> None:
+        if len(self.weights) != 2:
+            raise ValueError(f"weights={list(self.weights)}: a problem has two weights")
         also = scoring.order(self.space)[: self.n_competitors]
         object.__setattr__(self, "archs", np.union1d(self.archs, also))
 

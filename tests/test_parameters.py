@@ -3,6 +3,7 @@
 What the unusual values give is tested in test_book.py, which executes the notebooks.
 """
 
+import forked
 import nbformat
 import notebook
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import papermill
 import pytest
 from cases import CASES, POOL
-from test_book import DATA, NAMES
+from test_book import NAMES
 
 from epsutil import (
     experiments,
@@ -30,7 +31,7 @@ def test_the_cases_cover_every_parameter_of_every_notebook():
         name: set(parameters.defaults(name)) for name in NAMES
     }
     for name in NAMES:  # and each has a rule
-        assert set(parameters.defaults(name)) <= set(parameters.rules(name)), name
+        assert set(parameters.defaults(name)) <= set(parameters.RULES), name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,9 +41,17 @@ def test_every_scale_is_in_range(name):
         parameters.scale(name, scale)
 
 
-@pytest.mark.needs(*DATA)
-def test_the_sizes_of_the_spaces():
-    assert {name: len(spaces.get(name)) for name in spaces.names()} == parameters.SIZES
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("table06_weights_nasbench201", {"n_archs": 15_626}, "has 1 to 15,625 to choose from"),
+        ("table06_weights_nasbench201", {"dataset": "grey"}, "grey"),
+        ("table01_nasbench201", {"weights": [1e-7, 1e-3, 1.0]}, "two weights"),
+    ],
+)
+def test_what_a_space_decides_is_refused_by_the_first_lines(name, values, said, tmp_path):
+    with pytest.raises(AssertionError, match=said):
+        forked.run(name, values, tmp_path / "out.ipynb", "test")
 
 
 @pytest.mark.parametrize(

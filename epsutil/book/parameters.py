@@ -3,12 +3,13 @@
 papermill only warns about a parameter that a notebook does not have. So names and types are checked
 against the cell tagged ``parameters``, and values against one rule for each name, the same on every
 page: before a kernel starts where `epsutil run` gets them, and where a notebook's first cell runs
-by :class:`epsutil.book.page.Page`.
+by :class:`epsutil.book.page.Page`. What depends on a search space, such as how many architectures
+it has, is checked by the functions that the notebook calls first.
 """
 
 import ast
 import difflib
-import re
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -16,21 +17,21 @@ from typing import Any, NamedTuple
 import nbformat
 import yaml
 
-from epsutil import benchmarks, experiments, inputs, paths, scoring, search, spaces, weights
+from epsutil import (
+    benchmarks,
+    experiments,
+    inputs,
+    paths,
+    proxies,
+    scoring,
+    search,
+    spaces,
+    weights,
+)
 from epsutil.names import LARGEST_SEED, jobs
 from epsutil.names import SCALES as SCALES
 
 Rule = Callable[[Any], str | None]  # says what a value must be, None where it is so
-
-# How many architectures each has; the length of a space may need its data, a check must not.
-SIZES = {
-    "nasbench101": 423_624,
-    "nasbench201": 15_625,
-    "nasbench_macro": 6_561,
-    "nasbench_nlp": 14_322,
-}
-LEAST_ARCHS = 10  # of which a table of rank correlations is made
-LARGEST_BATCH = 10_240  # as many images as there are of each dataset
 
 
 class ParameterError(ValueError):
@@ -92,7 +93,7 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = _parameters(name)
     valid = "; valid: " + (", ".join(map(str, known.values())) or "none")
-    allowed, values = rules(name), {}
+    values = {}
     for key, value in given.items():
         if key not in known:
             raise ParameterError(f"{name} has no parameter {key!r}{_closest(key, known)}{valid}")
@@ -104,7 +105,7 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{' or '.join(known[key].types)}{valid}"
             ) from None
     for key, value in values.items():
-        if key in allowed and (words := allowed[key](value)):
+        if key in RULES and (words := RULES[key](value)):
             raise ParameterError(f"{name}: {key}={value!r} must be {words}")
     return values
 
@@ -265,70 +266,6 @@ def _like(default: Any, value: Any) -> Any:
 # What values may be --------------------------------------------------------------------------
 
 
-def rules(notebook: str) -> Mapping[str, Rule]:
-    """Return the rules by parameter, which are those of the search spaces that a notebook names."""
-    code = "\n".join(cell.source for cell in _read(notebook).cells if cell.cell_type == "code")
-    about = [name for name in SIZES if f'"{name}' in code]
-    if not about:
-        return {}
-    of_notebook = defaults(notebook)
-    own = {"nasbench101": "n_archs101", "nasbench_nlp": "n_archs_nlp"}  # counts of one space
-    shared = [name for name in about if own.get(name) not in of_notebook]
-    size = min(SIZES[name] for name in shared or about)
-    least = LEAST_ARCHS if re.search(r"Problem\(|trained\(", code) else 1
-    pair = None if len(of_notebook.get("weights", ())) > 2 else 2  # an ablation takes any number
-    has_data = of_notebook.get("dataset") in benchmarks.DATASETS
-    seed = _from_to(0, LARGEST_SEED)
-    # NAS-Bench-201 halves an image twice.
-    pixels = _rule(lambda n: 4 <= n <= 256 and n % 4 == 0, "a multiple of 4 from 4 to 256")
-    # Its name is absolute, or from the project's folder on.
-    file = _rule(lambda name: not name or (paths.ROOT / name).is_file(), "a file, or empty")
-    named = [
-        (_from_to(least, size), "n_archs n_batch_archs n_evaluated n_few n_rounding n_speed_archs"),
-        (_from_to(least, SIZES["nasbench101"]), "n_archs101"),
-        (_from_to(least, SIZES["nasbench_nlp"]), "n_archs_nlp"),
-        (_from_to(weights.LEAST_NETWORKS, size), "n_deciding"),
-        (_from_to(1, SIZES["nasbench101"]), "n_drawn"),
-        (_from_to(1, size), "n_least n_pool n_recheck n_small"),
-        (_from_to(0, size), "n_competitors n_draws"),
-        (_from_to(1, 1000), "n_neighbours"),
-        (_from_to(0, 100_000), "n_resamples"),
-        (_from_to(1, 10_000), "n_rounds population tournament"),
-        (_from_to(10, 10_000), "n_trained"),
-        (_from_to(0, 10_000), "n_bohb"),
-        (_list_of(_from_to(1, 10_000)), "budgets"),
-        (jobs, "n_jobs"),
-        (seed, "seed"),
-        (_list_of(seed), "batch_seeds"),
-        (_from_to(2, LARGEST_BATCH), "batch_size speed_batch_size"),
-        (_list_of(_from_to(2, LARGEST_BATCH), least=2), "batch_sizes"),
-        (pixels, "image_size speed_image_size"),
-        (_list_of(_from_to(-30, 30), least=2), "exponents"),
-        (_weights(pair), "weights"),
-        (_above(0, 1), "largest_share"),
-        (_above(0, 10), "learning_rate"),
-        (_from_to(0, 100), "lowest"),
-        (_above(0, 100), "lowest_epsilon"),
-        (_above(1, 1e300), "highest_perplexity"),
-        (_arch, "arch my_arch"),
-        (file, "runs"),
-        (_one_of(benchmarks.DATASETS if has_data else inputs.IMAGES), "dataset"),
-        (_some_of(benchmarks.DATASETS), "datasets"),
-        (_one_of(tuple(benchmarks.VALIDATION)), "epochs"),
-        (_one_of(benchmarks.SIGNALS), "signal"),
-        (_one_of(experiments.ARCHITECTURES), "architectures"),
-        (_some_of(experiments.shown_groups(about[0])), "groups"),
-        (_some_of(experiments.shown_groups(about[0], experiments.LATER)), "later_groups"),
-        (_some_of(experiments.order(about[0])), "metrics"),
-        (_some_of(scoring.PRECISIONS), "dtypes"),
-        (_one_of(search.MUTATIONS), "mutation"),
-        (_one_of(search.UNSCORED), "unscored"),
-        (_one_of(search.WARM_UP), "warm_up"),
-        (_one_of(tuple(weights.RULES)), "rule"),
-    ]
-    return {name: rule for rule, names in named for name in names.split()}
-
-
 def _rule(fits: Callable[[Any], bool], words: str) -> Rule:
     return lambda value: None if fits(value) else words
 
@@ -337,8 +274,13 @@ def _from_to(low: float, high: float) -> Rule:
     return _rule(lambda value: low <= value <= high, f"from {low:,} to {high:,}")
 
 
-def _above(low: float, high: float) -> Rule:
-    return _rule(lambda value: low < value <= high, f"above {low:g} and at most {high:g}")
+def _least(low: int) -> Rule:
+    return _rule(lambda value: value >= low, f"{low} or more")
+
+
+def _above(low: float, high: float = math.inf) -> Rule:
+    most = "" if high == math.inf else f" and at most {high:g}"
+    return _rule(lambda value: low < value <= high, f"above {low:g}{most}")
 
 
 def _one_of(known: Sequence[Any]) -> Rule:
@@ -362,17 +304,14 @@ def _list_of(element: Rule, least: int = 1) -> Rule:
     return rule
 
 
-def _weights(count: int | None) -> Rule:
-    def rule(values: Sequence[float]) -> str | None:
-        words = f"{'two' if count else 'two or more'} different finite numbers above 0"
-        if (count and len(values) != count) or not all(value > 0 for value in values):
-            return words
-        with suppress(ValueError):
-            scoring.checked_weights(values)
-            return None
-        return f"{words}, of at most six digits each"
-
-    return rule
+def _weights(values: Sequence[float]) -> str | None:
+    words = "two or more different finite numbers above 0"
+    if not all(value > 0 for value in values):
+        return words
+    with suppress(ValueError):
+        scoring.checked_weights(values)
+        return None
+    return f"{words}, of at most six digits each"
 
 
 def _arch(value: str) -> str | None:
@@ -381,3 +320,41 @@ def _arch(value: str) -> str | None:
     except ValueError as error:
         return f"an architecture: {error}"
     return None
+
+
+_SEED = _from_to(0, LARGEST_SEED)
+_RULES: list[tuple[Rule, str]] = [
+    (_least(0), "n_competitors n_draws n_resamples n_bohb"),
+    (_least(10), "n_archs n_archs101 n_archs_nlp n_batch_archs n_evaluated n_few n_rounding"),
+    (_least(10), "n_trained n_deciding"),
+    (_least(1), "n_speed_archs n_drawn n_least n_pool n_recheck n_small n_neighbours n_rounds"),
+    (_least(1), "population tournament"),
+    (_list_of(_least(1)), "budgets"),
+    (jobs, "n_jobs"),
+    (_SEED, "seed"),
+    (_list_of(_SEED), "batch_seeds"),
+    (_least(2), "batch_size speed_batch_size"),
+    (_list_of(_least(2), least=2), "batch_sizes"),
+    (_rule(lambda n: n >= 4 and n % 4 == 0, "a multiple of 4"), "image_size speed_image_size"),
+    (_list_of(_from_to(-30, 30), least=2), "exponents"),
+    (_weights, "weights"),
+    (_above(0, 1), "largest_share"),
+    (_above(0), "learning_rate lowest_epsilon"),
+    (_from_to(0, 100), "lowest"),
+    (_above(1), "highest_perplexity"),
+    (_arch, "arch my_arch"),
+    (_rule(lambda n: not n or (paths.ROOT / n).is_file(), "a file, or empty"), "runs"),
+    (_one_of(tuple(inputs.IMAGES)), "dataset"),
+    (_some_of(benchmarks.DATASETS), "datasets"),
+    (_one_of(tuple(benchmarks.VALIDATION)), "epochs"),
+    (_one_of(benchmarks.SIGNALS), "signal"),
+    (_one_of(experiments.ARCHITECTURES), "architectures"),
+    (_some_of(tuple(scoring.GROUPS)), "groups later_groups"),
+    (_some_of(tuple(proxies.names())), "metrics"),
+    (_some_of(scoring.PRECISIONS), "dtypes"),
+    (_one_of(search.MUTATIONS), "mutation"),
+    (_one_of(search.UNSCORED), "unscored"),
+    (_one_of(search.WARM_UP), "warm_up"),
+    (_one_of(tuple(weights.RULES)), "rule"),
+]
+RULES = {name: rule for rule, names in _RULES for name in names.split()}

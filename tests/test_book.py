@@ -230,6 +230,7 @@ def test_without_data_the_record_is_shown_whole(name, no_data, monkeypatch):
     assert made.status in recorded.cells[1].source
 
 
+@pytest.mark.slow
 def test_without_data_a_run_stops_in_one_line(no_data, tmp_path):
     with pytest.raises(execution.NotebookError) as error:
         execution.run("table06_weights_nasbench201", {}, tmp_path / "out.ipynb")

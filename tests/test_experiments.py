@@ -487,24 +487,6 @@ def test_settings_keep_their_names_beside_the_paper(table, names):
     assert both["rho_paper"].isna().to_list() == [False, False, True]
 
 
-def test_values_with_intervals():
-    table = pd.DataFrame({"data": ["a", "b"], "n": 9, "archs": [8, 7]})
-    for score, ours, paper in (("rho", [0.5, 0.9], 0.5), ("tau", [0.3, 0.1], 0.4)):
-        table[score], table[f"{score}_paper"] = ours, paper
-        table[f"{score}_low"], table[f"{score}_high"] = table[score] - 0.1, table[score] + 0.2
-    board = verdicts.ablation("Table 11", table, "data")
-    values = verdicts.with_intervals(board, table, "data").set_index(["data", "score"])
-    assert values.loc[("b", "tau"), ["low", "ours", "high"]].tolist() == pytest.approx(
-        [0, 0.1, 0.3]
-    )
-    assert values["difference"].tolist() == pytest.approx([0, -0.1, 0.4, -0.3])
-    assert values["verdict"].tolist() == ["reproduced", "differs", "differs", "differs"]
-    assert values["n_scored"].tolist() == [8, 8, 7, 7] and "item" not in values
-
-
-# Search --------------------------------------------------------------------------------------
-
-
 def test_what_a_search_knows_is_what_was_computed(found):
     """Positions are the space's; what a metric was not computed for is not drawn."""
     scores = found.frame["fisher"]

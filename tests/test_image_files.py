@@ -123,6 +123,7 @@ def test_an_official_archive_gives_the_same_batches(kind, only, archive):
         inputs.batch(kind, 10_241)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CIFAR)
 def test_every_recorded_store_holds_with_an_official_archive(kind, only, archive):
     only(*archive(kind))

@@ -40,6 +40,7 @@ def test_an_architecture_of_the_benchmarks_own_example():
     assert SPACE.parameters(arch) == 2_694_282  # as the benchmark's demonstration prints it
 
 
+@pytest.mark.slow
 def test_every_graph_is_found_from_scratch():
     """By numbers that are equal for isomorphic graphs; hashing them all takes a minute."""
     codes = np.array(list(nasbench101._candidates()), dtype=np.uint32)

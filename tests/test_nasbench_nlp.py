@@ -327,6 +327,7 @@ def random_archs(count):
     return archs
 
 
+@pytest.mark.slow
 def test_collapse_equals_full_width():
     """Outputs agree in both precisions, and scores where rounding does not decide them."""
     x, weights = tokens(0, 2, 12), (1e-5, 1e-3, 0.1)

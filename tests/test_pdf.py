@@ -74,6 +74,7 @@ def titles(outline):
         yield from titles(entry) if isinstance(entry, list) else [entry.title]
 
 
+@pytest.mark.slow
 def test_the_book_is_one_pdf(built, chromium):
     pypdf = pytest.importorskip("pypdf")
     output = pdf.write()

@@ -585,6 +585,7 @@ def test_a_network_has_one_row():
         statistics.bootstrap([1, 2, 3], [1, 2, 3], networks=[1, 2])
 
 
+@pytest.mark.slow
 def test_the_method_pages_simulation():
     text = (paths.BOOK / "method.md").read_text("utf-8")
     code = re.search(r"```python\n(import numpy.*?)```", text, re.DOTALL)[1]

@@ -107,30 +107,6 @@ def ablation(
     return compare(item, named, ("rho", "tau"), tolerance, n_least)
 
 
-def with_intervals(board: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Write the values of :func:`ablation` one below the other, with interval and difference.
-
-    Parameters
-    ----------
-    board, table, name : pandas.DataFrame, pandas.DataFrame, str
-        The result of :func:`ablation`, and its arguments; `table` has intervals, too, with the
-        suffixes ``_low`` and ``_high``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `name`, ``score``, ``paper``, ``ours``, ``n_scored``, ``n``, ``verdict``, ``low``, ``high``,
-        ``difference``.
-    """
-    columns = {"row": name, "quantity": "score", "reproduced": "ours"}
-    rows, ends = board.rename(columns=columns), table.set_index(name)
-    for end in ("low", "high"):
-        cells = zip(rows[name], rows["score"], strict=True)
-        rows[end] = [ends.loc[setting, f"{score}_{end}"] for setting, score in cells]
-    rows["difference"] = rows["ours"] - rows["paper"]
-    return rows.drop(columns=["item", "of"])
-
-
 def searches(item: str, table: pd.DataFrame) -> pd.DataFrame:
     """Compare test accuracies with the reported ones within their deviations, epsilon's first.
 

@@ -12,7 +12,7 @@ from sweep import sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from epsutil import inputs, metric, spaces
-from epsutil.spaces import nasbench101
+from epsutil.spaces import nasbench101, nasbench101_graphs
 
 SPACE = spaces.get("nasbench101")
 INDICES = st.integers(0, len(SPACE) - 1)
@@ -43,8 +43,8 @@ def test_an_architecture_of_the_benchmarks_own_example():
 @pytest.mark.slow
 def test_every_graph_is_found_from_scratch():
     """By numbers that are equal for isomorphic graphs; hashing them all takes a minute."""
-    codes = np.array(list(nasbench101._candidates()), dtype=np.uint32)
-    np.testing.assert_array_equal(np.sort(codes), np.sort(nasbench101._codes()))
+    codes = np.array(list(nasbench101_graphs._candidates()), dtype=np.uint32)
+    np.testing.assert_array_equal(np.sort(codes), np.sort(nasbench101_graphs.codes()))
 
 
 def test_graphs_are_in_the_order_of_their_hashes():
@@ -174,17 +174,22 @@ def test_pruning_is_the_benchmarks(n, seed, density):
     rng = np.random.default_rng(seed)
     matrix = np.triu(rng.random((n, n)) < density, 1).astype(int)
     ops = ["input", *rng.choice(nasbench101.OPERATIONS, n - 2).tolist(), "output"]
-    assert nasbench101.prune(matrix, ops) == benchmarks_pruning(matrix, ops)
+    assert nasbench101_graphs.prune(matrix, ops) == benchmarks_pruning(matrix, ops)
 
 
 def test_an_unpruned_graph_is_told_how_to_prune():
     matrix, ops = edit(edges=[(1, 2)])  # leaves vertices 1 and 2 on no path
-    with pytest.raises(ValueError, match=r"vertex 1 dangles.*nasbench101\.prune\(matrix, ops\)"):
+    with pytest.raises(
+        ValueError, match=r"vertex 1 dangles.*nasbench101_graphs\.prune\(matrix, ops\)"
+    ):
         SPACE.parse((matrix, ops))
-    assert SPACE.parse(nasbench101.prune(matrix, ops)) == (((0, 1), (0, 0)), ("input", "output"))
+    assert SPACE.parse(nasbench101_graphs.prune(matrix, ops)) == (
+        ((0, 1), (0, 0)),
+        ("input", "output"),
+    )
     matrix = np.zeros((4, 4), int)
     matrix[0, 1] = matrix[2, 3] = 1
-    assert nasbench101.prune(matrix, ops) is None
+    assert nasbench101_graphs.prune(matrix, ops) is None
     with pytest.raises(ValueError, match="no path leads from input to output$"):
         SPACE.parse((matrix, ops))
 
@@ -197,15 +202,18 @@ def test_sizes_count_after_pruning():
     ops = ["input", *[C3] * 7, "output"]
     with pytest.raises(ValueError, match="prune"):
         SPACE.parse((matrix, ops))
-    assert SPACE.parse(nasbench101.prune(matrix, ops)) == (((0, 1), (0, 0)), ("input", "output"))
+    assert SPACE.parse(nasbench101_graphs.prune(matrix, ops)) == (
+        ((0, 1), (0, 0)),
+        ("input", "output"),
+    )
 
 
 def test_pruning_takes_no_other_numbers():
     matrix, ops = edit()
     with pytest.raises(ValueError, match="the matrix holds 0.5"):
-        nasbench101.prune(0.5 * matrix, ops)
+        nasbench101_graphs.prune(0.5 * matrix, ops)
     with pytest.raises(ValueError, match="leads back"):
-        nasbench101.prune(matrix.T, ops)
+        nasbench101_graphs.prune(matrix.T, ops)
 
 
 @pytest.mark.parametrize("index", [0, 10, 113, 5000, 423_623])
@@ -229,7 +237,7 @@ def test_all_sizes_at_once():
 
 # Each ReLU keeps what is above the batch's mean, so that deep networks pass on very few images of a
 # small batch. Small graphs, of four vertices or less, pass on some of a large one.
-SMALL = np.flatnonzero(nasbench101._codes() >> 29 <= 4).tolist()
+SMALL = np.flatnonzero(nasbench101_graphs.codes() >> 29 <= 4).tolist()
 BATCHES = st.sampled_from([2, 5, 32])
 ANY_SIZE = st.one_of(ARCHS, st.sampled_from(SMALL).map(SPACE.__getitem__))
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from epsutil import cross_checks, initialise, inputs, metric, sources, spaces
 from epsutil.collapse import recurrent
-from epsutil.spaces import nasbench_nlp
+from epsutil.spaces import nasbench_nlp, nasbench_nlp_recipes
 
 SPACE = nasbench_nlp.NASBenchNLP()
 FILE = "nas-bench-nlp/ptb_single_run.csv.gz"
@@ -157,8 +157,8 @@ def test_generator_draws_all_that_there_is():
     rng = np.random.default_rng(0)
     archs = [SPACE.generate(rng) for _ in range(300)]
     operations = {what["op"] for arch in archs for what in arch.values()}
-    assert operations == set(nasbench_nlp.OPERATIONS)
-    assert {nasbench_nlp._n_states(arch) for arch in archs} == {1, 2, 3}
+    assert operations == set(nasbench_nlp_recipes.OPERATIONS)
+    assert {nasbench_nlp_recipes.n_states(arch) for arch in archs} == {1, 2, 3}
     assert SPACE.generate(np.random.default_rng(4)) == SPACE.generate(np.random.default_rng(4))
 
 
@@ -184,7 +184,7 @@ def test_every_cell_has_neighbours(arch):
 
 def rewritten(arch, rng):
     """Write the same cell otherwise: other names and order, swapped inputs, a copy, dead nodes."""
-    states = nasbench_nlp._n_states(arch)
+    states = nasbench_nlp_recipes.n_states(arch)
     order = [0, *(1 + rng.permutation(states - 1))]
     names = {"x": "x"} | {f"node {i}": f"node {i}" for i in range(3)}
     names |= {name: f"n{i}" for i, name in enumerate(rng.permutation(list(arch)))}
@@ -408,10 +408,10 @@ def error_bound(recipe, x, weight, dtype):
     with np.errstate(all="ignore"):
         # The first layer reads one number, made of 400; each of the others what the last one wrote.
         series = [(sums, 0 * sums) for sums in nasbench_nlp._token_sums(SPACE.embedding)[x]]
-        reading, order = (1, nasbench_nlp.EMBEDDING), nasbench_nlp._in_order(recipe)
+        reading, order = (1, nasbench_nlp.EMBEDDING), nasbench_nlp_recipes.in_order(recipe)
         for units in nasbench_nlp.LAYERS:
             initial = np.full(x.shape[1], weight), np.full(x.shape[1], unit * w)
-            nodes = {f"h_prev_{i}": initial for i in range(nasbench_nlp._n_states(recipe))}
+            nodes = {f"h_prev_{i}": initial for i in range(nasbench_nlp_recipes.n_states(recipe))}
             for step, nodes["x"] in enumerate(series):
                 for node in order:
                     names = recipe[node]["input"]
@@ -419,7 +419,7 @@ def error_bound(recipe, x, weight, dtype):
                     inputs = [nodes[name] for name in names]
                     nodes[node] = evaluated(recipe[node]["op"], inputs, sums)
                 series[step] = nodes["h_new_0"]
-                for i in range(nasbench_nlp._n_states(recipe)):
+                for i in range(nasbench_nlp_recipes.n_states(recipe)):
                     nodes[f"h_prev_{i}"] = nodes[f"h_new_{i}"]
             reading = units, units
     return np.concatenate([error for _, error in series])

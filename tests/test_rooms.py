@@ -19,7 +19,8 @@ ORDER = """
     user_modules proxies network_passes
     benchmarks inputs image_files
     spaces spaces.nasbench101 spaces.nasbench201 spaces.nasbench_macro spaces.nasbench_nlp
-    spaces.base spaces.indexing
+    spaces.nasbench101_graphs spaces.nasbench_nlp_recipes
+    spaces.base
     sources
     collapse.cells collapse.graphs collapse.norms collapse.scaled collapse.maps
     collapse.recurrent collapse

@@ -13,36 +13,23 @@ import bisect
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from numbers import Real
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from epsutil.collapse import graphs, maps
 from epsutil.collapse.norms import Norms, Prepared, Scalars, stem_map
-from epsutil.names import check_known
-from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, longest_path, md5, one_line
+from epsutil.spaces import nasbench101_graphs as dags
+from epsutil.spaces.base import ImageSpace, Network, conv_bn, conv_size, longest_path, one_line
+from epsutil.spaces.nasbench101_graphs import MAX_EDGES, MAX_VERTICES, OPERATIONS, Arch, Matrix
 
-INPUT, OUTPUT = "input", "output"
-OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # numbered so in the hash
 KERNELS = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
-MAX_VERTICES = 7
-MAX_EDGES = 9
 STACKS = (128, 256, 512)  # channels
 CELLS = 3  # per stack
-
-# The graphs in the order of their hashes, one number each (see `_decode`): made by `enumerate_all`.
-GRAPHS = Path(__file__).with_name("nasbench101.parquet")
-
-Matrix = tuple[tuple[int, ...], ...]
-Arch = tuple[Matrix, tuple[str, ...]]
 
 
 class NASBench101(ImageSpace[Arch]):
@@ -60,15 +47,15 @@ class NASBench101(ImageSpace[Arch]):
     gib = 12
 
     def __len__(self) -> int:
-        return len(_codes())
+        return len(dags.codes())
 
     def _at(self, index: int) -> Arch:
-        return _decode(int(_codes()[index]))
+        return dags.decode(int(dags.codes()[index]))
 
     def index(self, arch: Any) -> int:
         """Return the index of a graph, or of one that is isomorphic to it."""
         key = self.key(arch)
-        return bisect.bisect_left(range(len(self)), key, key=lambda i: _hash(*self[i]))
+        return bisect.bisect_left(range(len(self)), key, key=lambda i: dags.graph_hash(*self[i]))
 
     def parse(self, text: Any) -> Arch:
         """Check a pair (matrix, ops), or its JSON text, and return it as tuples.
@@ -79,7 +66,8 @@ class NASBench101(ImageSpace[Arch]):
         ------
         ValueError
             It is not of that form; has too many vertices or edges, an edge that leads back, an
-            unknown operation, or a vertex on no path from input to output (see :func:`prune`).
+            unknown operation, or a vertex on no path from input to output, see
+            :func:`epsutil.spaces.nasbench101_graphs.prune`.
         """
         if isinstance(text, str):
             try:
@@ -89,8 +77,8 @@ class NASBench101(ImageSpace[Arch]):
                     f"not an architecture of NAS-Bench-101: {one_line(text)} ({error}); "
                     'the form is [[[0, 1], [0, 0]], ["input", "output"]]'
                 ) from error
-        matrix, ops = _read(text)
-        _check(matrix, ops)
+        matrix, ops = dags.read(text)
+        dags.check(matrix, ops)
         return matrix, ops
 
     def text(self, arch: Any) -> str:
@@ -100,7 +88,7 @@ class NASBench101(ImageSpace[Arch]):
     def describe(self, arch: Any) -> str:
         """Return a line for each vertex and the vertices that lead to it, for people."""
         matrix, ops = self.parse(arch)
-        vertices = list(enumerate(zip(ops, _sources(matrix), strict=True)))[1:]
+        vertices = list(enumerate(zip(ops, dags.sources(matrix), strict=True)))[1:]
         return "\n".join(f"{v} {op} from {', '.join(map(str, read))}" for v, (op, read) in vertices)
 
     def networks(self, indices: Iterable[int]) -> NDArray[np.int64]:
@@ -109,29 +97,29 @@ class NASBench101(ImageSpace[Arch]):
 
     def key(self, arch: Any) -> str:
         """Return the benchmark's own hash, the same for isomorphic graphs."""
-        return _hash(*self.parse(arch))
+        return dags.graph_hash(*self.parse(arch))
 
     def mutate(self, arch: Any, rng: np.random.Generator) -> Arch:
-        """Change an operation, flip an edge or put a new vertex on one; then :func:`prune`."""
+        """Change an operation, flip an edge or put a new vertex on one; then prune."""
         matrix, ops = self.parse(arch)
-        before = _hash(matrix, ops)
+        before = dags.graph_hash(matrix, ops)
         while True:
-            mutant = prune(*_edited(np.array(matrix), list(ops), rng))
+            mutant = dags.prune(*dags.edited(np.array(matrix), list(ops), rng))
             if mutant is None or len(mutant[1]) > MAX_VERTICES:
                 continue
-            if np.sum(mutant[0]) <= MAX_EDGES and _hash(*mutant) != before:
+            if np.sum(mutant[0]) <= MAX_EDGES and dags.graph_hash(*mutant) != before:
                 return mutant
 
     def depth(self, arch: Any) -> int:
         """Count the convolutions on a cell's longest path; projections of its input are none."""
         matrix, ops = self.parse(arch)
-        read = enumerate(_sources(matrix))
+        read = enumerate(dags.sources(matrix))
         edges = [(u, v, ops[v] in KERNELS) for v, sources in read for u in sources]
         return longest_path(edges, len(ops) - 1)
 
     def sizes(self, image_size: int = 32, num_classes: int = 10) -> NDArray[np.int64]:
         """Return `parameters` and `flops` of all architectures at once: [len(self), 2]."""
-        n, operations, triangles = _fields(_codes())
+        n, operations, triangles = dags.fields(dags.codes())
         _, first, shape = np.unique(n << 21 | triangles, return_index=True, return_inverse=True)
         tables = np.stack([_table(self[index][0], image_size) for index in first])
         totals = tables[shape, :, 0, 0]
@@ -178,212 +166,6 @@ class NASBench101(ImageSpace[Arch]):
 # The graphs ----------------------------------------------------------------------------------
 
 
-def _read(graph: Any) -> Arch:
-    """Read a pair (matrix, ops): the matrix is square, upper triangular and of 0 and 1.
-
-    Nothing is rounded, for another number would make another graph.
-    """
-    try:
-        rows, names = graph
-        ops = tuple(names)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"an architecture of NAS-Bench-101 is a pair (matrix, ops), not {one_line(graph)}"
-        ) from error
-    if isinstance(names, str) or not (ops and all(isinstance(op, str) for op in ops)):
-        raise ValueError(f"ops is a list of names, not {one_line(names)}")
-    matrix = np.asarray(rows, dtype=object)
-    n = len(ops)
-    if matrix.shape != (n, n):
-        raise ValueError(f"{n} ops need a {n} x {n} matrix, not {one_line(matrix.tolist())}")
-    for source, row in enumerate(matrix):
-        for target, edge in enumerate(row):
-            if not isinstance(edge, Real | np.bool_) or edge not in (0, 1):
-                raise ValueError(
-                    f"the matrix holds {one_line(edge)} from vertex {source} to {target}; "
-                    "an edge is 1, no edge 0"
-                )
-            if edge and target <= source:
-                raise ValueError(
-                    f"the edge from vertex {source} to {target} leads back, so that the graph may "
-                    "have a cycle: number the vertices so that the matrix is upper triangular"
-                )
-    return tuple(tuple(map(int, row)) for row in matrix), tuple(map(str, ops))
-
-
-def _check(matrix: Matrix, ops: tuple[str, ...]) -> None:
-    n = len(ops)
-    if n < 2:
-        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
-    if (ops[0], ops[-1]) != (INPUT, OUTPUT):
-        raise ValueError(f"the first of ops is 'input' and the last 'output', not {one_line(ops)}")
-    for vertex, op in enumerate(ops[1:-1], start=1):
-        check_known("operation", op, OPERATIONS, f" at vertex {vertex}")
-    # before the sizes, which the benchmark takes after pruning, too
-    dangling = [(vertex, "from") for vertex in range(n - 1) if not any(matrix[vertex])]
-    dangling += [
-        (vertex, "to") for vertex, read in enumerate(_sources(matrix)) if vertex and not read
-    ]
-    if dangling:
-        vertex, way = min(dangling)
-        pruned = "nasbench101.prune(matrix, ops) drops such vertices, as the benchmark does"
-        hint = pruned if prune(matrix, ops) else "no path leads from input to output"
-        raise ValueError(f"vertex {vertex} dangles: no edge leads {way} it; {hint}")
-    if n > MAX_VERTICES:
-        raise ValueError(f"a graph has 2 to {MAX_VERTICES} vertices, not {n}")
-    edges = sum(map(sum, matrix))
-    if edges > MAX_EDGES:
-        raise ValueError(f"a graph has at most {MAX_EDGES} edges, not {edges}")
-
-
-def prune(matrix: Any, ops: Sequence[str]) -> Arch | None:
-    """Drop the vertices that are on no path from input to output; None if there is no path.
-
-    The benchmark does so with every graph before it looks it up. It may be of any size; ValueError
-    where `matrix` is not upper triangular and of 0 and 1.
-
-    Examples
-    --------
-    >>> prune([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ["input", "maxpool3x3", "output"])
-    (((0, 1), (0, 0)), ('input', 'output'))
-    """
-    rows, names = _read((matrix, ops))
-    edges = np.array(rows, dtype=bool)
-    n = len(names)
-    reached = np.linalg.matrix_power(edges | np.eye(n, dtype=bool), n)  # from each vertex
-    kept = np.flatnonzero(reached[0] & reached[:, -1])
-    if len(kept) < 2:
-        return None
-    rest = edges[np.ix_(kept, kept)].astype(int)
-    return tuple(map(tuple, rest.tolist())), tuple(names[int(vertex)] for vertex in kept)
-
-
-def _edited(matrix: NDArray, ops: list[str], rng: np.random.Generator) -> tuple[NDArray, list[str]]:
-    """Change an operation, flip an edge, or put a vertex on an edge."""
-    n = len(ops)
-    kind = rng.integers(3)
-    if kind == 0 and n > 2:
-        ops[int(rng.integers(1, n - 1))] = str(rng.choice(OPERATIONS))
-    elif kind == 1:
-        source, target = sorted(rng.choice(n, 2, replace=False))
-        matrix[source, target] ^= 1
-    elif kind == 2:
-        edges = np.argwhere(matrix)
-        source, target = edges[rng.integers(len(edges))]
-        matrix = np.insert(np.insert(matrix, target, 0, axis=0), target, 0, axis=1)
-        matrix[source, target + 1] = 0
-        matrix[source, target] = matrix[target, target + 1] = 1
-        ops.insert(target, str(rng.choice(OPERATIONS)))
-    return matrix, ops
-
-
-def _hash(matrix: Matrix, ops: tuple[str, ...]) -> str:
-    """Return the benchmark's hash: each vertex's hash takes in its neighbours', n times over."""
-    n = len(ops)
-    labels = [-1, *map(OPERATIONS.index, ops[1:-1]), -2]
-    incoming = _sources(matrix)
-    outgoing = [[w for w in range(n) if matrix[v][w]] for v in range(n)]
-    hashes = [md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
-    for _ in range(n):
-        hashes = [
-            md5(f"{_joined(hashes, incoming[v])}|{_joined(hashes, outgoing[v])}|{hashes[v]}")
-            for v in range(n)
-        ]
-    return md5(str(sorted(hashes)))
-
-
-def _joined(hashes: list[str], vertices: Sequence[int]) -> str:
-    return "".join(sorted([hashes[v] for v in vertices]))
-
-
-def _sources(matrix: Matrix) -> tuple[tuple[int, ...], ...]:
-    """Return the vertices that lead to each vertex."""
-    return tuple(tuple(v for v in range(w) if matrix[v][w]) for w in range(len(matrix)))
-
-
-# Every graph is one number of 32 bits: its vertices (3), its operations as a number in base 3 (8),
-# and the upper triangle of its matrix, column by column (21). Of isomorphic graphs the one with the
-# smallest triangle stands for all, as in the benchmark: it decides which of the vertices that lead
-# to the output take one more channel than the others.
-
-
-def _pairs(n: int) -> list[tuple[int, int]]:
-    return [(source, target) for target in range(n) for source in range(target)]
-
-
-def _fields(code: Any) -> tuple[Any, Any, Any]:
-    """Split a number, or an array of them, into vertices, operations and triangle."""
-    return code >> 29, code >> 21 & 0xFF, code & 0x1FFFFF
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _decode(code: int) -> Arch:
-    n, operations, triangle = _fields(code)
-    matrix = [[0] * n for _ in range(n)]
-    for bit, (source, target) in enumerate(_pairs(n)):
-        matrix[source][target] = triangle >> bit & 1
-    ops = [OPERATIONS[operations // 3**vertex % 3] for vertex in range(n - 2)]
-    return tuple(map(tuple, matrix)), (INPUT, *ops, OUTPUT)
-
-
-@functools.cache
-def _codes() -> NDArray[np.uint32]:
-    return pq.read_table(GRAPHS)["graph"].to_numpy()
-
-
-def enumerate_all() -> NDArray[np.uint32]:
-    """Find all 423,624 graphs from scratch, in the order of their hashes, in a minute or two.
-
-    The result, a number for each, is kept in `GRAPHS`, so that nothing else needs to call this.
-    """
-    found: dict[str, int] = {}
-    for code in tqdm(list(_candidates()), "hashing NAS-Bench-101", unit="graph", leave=False):
-        found.setdefault(_hash(*_decode.__wrapped__(code)), code)
-    return np.array([found[key] for key in sorted(found)], dtype=np.uint32)
-
-
-def _candidates() -> Iterator[int]:
-    """Yield every graph, hardly any of them in two isomorphic forms."""
-    for n in range(2, MAX_VERTICES + 1):
-        pairs = _pairs(n)
-        triangles = np.arange(1 << len(pairs), dtype=np.int64)
-        edges = np.zeros((len(triangles), n, n), dtype=bool)
-        for bit, (source, target) in enumerate(pairs):
-            edges[:, source, target] = triangles >> bit & 1
-        outgoing, incoming = edges.sum(axis=2), edges.sum(axis=1)  # N, n
-        dangling = (outgoing[:, :-1] == 0).any(axis=1) | (incoming[:, 1:] == 0).any(axis=1)
-        whole = ~dangling & (outgoing.sum(axis=1) <= MAX_EDGES)
-        triangles, edges = triangles[whole], edges[whole]
-        operations = np.array(list(itertools.product(range(3), repeat=n - 2)), dtype=np.uint64)
-        for shape in _firsts(edges, np.zeros((len(edges), n - 2), dtype=np.uint64)):
-            same = np.broadcast_to(edges[shape], (len(operations), n, n))
-            for first in _firsts(same, operations + np.uint64(3)):
-                code = sum(int(op) * 3**v for v, op in enumerate(operations[first]))
-                yield n << 29 | code << 21 | int(triangles[shape])
-
-
-def _firsts(edges: NDArray[np.bool_], between: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the first of each kind of isomorphic graphs: edges [N, n, n], labels [N, n - 2]."""
-    adjacent = edges.astype(np.uint64)
-    h = _mix(np.pad(between, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 2))))
-    for _ in range(h.shape[1]):
-        incoming = (adjacent * _mix(h + np.uint64(11))[:, :, None]).sum(1)
-        outgoing = (adjacent * _mix(h + np.uint64(23))[:, None, :]).sum(2)
-        h = _mix(h * np.uint64(3) + _mix(incoming) * np.uint64(5) + _mix(outgoing) * np.uint64(7))
-    return np.unique(h.sum(1), return_index=True)[1]
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit numbers (SplitMix64)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return x ^ x >> np.uint64(31)
-
-
-# One cell ------------------------------------------------------------------------------------
-
-
 class Cell(NamedTuple):
     """What a graph means for a cell with some number of input and output channels."""
 
@@ -408,7 +190,7 @@ def _cell(arch: Arch, inputs: int, outputs: int) -> Cell:
     for vertex in range(last - 1, 0, -1):
         if not matrix[vertex][last]:
             channels[vertex] = max(channels[t] for t in range(1, last) if matrix[vertex][t])
-    return Cell(tuple(channels), _sources(matrix), ends, bool(matrix[0][last]))
+    return Cell(tuple(channels), dags.sources(matrix), ends, bool(matrix[0][last]))
 
 
 def _cells(arch: Arch) -> list[list[Cell]]:

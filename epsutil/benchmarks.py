@@ -207,17 +207,12 @@ def signal(dataset: str, name: str) -> pd.Series:
     One of `SIGNALS`: :func:`validation` after 200 or 12 epochs; the first of :func:`test_runs`, of
     CIFAR-10 only; or :func:`trained`'s mean test accuracy. It raises what they raise.
     """
-    return _signal(name).read(dataset)
+    return _signal(name)[0](dataset)
 
 
 def signal_datasets(name: str) -> tuple[str, ...]:
     """Return the datasets that have a signal."""
-    return _signal(name).datasets
-
-
-def signal_needs(name: str) -> tuple[str, ...]:
-    """Return the names of the sources that :func:`signal` reads."""
-    return _signal(name).sources
+    return _signal(name)[1]
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:
@@ -399,7 +394,7 @@ def _outcome(log: dict[str, Any]) -> dict[str, Any]:
 class _Results(NamedTuple):
     """What is known of training: how it is read, of which datasets, from which files."""
 
-    read: Callable[[str], Any]
+    read: Callable[[str], pd.DataFrame]
     datasets: tuple[str, ...]
     sources: tuple[str, ...]
     target: str = "test_accuracy"
@@ -412,13 +407,11 @@ _TRAINED = {
     "nasbench_macro": _Results(_nasbench_macro, ("cifar10",), (MACRO,)),
     "nasbench_nlp": _Results(_nasbench_nlp, ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True),
 }
-_SIGNALS = {
-    "validation200": _Results(validation, DATASETS, (VALIDATION[200],)),
-    "validation12": _Results(lambda name: validation(name, 12), DATASETS, (VALIDATION[12],)),
-    "run1": _Results(lambda name: test_runs(name)["run1"], (*TEST_RUNS,), (*TEST_RUNS.values(),)),
-    "test": _TRAINED["nasbench201"]._replace(
-        read=lambda name: trained("nasbench201", name)["test_accuracy"]
-    ),
+_SIGNALS: dict[str, tuple[Callable[[str], pd.Series], tuple[str, ...]]] = {
+    "validation200": (validation, DATASETS),
+    "validation12": (lambda name: validation(name, 12), DATASETS),
+    "run1": (lambda name: test_runs(name)["run1"], tuple(TEST_RUNS)),
+    "test": (lambda name: trained("nasbench201", name)["test_accuracy"], DATASETS),
 }
 SIGNALS = tuple(_SIGNALS)
 
@@ -432,6 +425,6 @@ def _trained(space: Space | str, dataset: str | None = None) -> _Results:
     return _TRAINED[name]
 
 
-def _signal(name: str) -> _Results:
+def _signal(name: str) -> tuple[Callable[[str], pd.Series], tuple[str, ...]]:
     check_known("signal", name, _SIGNALS)
     return _SIGNALS[name]

@@ -850,7 +850,7 @@ def like_for_like(
     first, second = (
         statistics.evaluate_each(of.where(both), target[index]) for of in (scores, others)
     )
-    return first.join(second, rsuffix=suffix)
+    return first.join(second.add_suffix(suffix))
 
 
 # Agree ---------------------------------------------------------------------------------------

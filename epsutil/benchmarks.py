@@ -76,10 +76,8 @@ def trained(space: Space | str, dataset: str) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        The space has no such dataset.
-    epsutil.sources.SourceError
-        A file is not to be had, or does not hold every architecture once.
+    ValueError, epsutil.sources.SourceError
+        The space has no such dataset; a file is not to be had, or lacks an architecture.
 
     Notes
     -----
@@ -137,21 +135,9 @@ def num_classes(dataset: str) -> int:
 def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     """Return NAS-Bench-201's validation accuracies (%), which a search may choose by.
 
-    Parameters
-    ----------
-    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
-    epochs : {200, 12}
-        After 200, NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap signal.
-
-    Raises
-    ------
-    ValueError, epsutil.sources.SourceError
-        As :func:`trained`, or there is no such number of epochs.
-
-    Notes
-    -----
-    After 200 epochs, those on **CIFAR-10** are not the benchmark's ``x-valid``: who chooses by them
-    has probably seen test images. `book/data.md` says why.
+    After 200 epochs they are NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap
+    signal. Those on **CIFAR-10** after 200 are not the benchmark's ``x-valid``: who chooses by them
+    has probably seen test images. `book/data.md` says why. Errors are those of :func:`trained`.
     """
     check_known("dataset", dataset, DATASETS)
     check_known("number of epochs", epochs, VALIDATION)
@@ -164,26 +150,20 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
 
 
 def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.DataFrame:
-    """Return the test accuracy of each training run.
+    """Return the test accuracy (%) of each training run, of CIFAR-10 only.
 
     Parameters
     ----------
-    dataset : {"cifar10"}
     space_name : {"nasbench201", "nasbench_macro"}
 
     Returns
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
-        ``run3`` (%); NaN where there is none. NAS-Bench-Macro has all three of every architecture;
-        of NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third; their mean
-        is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the architectures, for
-        the others that is the mean of other runs.
-
-    Raises
-    ------
-    ValueError, epsutil.sources.SourceError
-        As :func:`trained`.
+        ``run3``; NaN where there is none. NAS-Bench-Macro has all three of every architecture; of
+        NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third; their mean is
+        :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the architectures, for the
+        others that is the mean of other runs. Errors are those of :func:`trained`.
 
     Examples
     --------
@@ -219,12 +199,8 @@ def nasbench_nlp_wikitext2() -> pd.DataFrame:
     """Return what NAS-Bench-NLP's 345 runs on WikiText-2 gave, from its own logs, a row for each.
 
     Some of the 291 architectures were trained more than once. Column ``index`` is the
-    architecture's index in the space, by its recipe; the others are those of :func:`trained`.
-
-    Raises
-    ------
-    epsutil.sources.SourceError
-        The file is not to be had, or holds something other than such logs.
+    architecture's index in the space, by its recipe; other columns and errors are as of
+    :func:`trained`.
     """
     file, space, rows = sources.path(_NLP_WIKITEXT2), NASBenchNLP(), []
     with zipfile.ZipFile(file) as archive:

@@ -26,7 +26,7 @@ ROOT = paths.ROOT
 PARAMETERS = """
 n_archs: int = 500  # how many
 dataset = "cifar10"
-weights = [[1e-7, 1.0]]
+pairs = [[1e-7, 1.0]]
 level = 0.95
 fast = False
 limit: int | None = None
@@ -90,7 +90,7 @@ def test_parameters_are_read_without_running_the_cell(project):
     assert parameters.defaults("table") == {
         "n_archs": 500,
         "dataset": "cifar10",
-        "weights": [[1e-7, 1.0]],
+        "pairs": [[1e-7, 1.0]],
         "level": 0.95,
         "fast": False,
         "limit": None,
@@ -104,8 +104,8 @@ def test_parameters_are_read_without_running_the_cell(project):
         ({}, {}),
         ({"n_archs": 10}, {"n_archs": 10}),
         ({"level": 1}, {"level": 1.0}),
-        ({"weights": ((1, 2), (3.0, 4))}, {"weights": [[1.0, 2.0], [3.0, 4.0]]}),
-        ({"weights": []}, {"weights": []}),
+        ({"pairs": ((1, 2), (3.0, 4))}, {"pairs": [[1.0, 2.0], [3.0, 4.0]]}),
+        ({"pairs": []}, {"pairs": []}),
         ({"fast": True, "limit": 7}, {"fast": True, "limit": 7}),
         ({"limit": None, "anything": "x"}, {"limit": None, "anything": "x"}),
     ],
@@ -128,9 +128,9 @@ def test_good_parameters(project, given_, expected):
         ({"fast": 1}, "fast=1 is int, but must be bool"),
         ({"limit": "a"}, "limit='a' is str, but must be None or int"),
         ({"limit": 1.5}, "limit=1.5 is float, but must be None or int"),
-        ({"weights": [1.0, 2.0]}, "is list of float, but must be list of list of float"),
-        ({"weights": [["a", 1.0]]}, "is list of list of float or str, but must be"),
-        ({"weights": "1e-7"}, "weights='1e-7' is str"),
+        ({"pairs": [1.0, 2.0]}, "is list of float, but must be list of list of float"),
+        ({"pairs": [["a", 1.0]]}, "is list of list of float or str, but must be"),
+        ({"pairs": "1e-7"}, "pairs='1e-7' is str"),
     ],
 )
 def test_wrong_parameters_get_one_clear_line(project, wrong, said):

@@ -49,7 +49,10 @@ def test_every_scale_is_in_range(name):
         ("table01_nasbench201", {"weights": [1e-7, 1e-3, 1.0]}, "two weights"),
     ],
 )
-def test_what_a_space_decides_is_refused_by_the_first_lines(name, values, said, tmp_path):
+def test_what_a_space_decides_is_refused_by_the_first_lines(
+    name, values, said, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EPSUTIL_RESULTS", str(tmp_path))
     with pytest.raises(AssertionError, match=said):
         forked.run(name, values, tmp_path / "out.ipynb", "test")
 

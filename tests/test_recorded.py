@@ -52,6 +52,7 @@ def test_a_few_scores_are_computed_equal(name, tmp_path):
     _compare(name, tmp_path, n_archs=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_a_score_of_a_slow_store_is_computed_equal(name, tmp_path):
     _compare(name, tmp_path, n_archs=1)

@@ -325,7 +325,7 @@ def _arch(value: str) -> str | None:
 _SEED = _from_to(0, LARGEST_SEED)
 _RULES: list[tuple[Rule, str]] = [
     (_least(0), "n_competitors n_draws n_resamples n_bohb"),
-    (_least(10), "n_archs n_archs101 n_archs_nlp n_batch_archs n_evaluated n_few n_rounding"),
+    (_least(1), "n_archs n_archs101 n_archs_nlp n_batch_archs n_evaluated n_few n_rounding"),
     (_least(10), "n_trained n_deciding"),
     (_least(1), "n_speed_archs n_drawn n_least n_pool n_recheck n_small n_neighbours n_rounds"),
     (_least(1), "population tournament"),

@@ -42,6 +42,9 @@ def _execute(name, chosen, output):
                 output.with_suffix(".txt").write_text(text, "utf-8")
                 os._exit(1)
             cell.outputs = [_output(rich) for rich in captured.outputs]
+            if done.result is not None and not cell.source.rstrip().endswith(";"):
+                text = {"text/plain": repr(done.result)}
+                cell.outputs.append(nbformat.v4.new_output("execute_result", text))
     nbformat.write(notebook, output)
     os._exit(0)  # nothing of the parent's is torn down
 

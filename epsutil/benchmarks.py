@@ -76,10 +76,8 @@ def trained(space: Space | str, dataset: str) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        The space has no such dataset.
-    epsutil.sources.SourceError
-        A file is not to be had, or does not hold every architecture once.
+    ValueError, epsutil.sources.SourceError
+        The space has no such dataset; a file is not to be had, or lacks an architecture.
 
     Notes
     -----
@@ -137,21 +135,9 @@ def num_classes(dataset: str) -> int:
 def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
     """Return NAS-Bench-201's validation accuracies (%), which a search may choose by.
 
-    Parameters
-    ----------
-    dataset : {"cifar10", "cifar100", "ImageNet16-120"}
-    epochs : {200, 12}
-        After 200, NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap signal.
-
-    Raises
-    ------
-    ValueError, epsutil.sources.SourceError
-        As :func:`trained`, or there is no such number of epochs.
-
-    Notes
-    -----
-    After 200 epochs, those on **CIFAR-10** are not the benchmark's ``x-valid``: who chooses by them
-    has probably seen test images. `book/data.md` says why.
+    After 200 epochs they are NASLib's ``val_accuracy`` of one run; after 12, BayesWatch's, a cheap
+    signal. Those on **CIFAR-10** after 200 are not the benchmark's ``x-valid``: who chooses by them
+    has probably seen test images. `book/data.md` says why. Errors are those of :func:`trained`.
     """
     check_known("dataset", dataset, DATASETS)
     check_known("number of epochs", epochs, VALIDATION)
@@ -164,26 +150,20 @@ def validation(dataset: str = "cifar10", epochs: int = 200) -> pd.Series:
 
 
 def test_runs(dataset: str = "cifar10", space_name: str = "nasbench201") -> pd.DataFrame:
-    """Return the test accuracy of each training run.
+    """Return the test accuracy (%) of each training run, of CIFAR-10 only.
 
     Parameters
     ----------
-    dataset : {"cifar10"}
     space_name : {"nasbench201", "nasbench_macro"}
 
     Returns
     -------
     pandas.DataFrame
         Index ``index``, the architecture's index in the space. Columns ``run1``, ``run2``,
-        ``run3`` (%); NaN where there is none. NAS-Bench-Macro has all three of every architecture;
-        of NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third; their mean
-        is :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the architectures, for
-        the others that is the mean of other runs.
-
-    Raises
-    ------
-    ValueError, epsutil.sources.SourceError
-        As :func:`trained`.
+        ``run3``; NaN where there is none. NAS-Bench-Macro has all three of every architecture; of
+        NAS-Bench-201's, 200 epochs each, 13,400 have the second and 7,961 the third; their mean is
+        :func:`trained`'s ``test_accuracy``, within rounding, for 85% of the architectures, for the
+        others that is the mean of other runs. Errors are those of :func:`trained`.
 
     Examples
     --------
@@ -207,29 +187,20 @@ def signal(dataset: str, name: str) -> pd.Series:
     One of `SIGNALS`: :func:`validation` after 200 or 12 epochs; the first of :func:`test_runs`, of
     CIFAR-10 only; or :func:`trained`'s mean test accuracy. It raises what they raise.
     """
-    return _signal(name).read(dataset)
+    return _signal(name)[0](dataset)
 
 
 def signal_datasets(name: str) -> tuple[str, ...]:
     """Return the datasets that have a signal."""
-    return _signal(name).datasets
-
-
-def signal_needs(name: str) -> tuple[str, ...]:
-    """Return the names of the sources that :func:`signal` reads."""
-    return _signal(name).sources
+    return _signal(name)[1]
 
 
 def nasbench_nlp_wikitext2() -> pd.DataFrame:
     """Return what NAS-Bench-NLP's 345 runs on WikiText-2 gave, from its own logs, a row for each.
 
     Some of the 291 architectures were trained more than once. Column ``index`` is the
-    architecture's index in the space, by its recipe; the others are those of :func:`trained`.
-
-    Raises
-    ------
-    epsutil.sources.SourceError
-        The file is not to be had, or holds something other than such logs.
+    architecture's index in the space, by its recipe; other columns and errors are as of
+    :func:`trained`.
     """
     file, space, rows = sources.path(_NLP_WIKITEXT2), NASBenchNLP(), []
     with zipfile.ZipFile(file) as archive:
@@ -399,7 +370,7 @@ def _outcome(log: dict[str, Any]) -> dict[str, Any]:
 class _Results(NamedTuple):
     """What is known of training: how it is read, of which datasets, from which files."""
 
-    read: Callable[[str], Any]
+    read: Callable[[str], pd.DataFrame]
     datasets: tuple[str, ...]
     sources: tuple[str, ...]
     target: str = "test_accuracy"
@@ -412,13 +383,11 @@ _TRAINED = {
     "nasbench_macro": _Results(_nasbench_macro, ("cifar10",), (MACRO,)),
     "nasbench_nlp": _Results(_nasbench_nlp, ("ptb",), (_NLP_PTB,), "test_loss_last", minimise=True),
 }
-_SIGNALS = {
-    "validation200": _Results(validation, DATASETS, (VALIDATION[200],)),
-    "validation12": _Results(lambda name: validation(name, 12), DATASETS, (VALIDATION[12],)),
-    "run1": _Results(lambda name: test_runs(name)["run1"], (*TEST_RUNS,), (*TEST_RUNS.values(),)),
-    "test": _TRAINED["nasbench201"]._replace(
-        read=lambda name: trained("nasbench201", name)["test_accuracy"]
-    ),
+_SIGNALS: dict[str, tuple[Callable[[str], pd.Series], tuple[str, ...]]] = {
+    "validation200": (validation, DATASETS),
+    "validation12": (lambda name: validation(name, 12), DATASETS),
+    "run1": (lambda name: test_runs(name)["run1"], tuple(TEST_RUNS)),
+    "test": (lambda name: trained("nasbench201", name)["test_accuracy"], DATASETS),
 }
 SIGNALS = tuple(_SIGNALS)
 
@@ -432,6 +401,6 @@ def _trained(space: Space | str, dataset: str | None = None) -> _Results:
     return _TRAINED[name]
 
 
-def _signal(name: str) -> _Results:
+def _signal(name: str) -> tuple[Callable[[str], pd.Series], tuple[str, ...]]:
     check_known("signal", name, _SIGNALS)
     return _SIGNALS[name]

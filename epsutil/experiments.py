@@ -313,26 +313,15 @@ def lead(
 ) -> pd.DataFrame:
     """Say how far one search leads others on average, and how many trainings it saves.
 
-    Parameters
-    ----------
-    curves : mapping of str to array of float, shape [rounds, trained]
-        What each search would choose after each training; see :func:`epsutil.search.curves`.
-    steps : sequence of int
-        The numbers of trainings to compare after.
-    n_resamples : int
-        Bootstrap resamples of the rounds, the same of all searches; under
-        :data:`epsutil.statistics.LEAST_RESAMPLES` there are no intervals.
-    seed : int
-    of : str
-        The search that the others are compared with.
+    `curves` have what each search would choose after each training, [rounds, trained], see
+    :func:`epsutil.search.curves`; they are compared with that of the search `of`, after each of
+    some numbers of trainings, `steps`. The bootstrap draws rounds, the same of all searches.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per step and ``method``: its mean, ``test``, and that of the first search,
-        ``test_epsilon``; their difference, ``lead``; and ``saved``, the trainings that are left
-        when the first is as good as the other at its end, -inf where it never is. The former,
-        ``lead`` and ``saved`` have 95% intervals, ``_low`` and ``_high``.
+    Returns a row per step and ``method``: its mean, ``test``, and that of the first search,
+    ``test_epsilon``; their difference, ``lead``; and ``saved``, the trainings that are left when
+    the first is as good as the other at its end, -inf where it never is. ``test``, ``lead`` and
+    ``saved`` have 95% intervals, ``_low`` and ``_high``, see
+    :data:`epsutil.statistics.LEAST_RESAMPLES`.
 
     Examples
     --------
@@ -447,17 +436,9 @@ def epsilon_and_sizes(
 def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     """Put the reported values of Table 5, 6 or 7 beside an evaluation of pairs of weights.
 
-    Parameters
-    ----------
-    evaluated : pandas.DataFrame
-        See :func:`epsutil.statistics.evaluate_each`; rows are named as
-        :func:`epsutil.scoring.pair` names two weights.
-    table : {"table05", "table06", "table07"}
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per pair: ``w1``, ``w2``, the columns of `evaluated`; ``_paper``: as reported.
+    `evaluated` is what :func:`epsutil.statistics.evaluate_each` returns, its rows named by
+    :func:`epsutil.scoring.pair`. Returns a row per pair: ``w1``, ``w2``, the columns of
+    `evaluated`; with ``_paper`` as reported in `table`, such as ``"table05"``.
 
     Examples
     --------
@@ -476,25 +457,9 @@ def pairs(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
 def settings(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
     """Put the reported values of Table 9, 10 or 11 beside an evaluation of its settings.
 
-    Parameters
-    ----------
-    evaluated : pandas.DataFrame
-        A row per setting, named as in the table, in capitals or not; those that it lacks stay.
-    table : {"table09", "table10", "table11"}
-
-    Returns
-    -------
-    pandas.DataFrame
-        The table's first column, with the names of `evaluated`; the columns of `evaluated`;
-        ``_paper``: as reported.
-
-    Examples
-    --------
-    >>> evaluated = pd.DataFrame({"rho": [0.2, 0.9]}, index=["uniform", "constant"])
-    >>> settings(evaluated, "table09")[["initialisation", "rho", "rho_paper"]]
-      initialisation  rho  rho_paper
-    0        uniform  0.2       0.14
-    1       constant  0.9        NaN
+    `evaluated` has a row per setting, named as in `table`, such as ``"table09"``, in capitals or
+    not; those that the table lacks stay. Returns the table's first column, with the names of
+    `evaluated`; the columns of `evaluated`; with ``_paper`` as reported.
     """
     paper = reported(table)
     name, named = paper.columns[0], {str(setting).lower(): setting for setting in evaluated.index}
@@ -506,17 +471,9 @@ def settings(evaluated: pd.DataFrame, table: str) -> pd.DataFrame:
 def searches(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Put the reported values of Table 2 beside what searches found; rows that one lacks stay.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with the suffix
-        ``_std`` their deviation; and more.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Dataset by dataset, the paper's methods first; ``validation_paper``, ``test_paper``, with
-        ``_std``, and ``cost_hours``: as reported.
+    Each of `rows` has ``dataset``, ``group``, ``method``, ``pool``; ``validation``, ``test``, with
+    the suffix ``_std`` their deviation; and more. Dataset by dataset, the paper's methods come
+    first; ``validation_paper``, ``test_paper``, with ``_std``, and ``cost_hours`` are as reported.
     """
     paper = reported("table02").rename(columns={"n": "pool"}).fillna({"pool": 0})
     keys = ["dataset", "group", "method", "pool"]
@@ -551,18 +508,10 @@ def batches(
 def by_batch_size(batches: pd.DataFrame) -> pd.DataFrame:
     """Summarise evaluations with several batches of each size, as the paper's Figure 4 does.
 
-    Parameters
-    ----------
-    batches : pandas.DataFrame
-        A row per batch: ``dataset``, ``batch_size`` and what :func:`epsutil.statistics.evaluate`
-        returns.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and size: ``n``, ``batches``, the least and the most architectures that
-        have a score, ``n_scored`` and ``n_scored_most``; for each of the six scores its median and
-        quartiles, for example ``rho_low``, ``rho`` and ``rho_high``.
+    Of a row per batch, ``dataset``, ``batch_size`` and what :func:`epsutil.statistics.evaluate`
+    returns, it makes one per dataset and size: ``n``, ``batches``, the least and the most
+    architectures that have a score, ``n_scored`` and ``n_scored_most``; for each of the six scores
+    its median and quartiles, for example ``rho_low``, ``rho`` and ``rho_high``.
     """
     groups = batches.groupby(["dataset", "batch_size"], sort=False)
     rows = groups["n_scored"].agg(n_scored="min", n_scored_most="max")
@@ -579,22 +528,14 @@ def batch_size_claims(
 ) -> pd.DataFrame:
     """Judge what Section 3.3 of the paper says of larger batches.
 
-    Parameters
-    ----------
-    medians : pandas.DataFrame
-        See :func:`by_batch_size`.
-    size : int
-        What the paper recommends; the largest that is not above it is taken.
-    no_gain : float
-        What counts as almost no improvement, by default a last digit of the paper's tables.
+    `medians` are those of :func:`by_batch_size`; the paper recommends `size`, and the largest that
+    is not above it is taken; `no_gain` counts as almost no improvement, by default a last digit of
+    the paper's tables.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per dataset and correlation: ``gain`` of the median from the smallest batch to the
-        largest, at how many of the ``steps`` between it ``rises``, ``width_change`` of the distance
-        between the quartiles, the gain ``beyond`` `size`; and whether the claims hold: ``better``,
-        more ``stable``, ``enough`` with `size` images.
+    Returns a row per dataset and correlation: ``gain`` of the median from the smallest batch to the
+    largest, at how many of the ``steps`` between it ``rises``, ``width_change`` of the distance
+    between the quartiles, the gain ``beyond`` `size`; and whether the claims hold: ``better``, more
+    ``stable``, ``enough`` with `size` images.
     """
     rows = []
     for dataset, sizes in medians.sort_values("batch_size").groupby("dataset", sort=False):
@@ -613,11 +554,8 @@ def batch_size_claims(
 def counts(problems: Sequence[Problem]) -> pd.DataFrame:
     """Count the architectures that a scatter plot shows, dataset by dataset.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``dataset``, ``n``, ``n_scored``, ``rho``, and what training gave for the best architecture
-        of all, for the best that has a score, and for the one with the highest epsilon.
+    Returns ``dataset``, ``n``, ``n_scored``, ``rho``, and what training gave for the best
+    architecture of all, for the best that has a score, and for the one with the highest epsilon.
 
     Examples
     --------
@@ -663,8 +601,8 @@ def metrics_table(
     ----------
     table : {"table01", "table03", "table04"}
         Whose reported rows to put beside.
-    problems, n_resamples : sequence of Problem; int
-        One for each dataset; of the bootstrap.
+    problems : sequence of Problem
+        One for each dataset.
     architectures : {"own", "common", "last"}
         What a metric is evaluated on: all architectures that it was computed for; those that all
         metrics score; or those that all metrics were computed for, the unscored ranking last.
@@ -834,15 +772,6 @@ def like_for_like(
     """Evaluate scores and others of the same names, each on the architectures that have both.
 
     Returns a row per score, as :func:`epsutil.statistics.evaluate_each`, also with `suffix`.
-
-    Examples
-    --------
-    >>> scores = pd.DataFrame({"a": [1.0, 2, 3, 4]})
-    >>> others = pd.DataFrame({"a": [3.0, 2, 1]})
-    >>> found = like_for_like(scores, others, pd.Series([1.0, 2, 3, 0]), "_other")
-    >>> found[["n", "archs", "rho", "rho_other"]]
-       n  archs  rho  rho_other
-    a  3    3.0  1.0       -1.0
     """
     index = scores.index.intersection(others.index)
     scores, others = scores.loc[index], others.loc[index]
@@ -850,7 +779,7 @@ def like_for_like(
     first, second = (
         statistics.evaluate_each(of.where(both), target[index]) for of in (scores, others)
     )
-    return first.join(second, rsuffix=suffix)
+    return first.join(second.add_suffix(suffix))
 
 
 # Agree ---------------------------------------------------------------------------------------

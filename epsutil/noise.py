@@ -105,12 +105,7 @@ def interval(
 ) -> tuple[float, float]:
     """Return a 95% bootstrap interval of rho between two runs, see `reliability`.
 
-    Parameters
-    ----------
-    runs
-        As for `reliability`.
-    n_resamples, seed, networks
-        As for :func:`epsutil.statistics.bootstrap`.
+    `n_resamples`, `seed` and `networks` are as for :func:`epsutil.statistics.bootstrap`.
 
     Examples
     --------
@@ -127,17 +122,9 @@ def interval(
 
 
 def rho_top10(runs: ArrayLike) -> float:
-    """Return rho of one run with another one that selects the top 10%.
+    """Return rho of one run with another one that selects the top 10%, see `reliability`.
 
-    Parameters
-    ----------
-    runs
-        As for `reliability`.
-
-    Returns
-    -------
-    float
-        The mean over all ordered pairs of columns; NaN without one of three architectures.
+    It is the mean over all ordered pairs of columns; NaN without one of three architectures.
 
     Examples
     --------
@@ -167,19 +154,14 @@ def ceiling(
     """Return the evaluation scores of a metric that knows every expected accuracy.
 
     No metric that knows nothing of the noise of training can be expected to rank the target better.
-
-    Parameters
-    ----------
-    target, runs, counts, n_draws, seed
-        As for `expected`; fewer draws than `statistics.LEAST_RESAMPLES` give no interval.
-    networks : array-like of shape (n_archs,), optional
-        As for :func:`epsutil.statistics.bootstrap`.
+    The arguments are those of `expected`, and `networks` of :func:`epsutil.statistics.bootstrap`.
 
     Returns
     -------
     pandas.DataFrame
         Indexed by `SCORES`: ``value``, the mean over the draws; ``low`` and ``high``, the 95%
-        interval of the draws on networks drawn with replacement. NaN where `expected` is.
+        interval of the draws on networks drawn with replacement. NaN where `expected` is; fewer
+        draws than `statistics.LEAST_RESAMPLES` give no interval.
 
     Examples
     --------
@@ -187,10 +169,9 @@ def ceiling(
 
     >>> rng = np.random.default_rng(0)
     >>> runs = rng.normal(90, 3, (500, 1)) + rng.normal(0, 1, (500, 3))
-    >>> ceiling(runs.mean(axis=1), runs, n_draws=20).loc[["rho", "top10_top10"], "value"].round(2)
-    rho             0.98
-    top10_top10    84.73
-    Name: value, dtype: float64
+    >>> found = ceiling(runs.mean(axis=1), runs, n_draws=20)["value"]
+    >>> found[["rho", "top10_top10"]].round(2).to_dict()
+    {'rho': 0.98, 'top10_top10': 84.73}
     """
     targets = checked(target, target)[1]
     truths = expected(targets, runs, counts, n_draws, seed)
@@ -218,9 +199,9 @@ def expected(
     Parameters
     ----------
     target : array-like of shape (n_archs,)
-        What metrics are compared with: the mean of some runs.
+        What metrics are compared with: the mean of some runs, of one at least.
     runs, counts
-        As for `reliability`; the noise is estimated from `runs`. Every target has a run.
+        As for `reliability`; the noise is estimated from `runs`.
     n_draws, seed : int
         How many to draw, 1 or more.
 
@@ -320,7 +301,6 @@ def reached(
         What training gave, by architecture.
     truths : ndarray of float, shape [n_draws, n_archs]
         What the expected accuracies of these may be, see `expected`.
-    seed : int
     networks : pandas.Series, optional
         A label by architecture, see :func:`epsutil.statistics.bootstrap`.
 

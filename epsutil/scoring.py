@@ -115,15 +115,15 @@ def score(
         A search space, one of your own too, or a name that :func:`epsutil.spaces.get` knows. By its
         ``name`` and ``VERSION`` its scores are stored.
     batch : epsutil.inputs.Batch
-    weights : sequence of float, default (1e-7, 1.0)
+    weights : sequence of float
         Two or more; all their pairs share one evaluation.
     archs : sequence of int, optional
         Indices in the space, by default all. See :meth:`epsutil.spaces.Space.sample`.
     dtype : {"float32", "float64", "extended"}
         What to evaluate in, see :meth:`epsutil.spaces.Space.outputs`.
-    n_jobs : int, default -1
+    n_jobs : int
         Processes, each on one thread; -1 is one per core.
-    rebuild : bool, default False
+    rebuild : bool
         Compute again. What is then stored is found from now on, also before the project's own.
     folder : pathlib.Path, optional
         Where to store the result, by default the user's cache. The project's own are found, too.
@@ -210,19 +210,16 @@ def score_group(
     """Score the first architectures of :func:`~epsutil.scoring.order` by a group of metrics.
 
     What is stored is not computed again; an interrupted call loses at most a chunk of each process.
+    Other arguments and errors are those of :func:`score`.
 
     Parameters
     ----------
-    space : Space or str
-        As for :func:`score`.
     dataset, group_name : str
         See :func:`epsutil.inputs.batch` and :func:`groups`.
     n_archs : int
         0 takes as many as are stored.
     seed : int
         Of the inputs and of the weights.
-    n_jobs, rebuild, folder
-        As for :func:`score`.
 
     Returns
     -------
@@ -230,11 +227,6 @@ def score_group(
         Index ``index``. A column per metric, NaN where it is undefined, and ``seconds``: the
         processor's time on one core for all metrics of the group. ``attrs["run"]`` as of
         :func:`score`. None where nothing is stored and `n_archs` is 0.
-
-    Raises
-    ------
-    ValueError, epsutil.store.StoreError
-        As :func:`score`.
 
     Examples
     --------

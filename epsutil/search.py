@@ -88,7 +88,7 @@ class Neighbourhood:
     ----------
     table : array_like of int, shape [architectures, changes]
         The neighbours of each architecture, one or more others; -1 fills up the shorter rows.
-    chance : array_like of float, shape [changes] or [architectures, changes], optional
+    chance : array_like of float, shape [changes] or [architectures, changes]
         In proportion to these, by default all alike.
 
     Examples
@@ -137,10 +137,8 @@ class Edits:
     --------
     >>> from epsutil import spaces
     >>> graphs = Edits(spaces.get("nasbench101"))
-    >>> len(graphs)
-    423624
-    >>> len(graphs.mutate(np.array([0, 1]), np.array([0.2, 0.7])))
-    2
+    >>> len(graphs), len(graphs.mutate(np.array([0, 1]), np.array([0.2, 0.7])))
+    (423624, 2)
     """
 
     space: Space
@@ -208,11 +206,8 @@ class Choices:
     def neighbourhood(self, mutation: str = "uniform") -> Neighbourhood:
         """Return the architectures that differ in one choice.
 
-        Parameters
-        ----------
-        mutation : {"uniform", "node first"}
-            Whether all are equally likely, or a group is drawn first and then a choice in it, as in
-            the paper's code, where so the one edge of the first node changes most often.
+        All are equally likely; or, "node first", a group is drawn first and then a choice in it, as
+        in the paper's code, where so the one edge of the first node changes most often.
         """
         check_known("mutation", mutation, MUTATIONS)
         tables, chances = [], []
@@ -247,12 +242,9 @@ def cell_choices(archs: Sequence[str]) -> Choices:
 def of_recipes(recipes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Count what NAS-Bench-NLP's recipes are made of, so that their distance can be told.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per recipe. Nodes by their operation; edges by what they come from (an operation, the
-        input, an old hidden state) and the operation that they lead to; new hidden states by their
-        operation.
+    Returns a row per recipe: nodes by their operation; edges by what they come from (an operation,
+    the input, an old hidden state) and the operation that they lead to; new hidden states by their
+    operation.
 
     Examples
     --------
@@ -276,15 +268,11 @@ def of_recipes(recipes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def nearest(points: ArrayLike, k: int) -> Neighbourhood:
-    """Return the `k` nearest others of each architecture, all equally likely.
+    """Return the `k` nearest others of each architecture, one or more, all equally likely.
 
-    Parameters
-    ----------
-    points : array_like of integers, shape [architectures, counts]
-        Such as :func:`of_recipes` gives. Their distance is the sum of absolute differences (L1).
-    k : int
-        From 1. Of equally near ones those come first that follow in the order of the points, after
-        whose end the beginning follows.
+    `points`, integers of shape [architectures, counts], are such as :func:`of_recipes` gives. Their
+    distance is the sum of absolute differences (L1). Of equally near ones those come first that
+    follow in the order of the points, after whose end the beginning follows.
 
     Examples
     --------
@@ -386,8 +374,8 @@ def random(
 
     Parameters
     ----------
-    n_archs, rounds, steps, seed : int
-        The size of the space, and of the history; of the random numbers.
+    n_archs : int
+        The size of the space.
     score : Scored, optional
         Without it, nothing is known before training.
     pool : int
@@ -428,18 +416,15 @@ def evolve(
 ) -> Archs:
     """Ageing evolution: each step trains a neighbour of the best of a few of the youngest.
 
-    The first `population` are random. A tournament is among the `population` youngest.
+    The first `population` are random. A tournament is among the `population` youngest; `signal` is
+    read only for what is trained.
 
     Parameters
     ----------
-    signal : array
-        Read only for what is trained.
     neighbourhood : Neighbourhood or Edits
         The latter knows no best neighbour.
-    rounds, steps, seed, population, tournament : int
     replacement : bool
         Whether the same one may enter a tournament twice.
-    score : Scored, optional
     pool : int
         With warm-up, how many are scored; the best are the first population. 0 is no warm-up.
     move : {"signal", "score", "best neighbour"}
@@ -507,13 +492,7 @@ def reinforce(
 ) -> Archs:
     """REINFORCE: learn how likely each option of each choice should be, by Adam.
 
-    Parameters
-    ----------
-    signal, rounds, steps, seed
-        As for :func:`evolve`.
-    choices : Choices
-    learning_rate, momentum : float
-        The latter is of the moving average of signals that a signal is compared with.
+    `momentum` is of the moving average of signals that a signal is compared with.
 
     Examples
     --------
@@ -556,24 +535,7 @@ def reinforce(
 
 
 def tpe(signal: Floats, choices: Choices, rounds: int, steps: int, seed: int) -> Archs:
-    """Tree of Parzen estimators, optuna's: proposes what resembles the best networks so far.
-
-    Parameters
-    ----------
-    signal, rounds, steps, seed
-        As for :func:`evolve`.
-    choices : Choices
-
-    Examples
-    --------
-    The best of six combinations has the highest options. It is what the search comes to train:
-
-    >>> options = np.array([(first, second) for first in range(3) for second in range(2)])
-    >>> accuracy = 90.0 + options.sum(axis=1)
-    >>> history = tpe(accuracy, Choices(options), rounds=4, steps=30, seed=0)
-    >>> [float(accuracy[part].mean().round(1)) for part in (history[:, :10], history[:, -10:])]
-    [91.5, 92.4]
-    """
+    """Tree of Parzen estimators, optuna's: proposes what resembles the best networks so far."""
     check_seed(seed)
     check_whole(1, rounds=rounds, steps=steps)
     history = np.empty((rounds, steps), np.int64)
@@ -591,31 +553,9 @@ def bohb(
     """Search like BOHB: :func:`tpe` proposes networks, Hyperband stops those that look bad early.
 
     A training may be stopped after each of `STOPS` but the last; before the last, `short` is all
-    that is known of a network.
-
-    Parameters
-    ----------
-    short, long : array
-        The signal after the first and after the last of `STOPS`, read only for what is trained.
-    choices : Choices
-    rounds, seed : int
-    epochs : int
-        How many a round has for all its trainings.
-
-    Returns
-    -------
-    ndarray of int, shape [rounds]
-        The architecture that each round finds: the best of those trained to the end, if any.
-
-    Examples
-    --------
-    Of 27 architectures, the best has the highest options:
-
-    >>> options = np.array(np.unravel_index(np.arange(27), (3, 3, 3))).T
-    >>> accuracy = 90.0 + options.sum(axis=1)
-    >>> found = bohb(accuracy - 20, accuracy, Choices(options), rounds=4, epochs=2000, seed=0)
-    >>> float(accuracy[found].mean())
-    95.75
+    that is known of a network, at the end `long`. A round has so many `epochs` for all its
+    trainings. Returns the architecture that each round finds, [rounds]: the best of those trained
+    to the end, if any.
     """
     first, *_, last = STOPS
     check_seed(seed)
@@ -669,11 +609,7 @@ def _proposed(study: optuna.Study, choices: Choices) -> tuple[optuna.Trial, int]
 def curves(history: Archs, signal: ArrayLike, result: ArrayLike) -> Curves:
     """Return the results of a search after each step.
 
-    Parameters
-    ----------
-    history : ndarray of int, shape [rounds, steps]
-    signal, result : array_like of float
-        Of all architectures. Where two signals are equally good, the network trained first counts.
+    Where two signals are equally good, the network trained first counts.
 
     Examples
     --------

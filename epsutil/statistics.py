@@ -93,12 +93,9 @@ def evaluate(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     Examples
     --------
     >>> accuracy = [10.0, 91.2, 93.5, 94.1]
-    >>> evaluate([float("nan"), 0.2, 0.7, 0.4], accuracy)[["rho", "tau", "n", "n_scored"]]
-    rho         0.500000
-    tau         0.333333
-    n           4.000000
-    n_scored    3.000000
-    dtype: float64
+    >>> found = evaluate([float("nan"), 0.2, 0.7, 0.4], accuracy)
+    >>> found[["rho", "tau", "n", "n_scored"]].round(2).to_dict()
+    {'rho': 0.5, 'tau': 0.33, 'n': 4.0, 'n_scored': 3.0}
     """
     scores, targets = checked(score, target)
     scored = ~np.isnan(scores)
@@ -116,15 +113,13 @@ def evaluate_each(
     scores : pandas.DataFrame or mapping of pandas.Series
         A score a column, indexed by architecture.
     target : pandas.Series
-        What training gave, by architecture; those without a result are left out.
-    minimise : bool, default=False
-        See :func:`evaluate`.
+        By architecture; those without a result are left out. `minimise`: see :func:`evaluate`.
 
     Returns
     -------
     pandas.DataFrame
-        A row per score, indexed as they are named: ``n`` architectures, ``archs`` of them with a
-        score, and the six scores of :func:`evaluate`.
+        A row per score, named as they are: ``n`` architectures, ``archs`` of them with a score,
+        and the six scores of :func:`evaluate`.
 
     Examples
     --------
@@ -154,12 +149,10 @@ def bootstrap(
     """Return percentile bootstrap intervals of the six evaluation scores.
 
     The scored networks are drawn with replacement, as many as there are, each with all of its
-    architectures, and evaluated anew.
+    architectures, and evaluated anew: see :func:`evaluate` for `score`, `target`, `minimise`.
 
     Parameters
     ----------
-    score, target, minimise
-        As for `evaluate`.
     n_resamples, seed : int
         How many times to draw. Fewer than `LEAST_RESAMPLES` give no interval, and draw nothing.
     level : float, default=0.95
@@ -179,9 +172,9 @@ def bootstrap(
     wide. Where the **whole** space is scored the score is exact for it, and the interval says how
     it would vary were the networks a random draw from a larger family of their kind. Copies of a
     network rank together, so they are no further evidence: drawn one by one, they make the interval
-    far too narrow. It never
-    holds other variation, such as by the batch, the data set or the noise of training. That of
-    ``top64_top5`` is rough: a drawing repeats architectures, so that its top 64 are fewer.
+    far too narrow. It never holds other variation, such as by the batch, the data set or the noise
+    of training. That of ``top64_top5`` is rough: a drawing repeats architectures, so that its top
+    64 are fewer.
 
     References
     ----------
@@ -191,8 +184,7 @@ def bootstrap(
     --------
     >>> rng = np.random.default_rng(0)
     >>> accuracy = rng.normal(90, 3, 500)
-    >>> score = accuracy + rng.normal(0, 3, 500)
-    >>> bootstrap(score, accuracy).loc[["rho", "tau"]].round(2)
+    >>> bootstrap(accuracy + rng.normal(0, 3, 500), accuracy).loc[["rho", "tau"]].round(2)
           low  high
     rho  0.67  0.76
     tau  0.48  0.57
@@ -214,17 +206,8 @@ def bootstrap(
 def resamples(networks: ArrayLike, n_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Draw networks with replacement, as many as there are, each with all of its architectures.
 
-    Parameters
-    ----------
-    networks : array-like of shape (n_archs,)
-        A label for each architecture, the same for copies of one network.
-    n_resamples, seed : int
-        How many times; fewer than `LEAST_RESAMPLES` draw nothing.
-
-    Yields
-    ------
-    array of int
-        The rows of a resample.
+    Yields the rows of a resample, `n_resamples` times; fewer than `LEAST_RESAMPLES` draw nothing.
+    `networks` has a label for each architecture, see :func:`bootstrap`.
 
     Examples
     --------
@@ -241,19 +224,10 @@ def resamples(networks: ArrayLike, n_resamples: int, seed: int) -> Iterator[NDAr
 
 
 def per_network(scores: pd.DataFrame, networks: ArrayLike) -> pd.DataFrame:
-    """Give each network one row: the means over its architectures.
+    """Give each network one row: the means over its architectures, the rows of `scores`.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        A row per architecture; those without a value anywhere are left out.
-    networks : array-like of shape (n_archs,)
-        As for `bootstrap`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per network, in the order of their first architectures.
+    Those without a value anywhere are left out. `networks` has a label for each architecture, see
+    :func:`bootstrap`; networks come in the order of their first architectures.
 
     Examples
     --------
@@ -279,17 +253,9 @@ def labels(networks: ArrayLike | None, n: int) -> NDArray[Any]:
 def interval(draws: pd.DataFrame, ends: Sequence[float] = (0.025, 0.975)) -> pd.DataFrame:
     """Return the ends of percentile intervals of what a bootstrap gave.
 
-    Parameters
-    ----------
-    draws : pandas.DataFrame
-        A row per resample and a column per statistic; NaN where it is undefined, left out.
-    ends : two floats
-        The quantiles that an interval lies between, by default those of 95%.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per statistic, columns ``low`` and ``high``; NaN below `LEAST_RESAMPLES` draws.
+    `draws` has a row per resample and a column per statistic; NaN, where it is undefined, is left
+    out. `ends` are the quantiles that an interval lies between, by default those of 95%. Returns a
+    row per statistic, columns ``low`` and ``high``; NaN below `LEAST_RESAMPLES` draws.
 
     Examples
     --------
@@ -305,11 +271,7 @@ def coverage(score: ArrayLike, target: ArrayLike, minimise: bool = False) -> pd.
     """Return what becomes of the evaluation scores when no architecture is left out.
 
     Those without a score rank last, all equal; every percentile is taken over all architectures.
-
-    Parameters
-    ----------
-    score, target, minimise
-        As for `evaluate`.
+    See :func:`evaluate` for the arguments.
 
     Returns
     -------
@@ -353,11 +315,10 @@ def steiger(
     r"""Test whether two metrics correlate equally well with the same target.
 
     Steiger's Z for two correlations that share a variable, in the version with pooled correlations.
+    Scores, target and `minimise` are as for :func:`evaluate`.
 
     Parameters
     ----------
-    score_a, score_b, target, minimise
-        The two metrics, and as for `evaluate`.
     method : {"spearman", "pearson"}, default="spearman"
         The correlation to compare. The test was derived for Pearson's.
 
@@ -431,12 +392,8 @@ def lead(
 ) -> Lead:
     """Return by how much one metric ranks better than another on the same architectures.
 
-    Parameters
-    ----------
-    score_a, score_b, target
-        As for `steiger`.
-    n_resamples, seed, networks
-        As for `bootstrap`.
+    Scores and target are as for :func:`steiger`; `n_resamples`, `seed` and `networks` as for
+    :func:`bootstrap`.
 
     Returns
     -------
@@ -451,8 +408,7 @@ def lead(
     >>> rng = np.random.default_rng(0)
     >>> accuracy = rng.normal(90, 3, 500)
     >>> a, b = (accuracy + rng.normal(0, noise, 500) for noise in (3, 6))
-    >>> found = lead(a, b, accuracy)
-    >>> [round(value, 2) for value in found[:4]]
+    >>> [round(value, 2) for value in lead(a, b, accuracy)[:4]]
     [0.72, 0.29, 0.2, 0.37]
     """
     (first, targets), (second, _) = checked(score_a, target), checked(score_b, target)
@@ -473,14 +429,8 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
     r"""Correlate the ranks of a metric and the target after those of a third quantity.
 
     From the ranks of both is subtracted what a straight line in the third ranks predicts, and
-    Pearson's correlation of what is left is taken.
-
-    Parameters
-    ----------
-    score, target
-        As for `evaluate`.
-    given : array-like of shape (n_archs,)
-        What is accounted for, such as the number of parameters; NaN where it is missing.
+    Pearson's correlation of what is left is taken. `given`, such as the numbers of parameters, is
+    NaN where it is missing; `score` and `target` are as for :func:`evaluate`.
 
     Returns
     -------
@@ -517,16 +467,9 @@ def partial(score: ArrayLike, target: ArrayLike, given: ArrayLike) -> Partial:
 def rank_shares(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the ranks of architectures by several metrics, such as to average them.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        A row per architecture and a column per metric, more being better; NaN without a score.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Ranks as a share of the architectures, 1 for the best, equal scores sharing their mean; 0
-        for those without a score, which are last.
+    `scores` has a row per architecture and a column per metric, more being better; NaN without a
+    score. Ranks are shares of the architectures: 1 for the best, equal scores sharing their mean; 0
+    for those without a score, which are last.
 
     Examples
     --------
@@ -540,17 +483,10 @@ def rank_shares(scores: pd.DataFrame) -> pd.DataFrame:
 def rank_product(scores: pd.DataFrame | ArrayLike) -> pd.Series:
     r"""Rank architectures by several metrics at once, as AZ-NAS does.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame or array-like of shape (n_archs, n_metrics)
-        More is better; NaN ranks last.
-
-    Returns
-    -------
-    pandas.Series
-        :math:`\sum_m \log(r_m / n)` with the ranks r among these n architectures, the lowest 1 and
-        equal ones sharing their mean; 0 for an architecture that is the best by every metric. The
-        value of an architecture depends on which others there are.
+    `scores` has a row per architecture and a column per metric, more being better; NaN ranks last.
+    Returns for each :math:`\sum_m \log(r_m / n)` with the ranks r among these n architectures, the
+    lowest 1 and equal ones sharing their mean; 0 for an architecture that is the best by every
+    metric. The value of an architecture depends on which others there are.
 
     References
     ----------

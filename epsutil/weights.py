@@ -38,8 +38,8 @@ def describe(scores: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     scores : pandas.DataFrame
-        A row per architecture, a column per pair of weights, named as by
-        :func:`epsutil.scoring.pair`; NaN without a score. Two architectures at least.
+        A row per architecture, two at least; a column per pair of weights, named as by
+        :func:`epsutil.scoring.pair`; NaN without a score.
 
     Returns
     -------
@@ -166,13 +166,13 @@ def select(
         decide; or `LEAST_NETWORKS` or more networks, as different as those to be scored later.
     x : torch.Tensor or ndarray
         A batch that the networks take, without labels; its inputs must differ.
-    weights : sequence of float, default `GRID`
+    weights : sequence of float
         Different numbers above 0, of at most six digits; all their pairs are tried.
     rule : str
         One of `RULES`.
     n_archs, seed : int
         How many architectures of a space to draw, and how; of a list of networks all are taken.
-    n_jobs : int, default 1
+    n_jobs : int
         Processes for a space, each on one thread; -1 is one per core.
 
     Returns
@@ -298,26 +298,16 @@ def judge(
 ) -> pd.DataFrame:
     """Judge what rules choose by what training gave.
 
-    Parameters
-    ----------
-    chosen : mapping of str to sequence of str or None
-        Of each rule, as :func:`choices` returns them.
-    scores : pandas.DataFrame
-        As for :func:`describe`.
-    result : pandas.Series
-        Of some of the architectures; more is better.
-    n_resamples, seed, networks
-        As for :func:`epsutil.statistics.bootstrap`, but that all networks are drawn from.
+    `chosen` is of each rule, as :func:`choices` returns it; `scores` as for :func:`describe`;
+    `result` of some of the architectures, more is better; `n_resamples`, `seed` and `networks` as
+    for :func:`epsutil.statistics.bootstrap`, but that all networks are drawn from.
 
-    Returns
-    -------
-    pandas.DataFrame
-        A row per rule, and one for the ``"best pair"``, which has the highest ``rho_last``.
-        ``times``: how often a rule makes its most frequent choice, and ``none``: how often it makes
-        none, in per cent. Of that choice: ``w1``, ``w2``, ``n``, ``n_scored``; Spearman's ``rho``
-        over the scored, and ``rho_last`` with the others last, 0 where undefined; the ends of
-        their 95% intervals. ``rho_share``: the median of all choices' ``rho_last``, in per cent of
-        the best pair's.
+    Returns a row per rule, and one for the ``"best pair"``, which has the highest ``rho_last``.
+    ``times``: how often a rule makes its most frequent choice, and ``none``: how often it makes
+    none, in per cent. Of that choice: ``w1``, ``w2``, ``n``, ``n_scored``; Spearman's ``rho`` over
+    the scored, and ``rho_last`` with the others last, 0 where undefined; the ends of their 95%
+    intervals. ``rho_share``: the median of all choices' ``rho_last``, in per cent of the best
+    pair's.
     """
     scores, results = scores.reindex(result.index), result.to_numpy(float)
     labels = statistics.labels(None if networks is None else networks[result.index], len(result))

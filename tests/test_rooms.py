@@ -31,9 +31,9 @@ ORDER = """
 """.split()
 # Lines of the package, of the notebooks' code, of JavaScript and CSS, docstrings included:
 # the sum only falls, where no issue allows more. The goal is 16,500, with 11,000 in the package.
-MOST_LINES = 19_300
-MOST_IN_NOTEBOOKS = 3_200
-MOST_HIDDEN = 0.55  # of the notebooks' code; the goal is 0.4
+MOST_LINES = 19_000
+MOST_IN_NOTEBOOKS = 3_000
+MOST_HIDDEN = 0.4  # of the notebooks' code
 PACKAGE = paths.ROOT / "epsutil"
 MODULES = {
     ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file

@@ -313,7 +313,7 @@ def test_page_is_light(browser, address, path):
     page.on("response", lambda answer: loaded.append(len(gzip.compress(answer.body(), 6))))
     page.goto(address + path, wait_until="networkidle")
     page.close()
-    assert 100_000 < sum(loaded) < 1.5e6
+    assert 50_000 < sum(loaded) < 1.5e6
 
 
 def test_a_table_sorts_by_a_column(visit):

@@ -740,3 +740,16 @@ def test_medians_and_claims_of_batch_sizes():
     assert experiments.batch_size_claims(medians, size=1024)["enough"].all()  # nothing beyond
     turned = experiments.batch_size_claims(medians.assign(batch_size=[512, 256, 8]))
     assert not turned["better"].any() and not turned["stable"].any() and set(turned["rises"]) == {0}
+
+
+def test_an_evaluation_draws_networks():
+    rng = np.random.default_rng(0)
+    score, labels = pd.Series(rng.normal(size=60)), pd.Series(np.repeat(np.arange(20), 3))
+    result = score + rng.normal(size=60)
+    row = experiments.evaluation(score, result, 200, networks=labels)
+    expected = statistics.bootstrap(score, result, 200, networks=labels)
+    assert row["rho_low"] == expected.loc["rho", "low"]
+    assert row["rho_low"] != statistics.bootstrap(score, result, 200).loc["rho", "low"]
+    means = [values.groupby(labels).mean() for values in (score, result)]
+    assert row["n_networks"] == 20
+    assert row["rho_networks"] == pytest.approx(stats.spearmanr(*means).statistic)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsutil import inputs, paths
-from epsutil.book import page
+from epsutil.book import page, site
 
 TABLE = pd.DataFrame({"dataset": ["cifar10", "cifar100"], "n": [3, 4], "rho": [0.25, None]})
 ROW = TABLE.iloc[0]
@@ -97,3 +97,16 @@ def test_results_appear_as_the_page_is_finished(notebook):
     this.finish("second")
     assert json.loads((folder / "page.json").read_text())["covered"] == "second"
     assert (folder / "table.csv").exists()
+
+
+def test_a_negative_number_has_a_minus_sign():
+    variables = {"rho": -0.5, "weights": "1e-07 and -1", "name": "NAS-Bench-201"}
+    text = page.filled("{rho:.2f} {weights} {name}", variables)
+    assert text == "−0.50 1e-07 and −1 NAS-Bench-201"
+
+
+def test_a_caption_cell_is_not_on_the_site():
+    caption = nbformat.v4.new_markdown_cell("Said above.", metadata={"tags": ["caption"]})
+    text = nbformat.v4.new_markdown_cell("Said below.")
+    published = site.publishable(nbformat.v4.new_notebook(cells=[caption, text]))
+    assert [cell.source for cell in published.cells] == ["Said below."]

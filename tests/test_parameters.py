@@ -41,6 +41,7 @@ def test_every_scale_is_in_range(name):
         parameters.scale(name, scale)
 
 
+@pytest.mark.needs(*DATA)
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [

@@ -11,7 +11,7 @@ import pandas as pd
 import papermill
 import pytest
 from cases import CASES, POOL
-from test_book import NAMES
+from test_book import DATA, NAMES
 
 from epsutil import (
     experiments,

@@ -209,6 +209,8 @@ def score(
         if dtype is not None or (batch_size is not None and arch is None):
             option = "--dtype" if dtype is not None else "--batch-size"
             raise ValueError(f"{option} goes with epsilon alone; other metrics have their own")
+        if arch is not None and (rebuild or jobs != -1):
+            raise ValueError("--jobs and --rebuild go with a sample, or with epsilon alone")
         if arch is None:
             _score_sample(chosen, metrics, dataset, pair, n_archs, seed, jobs, rebuild, output)
             return

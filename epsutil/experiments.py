@@ -390,17 +390,18 @@ def evaluation(
     """Return the six scores, what the unscored change, and intervals if asked for, as one row.
 
     With `networks`, see :attr:`Problem.networks`, a network is what intervals draw; ``n_networks``
-    of them have a score, and over these, one row each, is ``rho_networks``.
+    of them have a score, and ``rho_networks`` is ρ with one row per network.
     """
     covered = statistics.coverage(score, result, minimise).to_dict()
+    if networks is not None:
+        networks = networks[score.index]
+        covered["n_networks"] = networks[score.notna()].nunique()
     if unscored_last:  # what ranks last has no score all the same
         score = score.rank(method="dense").fillna(0)
     row = covered | statistics.evaluate(score, result, minimise)[list(SCORES)].to_dict()
     if networks is not None:
-        networks = networks[score.index]
         both = pd.DataFrame({"score": score, "result": result})
-        row["n_networks"] = len(each := statistics.per_network(both, networks))
-        row["rho_networks"] = statistics.rho(*each.to_numpy().T)
+        row["rho_networks"] = statistics.rho(*statistics.per_network(both, networks).to_numpy().T)
     if n_resamples is None:
         return row
     interval = statistics.bootstrap(

@@ -140,11 +140,12 @@ def test_score_a_sample_to_a_file(run, tmp_path):
             "n_archs='12:30:45' is str, but must be int",
         ),
         (
-            ["run", "table06_weights_nasbench201", "-p", "n_archs", "0"],
-            "must be 1 or more",
+            ["run", "table06_weights_nasbench201", "-p", "n_archs", "09"],
+            "must be 10 or more",
         ),
         (["run", "algorithm01_epsilon", "-p", "my_arch", "|x~0|"], "my_arch='|x~0|' must be"),
         (["run", "table06_weights_nasbench201", "-p", "weights", "[1"], "not a value"),
+        (["run", "algorithm01_epsilon", "-p", "weights", "[1,2,3]"], "must be two numbers"),
         (["scores"], "No such command 'scores'"),
     ],
 )
@@ -513,6 +514,10 @@ def test_a_metric_that_is_undefined_says_so(run, own):
         (
             f"score nasbench201 --metrics params --arch {ARCH} --dataset random_tokens",
             "nasbench201 does not read random_tokens, but cifar10",
+        ),
+        (
+            f"score nasbench201 --metrics params --arch {ARCH} --rebuild",
+            "--jobs and --rebuild go with a sample",
         ),
         (
             "score nasbench201 --metrics ntk --n-archs 2 --dataset ptb",

@@ -752,4 +752,7 @@ def test_an_evaluation_draws_networks():
     assert row["rho_low"] != statistics.bootstrap(score, result, 200).loc["rho", "low"]
     means = [values.groupby(labels).mean() for values in (score, result)]
     assert row["n_networks"] == 20
+    few = score.where(labels > 4)  # five networks have no score
+    last = experiments.evaluation(few, result, seed=0, unscored_last=True, networks=labels)
+    assert last["n_networks"] == 15 and last["n_scored"] == 45
     assert row["rho_networks"] == pytest.approx(stats.spearmanr(*means).statistic)

@@ -173,9 +173,9 @@ def test_a_notebook_needs_one_parameters_cell(project):
 def test_scales(project):
     assert parameters.scale("table", "check") == {}
     scales = paths.NOTEBOOKS / "scales.yml"
-    scales.write_text("table:\n  check: {n_archs: 50}\n  test: {n_archs: 5, level: 1}\n")
+    scales.write_text("table:\n  check: {n_archs: 50}\n  test: {n_archs: 15, level: 1}\n")
     assert parameters.scale("table", "check") == {"n_archs": 50}
-    assert parameters.scale("table", "test") == {"n_archs": 5, "level": 1.0}
+    assert parameters.scale("table", "test") == {"n_archs": 15, "level": 1.0}
     assert parameters.scale("table", "paper") == {}
     with pytest.raises(parameters.ParameterError, match="did you mean 'check'.*paper, check, test"):
         parameters.scale("table", "chek")
@@ -428,14 +428,14 @@ def test_a_page_whose_scores_are_not_stored_is_shown_as_recorded(project):
 
 
 def test_of_a_slow_page_a_small_part_is_computed_again(project):
-    (paths.NOTEBOOKS / "scales.yml").write_text("table: {check: {n_archs: 5}}")
+    (paths.NOTEBOOKS / "scales.yml").write_text("table: {check: {n_archs: 15}}")
     write = "(folder / 'a.csv').write_text(f'name,n,seconds,gap\\nx,{2 * level},{n_archs},')"
     write_notebook("table", PARAMETERS, f"{WRITE_PAGE}{write}")
     folder = record_of(ANALOG)
     (folder / "a.csv").write_text("name,n,seconds,gap\nx,1.9,7,4\n")
     made = execution._make("table", None)
     assert made.results == folder
-    same = "it ran with `n_archs = 5`, and 1 values of its tables came out as recorded"
+    same = "it ran with `n_archs = 15`, and 1 values of its tables came out as recorded"
     assert same in made.status
     (folder / "a.csv").write_text("name,n,seconds,gap\nx,1.8,7,4\n")
     with pytest.raises(execution.BuildError, match="a.csv: the column n is not that of .*a.csv"):

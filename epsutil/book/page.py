@@ -206,6 +206,8 @@ class Page:
         width : str
             Of the page's.
         """
+        if not alt:
+            raise ValueError(f"{self.name}: the figure {key} has no alt text")
         path = self.folder / f"{key}.{suffix}"
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
         with plt.rc_context({"svg.hashsalt": key}):  # the same figure gives the same file

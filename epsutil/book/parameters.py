@@ -82,18 +82,16 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     name : str
         One of `names`.
     given : mapping of str to object
-        Some of the notebook's parameters. An int is accepted, and converted, where the default is a
-        float; the elements of a list are held to the types of the default's elements.
+        Some of the notebook's parameters. An int is accepted, and converted, for a float.
 
     Raises
     ------
     ParameterError
-        A name that the notebook does not have, a value of another type than its default, or one
-        out of range.
+        A name that the notebook does not have, or a value of another type or out of range.
     """
     known = _parameters(name)
     valid = "; valid: " + (", ".join(map(str, known.values())) or "none")
-    values = {}
+    rules, values = RULES | RULES_OF.get(name, {}), {}
     for key, value in given.items():
         if key not in known:
             raise ParameterError(f"{name} has no parameter {key!r}{_closest(key, known)}{valid}")
@@ -105,7 +103,7 @@ def check(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{' or '.join(known[key].types)}{valid}"
             ) from None
     for key, value in values.items():
-        if key in RULES and (words := RULES[key](value)):
+        if key in rules and (words := rules[key](value)):
             raise ParameterError(f"{name}: {key}={value!r} must be {words}")
     return values
 
@@ -323,12 +321,13 @@ def _arch(value: str) -> str | None:
 
 
 _SEED = _from_to(0, LARGEST_SEED)
+_two = _rule(lambda values: len(values) == 2, "two numbers")
 _RULES: list[tuple[Rule, str]] = [
     (_least(0), "n_competitors n_draws n_resamples n_bohb"),
-    (_least(1), "n_archs n_archs101 n_archs_nlp n_batch_archs n_evaluated n_few n_rounding"),
-    (_least(10), "n_trained n_deciding"),
-    (_least(1), "n_speed_archs n_drawn n_least n_pool n_recheck n_small n_neighbours n_rounds"),
-    (_least(1), "population tournament"),
+    (_least(10), "n_archs n_archs101 n_archs_nlp n_batch_archs n_evaluated n_few n_rounding"),
+    (_least(10), "n_trained n_deciding"),  # of fewer no table of correlations is made
+    (_least(1), "n_speed_archs n_drawn n_least n_pool n_recheck n_small n_neighbours"),
+    (_least(1), "n_rounds population tournament"),
     (_list_of(_least(1)), "budgets"),
     (jobs, "n_jobs"),
     (_SEED, "seed"),
@@ -358,3 +357,8 @@ _RULES: list[tuple[Rule, str]] = [
     (_one_of(tuple(weights.RULES)), "rule"),
 ]
 RULES = {name: rule for rule, names in _RULES for name in names.split()}
+# Full width takes seconds for an architecture, and a few show that the collapse agrees.
+RULES_OF = {
+    "width_collapse": dict.fromkeys(("n_archs", "n_archs101", "n_archs_nlp"), _least(1)),
+    "algorithm01_epsilon": {"weights": lambda w: _weights(w) or _two(w)},
+}
